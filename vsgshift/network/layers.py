@@ -1,0 +1,108 @@
+"""Building blocks that work on single frames."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vsgshift.network.variants import Task
+
+
+def conv(inputs: int, outputs: int, kernel: int, *, bias: bool = False, groups: int = 1) -> nn.Conv2d:
+    """A convolution that keeps the frame's size."""
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias, groups=groups)
+
+
+class ChannelAttention(nn.Module):
+    """Scale each channel by a gate computed from the frame's channel means: (T, C, H, W) -> same."""
+
+    def __init__(self, width: int, reduction: int) -> None:
+        super().__init__()
+        self.squeeze = conv(width, width // reduction, 1)
+        self.excite = conv(width // reduction, width, 1)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """(T, C, H, W) -> (T, C, 1, 1), in (0, 1)."""
+        mean = x.mean((2, 3), keepdim=True)
+        return torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with channel attention and a skip: the paper's CAB.
+
+    The PReLU slope is an argument: all residual blocks of one frame-UNet share one, and so do
+    those of the core.
+    """
+
+    def __init__(self, width: int, reduction: int) -> None:
+        super().__init__()
+        self.conv1 = conv(width, width, 3)
+        self.conv2 = conv(width, width, 3)
+        self.attention = ChannelAttention(width, reduction)
+
+    def forward(self, x: Tensor, slope: Tensor) -> Tensor:
+        return x + self.attention(self.conv2(F.prelu(self.conv1(x), slope)))
+
+
+class ResidualBlocks(nn.ModuleList):
+    """Residual blocks in sequence, sharing a slope."""
+
+    def __init__(self, count: int, width: int, reduction: int) -> None:
+        super().__init__(ResidualBlock(width, reduction) for _ in range(count))
+
+    def forward(self, x: Tensor, slope: Tensor) -> Tensor:
+        for block in self:
+            x = block(x, slope)
+        return x
+
+
+class Down(nn.Module):
+    """Halve the resolution: (T, A, H, W) -> (T, B, H/2, W/2). Denoising adds an activation, deblurring a bias."""
+
+    def __init__(self, inputs: int, outputs: int, task: Task) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=task == "deblur")
+        self.activation = nn.PReLU() if task == "denoise" else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.activation(self.conv(x))
+        return out
+
+
+class Up(nn.Module):
+    """Double the resolution: (T, A, H, W) -> (T, B, 2H, 2W).
+
+    The published order is interpolate, then convolve. A 1x1 convolution and an interpolation whose
+    weights sum to one commute, and the convolution is four times cheaper at the lower resolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = conv(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(self.conv(x), scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class SplitConv(nn.Module):
+    """A 3x3 convolution of concatenated parts, taken apart.
+
+    A convolution is linear in its input channels, so the share of parts that are known early can
+    be summed up early, and only that sum has to wait for the last part.
+    """
+
+    def __init__(self, parts: tuple[int, ...], outputs: int, *, bias: bool) -> None:
+        super().__init__()
+        self.last = parts[-1]
+        self.conv = conv(sum(parts), outputs, 3, bias=bias)
+
+    def early(self, *parts: Tensor) -> Tensor:
+        """The share of every part but the last, bias included."""
+        x = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        return F.conv2d(x, self.conv.weight[:, : -self.last], self.conv.bias, padding=1)
+
+    def late(self, early: Tensor, part: Tensor) -> Tensor:
+        """Complete the convolution with the share of the last part."""
+        return early + F.conv2d(part, self.conv.weight[:, -self.last :], padding=1)

@@ -1,0 +1,69 @@
+"""Temporal shift and grouped spatial shift, the paper's two operations without parameters."""
+
+from enum import Enum
+from itertools import accumulate
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Direction(Enum):
+    """Where the shifted half of the channels comes from."""
+
+    PAST = "past"
+    FUTURE = "future"
+
+
+def shift_past(previous: Tensor, frame: Tensor) -> Tensor:
+    """The second half of the channels of each frame's predecessor, then the first half of its own.
+
+    ``previous`` holds those second halves, (T, C/2, H, W); ``frame`` is (T, C, H, W).
+    """
+    return torch.cat((previous, frame[:, : frame.shape[1] // 2]), 1)
+
+
+def shift_future(frame: Tensor, following: Tensor) -> Tensor:
+    """The second half of the channels of each frame, then the first half of its successor's.
+
+    ``following`` holds those first halves, (T, C/2, H, W); ``frame`` is (T, C, H, W).
+    """
+    return torch.cat((frame[:, frame.shape[1] // 2 :], following), 1)
+
+
+STEP = 4
+_OUTER = tuple((dy * STEP, dx * STEP) for dy, dx in (
+    (2, 2), (2, 1), (2, 0), (2, -1), (2, -2),
+    (-2, 2), (-2, 1), (-2, 0), (-2, -1), (-2, -2),
+    (1, 2), (1, -2), (0, 2), (0, -2), (-1, 2), (-1, -2),
+))  # fmt: skip
+_INNER = tuple((dy * STEP, dx * STEP) for dy, dx in (
+    (1, 1), (1, 0), (1, -1), (0, 1), (0, -1), (-1, 1), (-1, 0), (-1, -1),
+))  # fmt: skip
+OFFSETS = _OUTER + _INNER
+"""Translation (dy, dx) in pixels, down and right, of each of the 24 channel groups, in order."""
+MARGIN = 2 * STEP
+
+
+def group_sizes(channels: int) -> tuple[int, ...]:
+    """Channels in each of the 24 groups, for the shifted half of 2 * ``channels`` channels."""
+    unit = channels // 8
+    outer = (unit - 1) // 2
+    inner = unit - 2 * outer
+    return (outer,) * len(_OUTER) + (inner,) * len(_INNER)
+
+
+def spatial_shift(x: Tensor) -> Tensor:
+    """Translate 24 groups of the channels of (T, C, H, W), each its own way; vacated pixels are zero."""
+    height, width = x.shape[2:]
+    padded = F.pad(x, (MARGIN,) * 4)
+    sizes = group_sizes(x.shape[1])
+    starts = accumulate(sizes, initial=0)
+    return torch.cat(
+        [
+            padded[:, start : start + size, MARGIN - dy : MARGIN - dy + height, MARGIN - dx : MARGIN - dx + width]
+            for start, size, (dy, dx) in zip(starts, sizes, OFFSETS, strict=False)
+            if size
+        ],
+        1,
+    )

@@ -1,0 +1,110 @@
+"""Shift-Net: the whole network, written once for every variant and every way of running it."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vsgshift.network.core import Core
+from vsgshift.network.frame_unet import FrameUNet
+from vsgshift.network.layers import ResidualBlock, SplitConv, conv
+from vsgshift.network.timeline import Timeline, WholeClip
+from vsgshift.network.variants import Variant
+
+
+class FrameUNets(nn.ModuleList):
+    """Frame-UNets in sequence; in deblurring networks a skip goes around all of them."""
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__(
+            FrameUNet(variant.width, variant.unet_step, variant.reduction, variant.task) for _ in range(variant.unets)
+        )
+        self.residual = variant.task == "deblur"
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = x
+        for unet in self:
+            x = unet(x)
+        return x + skip if self.residual else x
+
+
+class ShiftNet(nn.Module):
+    """Video restoration with grouped spatial-temporal shift (Li et al., CVPR 2023).
+
+    Attributes:
+        variant: widths, depths and rules of this member of the family.
+        name: name of the weights ("" for a network that was not loaded from any).
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__()
+        self.variant = variant
+        self.name = ""
+        width, shuffle = variant.width, variant.shuffle**2
+        deblur = variant.task == "deblur"
+        self.embed = conv(variant.input_channels * shuffle, width, 3, bias=True)
+        self.embed_slope = nn.Parameter(torch.full((1,), 0.25))
+        self.embed_block = ResidualBlock(width, variant.reduction)
+        self.unets_before = FrameUNets(variant)
+        self.transition = conv(width, width, 3, bias=True)
+        self.core = Core(variant)
+        self.merge = SplitConv((width, width, width), width, bias=deblur)
+        self.merge_activation = nn.Identity() if deblur else nn.PReLU()
+        self.unets_after = FrameUNets(variant)
+        self.to_rgb = conv(width, 3 * shuffle, 5 if deblur else 3)
+
+    @property
+    def radius(self) -> int:
+        """Frames on each side that a restored frame depends on."""
+        return self.variant.radius
+
+    def forward(self, clip: Tensor, noise: Tensor | None = None, *, cuts: Iterable[int] = ()) -> Tensor:
+        """Restore a whole clip at once, with the variant's published boundary rule.
+
+        Args:
+            clip: (T, 3, H, W), RGB in [0, 1], gamma-encoded; H and W multiples of `variant.multiple`.
+            noise: (T, 1, H, W), noise standard deviation on the same scale; for denoising networks only.
+            cuts: indices of frames that start a segment; a cut turns the "wrap" rule into "hold".
+
+        Returns:
+            (T, 3, H, W), not clamped.
+
+        Raises:
+            ValueError: shapes do not fit the network, or the noise map is missing or not wanted.
+        """
+        self.check(clip, noise)
+        cuts = tuple(cuts)
+        return self.run(clip, noise, WholeClip(len(clip), boundary="hold" if cuts else self.variant.boundary, cuts=cuts))
+
+    def run(self, clip: Tensor, noise: Tensor | None, time: Timeline) -> Tensor:
+        """Restore the frames that ``time`` lets through; arguments as in `forward`, unchecked."""
+        x = clip if noise is None else torch.cat((clip, noise), 1)
+        x = F.pixel_unshuffle(x, self.variant.shuffle).contiguous(memory_format=torch.channels_last)
+        early = self.embed_block(self.embed(x), self.embed_slope)
+        single = self.unets_before(early)
+        features = self.transition(single)
+        frames = time.keep(clip)
+        waiting = time.keep(self.merge.early(early, single if self.variant.task == "deblur" else features))
+
+        temporal = self.core(features, time)
+
+        x = self.merge_activation(self.merge.late(time.release(waiting), temporal))
+        x = self.to_rgb(self.unets_after(x))
+        return time.release(frames) + F.pixel_shuffle(x, self.variant.shuffle)
+
+    def check(self, clip: Tensor, noise: Tensor | None) -> None:
+        """Raise ValueError where `forward` would not know what to do with its arguments."""
+        if clip.ndim != 4 or clip.shape[1] != 3 or not len(clip):
+            raise ValueError(f"clip must be (T, 3, H, W) with T >= 1, not {tuple(clip.shape)}")
+        multiple = self.variant.multiple
+        if clip.shape[2] % multiple or clip.shape[3] % multiple:
+            raise ValueError(
+                f"{self.variant.name} needs height and width that are multiples of {multiple}, not "
+                f"{clip.shape[2]}x{clip.shape[3]}; vsgshift.restore pads by itself"
+            )
+        if self.variant.task == "deblur" and noise is not None:
+            raise ValueError(f"{self.variant.name} takes no noise map")
+        if self.variant.task == "denoise" and (noise is None or noise.shape != (len(clip), 1, *clip.shape[2:])):
+            found = "none" if noise is None else tuple(noise.shape)
+            raise ValueError(f"noise must be {(len(clip), 1, *clip.shape[2:])}, not {found}")

@@ -1,0 +1,63 @@
+"""How frames meet in time: what the network asks for, and the whole-clip answer.
+
+The network is written against `Timeline`. Whole-clip inference and training use `WholeClip`;
+the streaming answer is `vsgshift.streaming.pipeline.Pipeline`.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from vsgshift.network.shift import Direction, shift_future, shift_past
+
+
+class Timeline(Protocol):
+    """Where neighbouring frames come from, and where skips wait for frames that come late.
+
+    The network calls these in the same order on every run, so an implementation may tell its call
+    sites apart by counting.
+    """
+
+    def shift(self, x: Tensor, direction: Direction) -> Tensor:
+        """Temporal shift: (T, C, H, W) -> (T', C, H, W). Where the neighbour is missing the frame is held."""
+
+    def keep(self, x: Tensor) -> Tensor:
+        """Put a skip aside; hand the answer to `release`."""
+
+    def release(self, kept: Tensor) -> Tensor:
+        """The frames of a kept skip that belong to the frames the main path has now."""
+
+
+class WholeClip:
+    """All frames of a clip at once.
+
+    ``cuts`` are the indices of frames that start a segment; frame 0 always does. ``boundary`` is
+    what a shift gives frames without a neighbour: "hold" leaves them as they are, "wrap" takes the
+    neighbour from the other end of the clip (and allows no cuts).
+    """
+
+    def __init__(self, frames: int, *, boundary: Literal["hold", "wrap"] = "hold", cuts: Iterable[int] = ()) -> None:
+        starts = torch.zeros(frames + 1, dtype=torch.bool)
+        if boundary == "hold":
+            starts[[0, *cuts, frames]] = True
+        self.starts = starts
+
+    def shift(self, x: Tensor, direction: Direction) -> Tensor:
+        half = x.shape[1] // 2
+        if direction is Direction.PAST:
+            shifted = shift_past(x[:, half:].roll(1, 0), x)
+            held = self.starts[:-1]
+        else:
+            shifted = shift_future(x, x[:, :half].roll(-1, 0))
+            held = self.starts[1:]
+        if not held.any():
+            return shifted
+        return torch.where(held.to(x.device).view(-1, 1, 1, 1), x, shifted)
+
+    def keep(self, x: Tensor) -> Tensor:
+        return x
+
+    def release(self, kept: Tensor) -> Tensor:
+        return kept

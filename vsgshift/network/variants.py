@@ -1,0 +1,141 @@
+"""The members of the Shift-Net family, as data.
+
+Source of the four published ones: Li et al., "A Simple Baseline for Video Restoration with Grouped
+Spatial-temporal Shift", CVPR 2023 (Ours+ and Ours-s). ``tiny`` is ours: the same blocks on a
+space-to-depth input, small enough for a CPU.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Task = Literal["deblur", "denoise"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """Widths, depths and rules of one network."""
+
+    name: str
+    task: Task
+    """Denoising networks take a noise map beside the clip."""
+    width: int
+    """Channels at the input's resolution (after space-to-depth, where there is one)."""
+    core_width: int
+    """Channels of the temporal core."""
+    unet_step: int
+    """Channels that each of the two lower levels of a frame-UNet has more than the one above."""
+    unets: int
+    """Frame-UNets in sequence, before the core and again after it."""
+    steps: int
+    """Shift steps in one shift block; they alternate past, future, past, ..."""
+    encoder_cabs: tuple[int, ...]
+    """Residual blocks per core level, from half resolution down."""
+    encoder_blocks: tuple[int, ...]
+    """Shift blocks per core level, from half resolution down; the last entry is the deepest level."""
+    decoder_blocks: tuple[int, ...]
+    """Shift blocks per core level on the way up, from the second deepest level to half resolution."""
+    shifted_cabs: bool = False
+    """Temporal shifts before two residual blocks at full and two at half resolution."""
+    gate_group: int
+    """Channels per group of the gated block's 5x5 and 3x3 convolutions."""
+    reduction: int = 4
+    """Reduction of every channel attention."""
+    join: Literal["concatenate", "add"] = "concatenate"
+    """How the core's upsampled output meets its full-resolution skip."""
+    boundary: Literal["hold", "wrap"] = "hold"
+    """What a shift gives the first and last frame of a clip: itself, or the clip's other end."""
+    shuffle: int = 1
+    """Space-to-depth factor at the input, depth-to-space at the output."""
+
+    @property
+    def input_channels(self) -> int:
+        """Channels per pixel of the input: RGB, and the noise map where there is one."""
+        return 4 if self.task == "denoise" else 3
+
+    @property
+    def levels(self) -> int:
+        """Core levels below full resolution."""
+        return len(self.encoder_blocks)
+
+    @property
+    def radius(self) -> int:
+        """Frames on each side that a restored frame depends on: the number of shifts one way."""
+        blocks = sum(self.encoder_blocks) + sum(self.decoder_blocks)
+        return blocks * self.steps // 2 + (2 if self.shifted_cabs else 0)
+
+    @property
+    def multiple(self) -> int:
+        """Height and width must be multiples of this many pixels."""
+        unet_levels = 2 if self.unets else 0
+        return self.shuffle * 2 ** max(self.levels, unet_levels)
+
+
+def _plus(name: str, task: Task, *, shifted_cabs: bool) -> Variant:
+    return Variant(
+        name=name,
+        task=task,
+        width=24,
+        core_width=80,
+        unet_step=12,
+        unets=5,
+        steps=8,
+        encoder_cabs=(2, 2, 2),
+        encoder_blocks=(0, 0, 2),
+        decoder_blocks=(2, 3),
+        shifted_cabs=shifted_cabs,
+        gate_group=8,
+    )
+
+
+def _small(
+    name: str,
+    task: Task,
+    *,
+    reduction: int = 4,
+    join: Literal["concatenate", "add"] = "concatenate",
+    boundary: Literal["hold", "wrap"] = "hold",
+) -> Variant:
+    return Variant(
+        name=name,
+        task=task,
+        width=14,
+        core_width=64,
+        unet_step=4,
+        unets=3,
+        steps=4,
+        encoder_cabs=(0, 0),
+        encoder_blocks=(3, 6),
+        decoder_blocks=(3,),
+        gate_group=1,
+        reduction=reduction,
+        join=join,
+        boundary=boundary,
+    )
+
+
+def _tiny(name: str, task: Task) -> Variant:
+    return Variant(
+        name=name,
+        task=task,
+        width=16,
+        core_width=48,
+        unet_step=8,
+        unets=0,
+        steps=2,
+        encoder_cabs=(0, 0),
+        encoder_blocks=(1, 2),
+        decoder_blocks=(2,),
+        gate_group=1,
+        shuffle=2,
+    )
+
+
+DEBLUR_PLUS = _plus("deblur-plus", "deblur", shifted_cabs=False)
+DEBLUR_SMALL = _small("deblur-small", "deblur", reduction=1, join="add", boundary="wrap")
+DEBLUR_TINY = _tiny("deblur-tiny", "deblur")
+DENOISE_PLUS = _plus("denoise-plus", "denoise", shifted_cabs=True)
+DENOISE_SMALL = _small("denoise-small", "denoise")
+DENOISE_TINY = _tiny("denoise-tiny", "denoise")
+
+PUBLISHED = (DEBLUR_PLUS, DEBLUR_SMALL, DENOISE_PLUS, DENOISE_SMALL)
+VARIANTS = {variant.name: variant for variant in (*PUBLISHED, DEBLUR_TINY, DENOISE_TINY)}
