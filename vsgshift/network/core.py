@@ -67,10 +67,10 @@ class Core(nn.Module):
         self.ups = nn.ModuleList(Up(width, width) for _ in climbs)
         self.skips = nn.ModuleList(ResidualBlock(width, reduction) for _ in climbs)
         self.climbs = nn.ModuleList(ShiftBlocks(count, variant) for count in variant.decoder_blocks)
-        self.double = conv(width, 4 * full, 3, bias=True)
+        self.enlarge = conv(width, 4 * full, 3, bias=True)
         self.skip = ResidualBlock(full, reduction)
         self.adds = variant.join == "add"
-        self.join = AddJoin(full) if self.adds else SplitConv((full, full), full, bias=True)
+        self.join = AddJoin(full) if self.adds else SplitConv((full, full), full, late=0, bias=True)
         self.leave = ResidualBlock(full, reduction)
 
     def forward(self, x: Tensor, time: Timeline) -> Tensor:
@@ -90,7 +90,7 @@ class Core(nn.Module):
         for up, blocks in zip(self.ups, self.climbs, strict=True):
             x = blocks(up(x) + time.release(skips.pop()), time)
 
-        x = F.pixel_shuffle(self.double(x), 2)
+        x = F.pixel_shuffle(self.enlarge(x), 2)
         if self.adds:
             x = F.prelu(x, slope)
         out: Tensor = self.leave(self.join.late(time.release(waiting), x), slope)

@@ -66,14 +66,14 @@ class ShiftStep(nn.Module):
     def __init__(self, variant: Variant, direction: Direction) -> None:
         super().__init__()
         self.direction = direction
-        self.half = half = variant.core_width // 2
+        self.arriving = half = variant.core_width // 2
         self.align = conv(half, half, 3, groups=half)
         self.fuse = GatedBlock(variant, side=half)
         self.refine = GatedBlock(variant)
 
     def forward(self, x: Tensor, time: Timeline) -> Tensor:
         x = time.shift(x, self.direction)
-        arrived = x[:, : self.half] if self.direction is Direction.PAST else x[:, self.half :]
+        arrived = x[:, : self.arriving] if self.direction is Direction.PAST else x[:, self.arriving :]
         out: Tensor = self.refine(self.fuse(x, self.align(spatial_shift(arrived))))
         return out
 

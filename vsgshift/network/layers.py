@@ -90,19 +90,23 @@ class SplitConv(nn.Module):
     """A 3x3 convolution of concatenated parts, taken apart.
 
     A convolution is linear in its input channels, so the share of parts that are known early can
-    be summed up early, and only that sum has to wait for the last part.
+    be summed up early, and only that sum has to wait for the part that comes late.
     """
 
-    def __init__(self, parts: tuple[int, ...], outputs: int, *, bias: bool) -> None:
+    def __init__(self, parts: tuple[int, ...], outputs: int, *, late: int, bias: bool) -> None:
         super().__init__()
-        self.last = parts[-1]
+        if late not in (0, len(parts) - 1):
+            raise ValueError("the late part must be the first or the last one")
+        split = parts[0] if late == 0 else sum(parts[:-1])
+        head, tail = slice(None, split), slice(split, None)
+        self.late_channels, self.early_channels = (head, tail) if late == 0 else (tail, head)
         self.conv = conv(sum(parts), outputs, 3, bias=bias)
 
     def early(self, *parts: Tensor) -> Tensor:
-        """The share of every part but the last, bias included."""
+        """The share of every part but the late one, bias included."""
         x = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
-        return F.conv2d(x, self.conv.weight[:, : -self.last], self.conv.bias, padding=1)
+        return F.conv2d(x, self.conv.weight[:, self.early_channels], self.conv.bias, padding=1)
 
     def late(self, early: Tensor, part: Tensor) -> Tensor:
-        """Complete the convolution with the share of the last part."""
-        return early + F.conv2d(part, self.conv.weight[:, -self.last :], padding=1)
+        """Complete the convolution with the share of the late part."""
+        return early + F.conv2d(part, self.conv.weight[:, self.late_channels], padding=1)

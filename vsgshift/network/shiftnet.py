@@ -49,7 +49,7 @@ class ShiftNet(nn.Module):
         self.unets_before = FrameUNets(variant)
         self.transition = conv(width, width, 3, bias=True)
         self.core = Core(variant)
-        self.merge = SplitConv((width, width, width), width, bias=deblur)
+        self.merge = SplitConv((width, width, width), width, late=2, bias=deblur)
         self.merge_activation = nn.Identity() if deblur else nn.PReLU()
         self.unets_after = FrameUNets(variant)
         self.to_rgb = conv(width, 3 * shuffle, 5 if deblur else 3)
