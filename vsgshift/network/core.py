@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsgshift.network.gated import ShiftBlocks, alternating
-from vsgshift.network.layers import Down, ResidualBlock, ResidualBlocks, SplitConv, Up, conv
+from vsgshift.network.layers import Down, ResidualBlock, ResidualBlocks, SplitConv, Up, conv, depth_to_space
 from vsgshift.network.timeline import Timeline
 from vsgshift.network.variants import Variant
 
@@ -88,10 +88,10 @@ class Core(nn.Module):
             x = down(x)
         x = deepest(x, slope, time)
         for up, blocks in zip(self.ups, self.climbs, strict=True):
-            x = blocks(up(x) + time.release(skips.pop()), time)
+            x = blocks(up(x) + skips.pop()(), time)
 
-        x = F.pixel_shuffle(self.enlarge(x), 2)
+        x = depth_to_space(self.enlarge(x), 2)
         if self.adds:
             x = F.prelu(x, slope)
-        out: Tensor = self.leave(self.join.late(time.release(waiting), x), slope)
+        out: Tensor = self.leave(self.join.late(waiting(), x), slope)
         return out

@@ -12,6 +12,22 @@ def conv(inputs: int, outputs: int, kernel: int, *, bias: bool = False, groups: 
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias, groups=groups)
 
 
+def space_to_depth(x: Tensor, factor: int) -> Tensor:
+    """(T, C, H, W) -> (T, C * factor**2, H / factor, W / factor); T may be 0."""
+    if len(x):
+        return F.pixel_unshuffle(x, factor)
+    channels, height, width = x.shape[1:]
+    return x.new_empty((0, channels * factor**2, height // factor, width // factor))
+
+
+def depth_to_space(x: Tensor, factor: int) -> Tensor:
+    """(T, C, H, W) -> (T, C / factor**2, H * factor, W * factor); T may be 0."""
+    if len(x):
+        return F.pixel_shuffle(x, factor)
+    channels, height, width = x.shape[1:]
+    return x.new_empty((0, channels // factor**2, height * factor, width * factor))
+
+
 class ChannelAttention(nn.Module):
     """Scale each channel by a gate computed from the frame's channel means: (T, C, H, W) -> same."""
 

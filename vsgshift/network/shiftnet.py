@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsgshift.network.core import Core
 from vsgshift.network.frame_unet import FrameUNet
-from vsgshift.network.layers import ResidualBlock, SplitConv, conv
+from vsgshift.network.layers import ResidualBlock, SplitConv, conv, depth_to_space, space_to_depth
 from vsgshift.network.timeline import Timeline, WholeClip
 from vsgshift.network.variants import Variant
 
@@ -80,7 +79,7 @@ class ShiftNet(nn.Module):
     def run(self, clip: Tensor, noise: Tensor | None, time: Timeline) -> Tensor:
         """Restore the frames that ``time`` lets through; arguments as in `forward`, unchecked."""
         x = clip if noise is None else torch.cat((clip, noise), 1)
-        x = F.pixel_unshuffle(x, self.variant.shuffle).contiguous(memory_format=torch.channels_last)
+        x = space_to_depth(x, self.variant.shuffle).contiguous(memory_format=torch.channels_last)
         early = self.embed_block(self.embed(x), self.embed_slope)
         single = self.unets_before(early)
         features = self.transition(single)
@@ -89,9 +88,9 @@ class ShiftNet(nn.Module):
 
         temporal = self.core(features, time)
 
-        x = self.merge_activation(self.merge.late(time.release(waiting), temporal))
+        x = self.merge_activation(self.merge.late(waiting(), temporal))
         x = self.to_rgb(self.unets_after(x))
-        return time.release(frames) + F.pixel_shuffle(x, self.variant.shuffle)
+        return frames() + depth_to_space(x, self.variant.shuffle)
 
     def check(self, clip: Tensor, noise: Tensor | None) -> None:
         """Raise ValueError where `forward` would not know what to do with its arguments."""

@@ -1,16 +1,20 @@
 """How frames meet in time: what the network asks for, and the whole-clip answer.
 
 The network is written against `Timeline`. Whole-clip inference and training use `WholeClip`;
-the streaming answer is `vsgshift.streaming.pipeline.Pipeline`.
+the streaming answer is `vsgshift.streaming.Pipeline`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from vsgshift.network.shift import Direction, shift_future, shift_past
+
+
+Waiting = Callable[[], Tensor]
+"""Gives, once the main path has come through, the kept frames that belong to the frames it has then."""
 
 
 class Timeline(Protocol):
@@ -22,12 +26,11 @@ class Timeline(Protocol):
 
     def shift(self, x: Tensor, direction: Direction) -> Tensor:
         """Temporal shift: (T, C, H, W) -> (T', C, H, W). Where the neighbour is missing the frame is held."""
+        ...
 
-    def keep(self, x: Tensor) -> Tensor:
-        """Put a skip aside; hand the answer to `release`."""
-
-    def release(self, kept: Tensor) -> Tensor:
-        """The frames of a kept skip that belong to the frames the main path has now."""
+    def keep(self, x: Tensor) -> Waiting:
+        """Put a skip aside until the main path, which may be late, joins it again."""
+        ...
 
 
 class WholeClip:
@@ -56,8 +59,5 @@ class WholeClip:
             return shifted
         return torch.where(held.to(x.device).view(-1, 1, 1, 1), x, shifted)
 
-    def keep(self, x: Tensor) -> Tensor:
-        return x
-
-    def release(self, kept: Tensor) -> Tensor:
-        return kept
+    def keep(self, x: Tensor) -> Waiting:
+        return lambda: x

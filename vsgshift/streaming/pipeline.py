@@ -1,0 +1,148 @@
+"""The streaming timeline: a few frames go in at a time, restored ones come out R frames later.
+
+Each temporal shift and each waiting skip of the network is a *site* with a little state of its
+own. Frames carry numbers. Every site works only on frames that it has whole knowledge of, so that
+no filler is ever computed, and each frame passes each layer exactly once:
+
+- A past shift keeps the frame it saw last. A frame without predecessor is held where it starts a
+  segment; where the stream was entered midway, it is dropped, since its result cannot be known.
+- A future shift answers one frame late, when it has seen the frame's successor, or knows that a
+  segment ends between the two.
+- A skip waits in a queue until the main path arrives at its frames.
+
+After the last frame the clock runs on with nothing coming in: what each site still holds moves on
+by as many frames per step as in the middle of the clip, so that memory stays bounded.
+"""
+
+from collections.abc import Set
+
+import torch
+from torch import Tensor
+
+from vsgshift.network.shift import Direction, shift_future, shift_past
+from vsgshift.network.timeline import Waiting
+
+
+class _PastSite:
+    """The second half of the channels of the last frame seen."""
+
+    def __init__(self) -> None:
+        self.tail: Tensor | None = None
+
+    def push(self, x: Tensor, span: range, cuts: Set[int]) -> tuple[Tensor, range]:
+        if not span:
+            return x, span
+        half = x.shape[1] // 2
+        tail = self.tail
+        self.tail = x[-1:, half:].clone()
+        held = [number - span.start for number in span if number in cuts]
+        if tail is None and 0 not in held:
+            previous, x, span = x[:-1, half:], x[1:], span[1:]
+            held = [index - 1 for index in held]
+        else:
+            first = x[:1, half:] if tail is None else tail
+            previous = torch.cat((first, x[:-1, half:]))
+        shifted = shift_past(previous, x)
+        for index in held:
+            shifted[index] = x[index]
+        return shifted, span
+
+
+class _FutureSite:
+    """The last frame seen, until its successor is known."""
+
+    def __init__(self) -> None:
+        self.waiting: Tensor | None = None
+
+    def push(self, x: Tensor, span: range, emit_until: int, cuts: Set[int]) -> tuple[Tensor, range]:
+        if self.waiting is not None:
+            x = torch.cat((self.waiting, x))
+            span = range(span.start - 1, span.stop)
+        count = max(min(emit_until, span.stop) - span.start, 0)
+        self.waiting = x[count:].clone() if count < len(span) else None
+        if not count:
+            return x[:0], span[:0]
+        half = x.shape[1] // 2
+        following = x[1 : count + 1, :half]
+        if len(following) < count:
+            following = torch.cat((following, x[-1:, :half]))
+        shifted = shift_future(x[:count], following)
+        for index in range(count):
+            if span[index] + 1 in cuts:
+                shifted[index] = x[index]
+        return shifted, span[:count]
+
+
+class _WaitingSite:
+    """Frames of a skip, in the pieces they came in."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[int, Tensor]] = []
+
+    def push(self, x: Tensor, span: range) -> None:
+        if span:
+            self.pieces.append((span.start, x))
+
+    def pop(self, span: range, empty: Tensor) -> Tensor:
+        found = []
+        rest = []
+        for start, piece in self.pieces:
+            stop = start + len(piece)
+            if stop > span.start and start < span.stop:
+                found.append(piece[max(span.start - start, 0) : span.stop - start])
+            if stop > span.stop:
+                rest.append((start, piece))
+        self.pieces = rest
+        if not found:
+            return empty
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+
+class Pipeline:
+    """A `Timeline` that lives across steps. Before each run of the network call `step`.
+
+    Attributes:
+        span: numbers of the frames that the main path has now; after a run, those restored.
+    """
+
+    def __init__(self) -> None:
+        self._sites: list[_PastSite | _FutureSite | _WaitingSite] = []
+        self._next_site = 0
+        self._clock = 0
+        self._cuts: Set[int] = frozenset()
+        self.span = range(0)
+
+    def step(self, span: range, clock: int, *, cuts: Set[int], length: int | None = None) -> None:
+        """Say what the next run gets.
+
+        Args:
+            span: numbers of the frames that enter; they continue those of the step before.
+            clock: frames numbered below this have entered, or lie behind the end of the clip.
+            cuts: numbers of frames that start a segment, among all those in the pipe.
+            length: the number of frames in the clip, once known.
+        """
+        self.span, self._clock = span, clock
+        self._cuts = cuts if length is None else {*cuts, length}
+        self._next_site = 0
+
+    def _site[Site: (_PastSite, _FutureSite, _WaitingSite)](self, kind: type[Site]) -> Site:
+        if self._next_site == len(self._sites):
+            self._sites.append(kind())
+        site = self._sites[self._next_site]
+        self._next_site += 1
+        assert isinstance(site, kind)
+        return site
+
+    def shift(self, x: Tensor, direction: Direction) -> Tensor:
+        if direction is Direction.PAST:
+            shifted, self.span = self._site(_PastSite).push(x, self.span, self._cuts)
+            return shifted
+        self._clock -= 1
+        shifted, self.span = self._site(_FutureSite).push(x, self.span, self._clock, self._cuts)
+        return shifted
+
+    def keep(self, x: Tensor) -> Waiting:
+        site = self._site(_WaitingSite)
+        site.push(x, self.span)
+        empty = x[:0]
+        return lambda: site.pop(self.span, empty)

@@ -1,0 +1,161 @@
+"""Restore a clip of any length, exactly, in bounded memory."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from vsgshift.network import ShiftNet
+from vsgshift.streaming.padding import pad_to_multiple
+from vsgshift.streaming.pipeline import Pipeline
+
+
+class Stream:
+    """Restores frames as they come, with the result that the whole clip at once would have.
+
+    Frames are pushed in order; a restored frame is ready once `network.radius` frames behind it
+    (or the end of its segment) have been pushed. Memory does not depend on the number of frames,
+    and every layer sees every frame once.
+
+    Args:
+        network: on the device, in the precision and for the task that is wanted.
+        block: frames per run of the network; larger blocks use a device better and need more memory.
+        midway: the first frame pushed continues a segment that the stream has not seen. Its result
+            and that of the `radius` frames behind it cannot be known and are left out, unless a
+            cut comes between: the first frame returned is number `radius`, or the first cut.
+
+    Results are the same for every ``block`` and every way of pushing, up to rounding.
+    """
+
+    def __init__(self, network: ShiftNet, *, block: int = 4, midway: bool = False) -> None:
+        if block < 1:
+            raise ValueError(f"block must be at least 1, not {block}")
+        self.network = network
+        self.block = block
+        self._pipeline = Pipeline()
+        self._cuts: set[int] = set() if midway else {0}
+        self._pushed = 0
+        self._entered = 0
+        self._buffer: list[tuple[Tensor, Tensor | None]] = []
+        self._size: tuple[int, int] | None = None
+        self._finished = False
+
+    def push(self, frames: Tensor, noise: Tensor | None = None, cuts: Sequence[bool] | None = None) -> Tensor:
+        """Add frames at the end of the stream.
+
+        Args:
+            frames: (T, 3, H, W), RGB in [0, 1], any H and W, the same for all frames of a stream.
+            noise: (T, 1, H, W), noise standard deviation on the same scale; denoising networks only.
+            cuts: for each frame, whether it starts a new segment.
+
+        Returns:
+            (T', 3, H, W): the restored frames that are ready now and were not returned before, in order.
+
+        Raises:
+            ValueError: shapes do not fit each other or the network, or the stream is finished.
+        """
+        if self._finished:
+            raise ValueError("the stream is finished; make a new one")
+        size = (int(frames.shape[-2]), int(frames.shape[-1]))
+        if self._size is None:
+            self._size = size
+        if size != self._size:
+            raise ValueError(f"frames of one stream must have one size: {self._size} before, now {size}")
+        if cuts is not None and len(cuts) != len(frames):
+            raise ValueError(f"{len(frames)} frames came with {len(cuts)} cut flags")
+        multiple = self.network.variant.multiple
+        padded = pad_to_multiple(frames, multiple)
+        padded_noise = None if noise is None else pad_to_multiple(noise, multiple)
+        self.network.check(padded, padded_noise)
+        for index, starts in enumerate(cuts or ()):
+            if starts:
+                self._cuts.add(self._pushed + index)
+        self._buffer.append((padded, padded_noise))
+        self._pushed += len(frames)
+
+        restored = [frames[:0]]
+        while self._pushed - self._entered >= self.block:
+            restored.append(self._run(self.block))
+        return torch.cat(restored)
+
+    def finish(self) -> Tensor:
+        """End the stream, as a cut would. Returns the frames not returned yet, (T, 3, H, W)."""
+        if self._finished or self._size is None:
+            raise ValueError("the stream is finished, or nothing was pushed")
+        self._finished = True
+        restored = []
+        clock = self._entered
+        while clock < self._pushed + self.network.radius:
+            clock += self.block
+            restored.append(self._run(min(self.block, self._pushed - self._entered), clock, self._pushed))
+        return torch.cat(restored)
+
+    def _run(self, count: int, clock: int | None = None, length: int | None = None) -> Tensor:
+        frames, noise = self._take(count)
+        span = range(self._entered, self._entered + count)
+        self._entered = span.stop
+        self._pipeline.step(span, span.stop if clock is None else clock, cuts=self._cuts, length=length)
+        with torch.inference_mode():
+            restored = self.network.run(frames, noise, self._pipeline)
+        # A cut matters from the moment its frame enters until it has left the last shift.
+        oldest = self._entered - self.network.radius - self.block
+        self._cuts = {number for number in self._cuts if number >= oldest}
+        assert self._size is not None
+        return restored[..., : self._size[0], : self._size[1]]
+
+    def _take(self, count: int) -> tuple[Tensor, Tensor | None]:
+        """The next ``count`` frames that were pushed and have not entered the network."""
+        if not count:
+            frames, noise = self._last
+            return frames[:0], None if noise is None else noise[:0]
+        taken: list[tuple[Tensor, Tensor | None]] = []
+        while count:
+            frames, noise = self._buffer.pop(0)
+            if len(frames) > count:
+                rest = None if noise is None else noise[count:]
+                self._buffer.insert(0, (frames[count:], rest))
+                frames, noise = frames[:count], None if noise is None else noise[:count]
+            taken.append((frames, noise))
+            count -= len(frames)
+        frames = torch.cat([frames for frames, _ in taken]) if len(taken) > 1 else taken[0][0]
+        noises = [noise for _, noise in taken if noise is not None]
+        joined = torch.cat(noises) if len(noises) > 1 else noises[0] if noises else None
+        self._last = (frames[:0], None if joined is None else joined[:0])
+        return frames, joined
+
+
+def restore(
+    network: ShiftNet,
+    clip: Tensor,
+    noise: Tensor | None = None,
+    *,
+    cuts: Iterable[int] = (),
+    block: int = 4,
+) -> Tensor:
+    """Restore a clip by streaming it.
+
+    Args:
+        network: see `Stream`.
+        clip: (T, 3, H, W), RGB in [0, 1], any H and W.
+        noise: (T, 1, H, W), noise standard deviation on the same scale; denoising networks only.
+        cuts: indices of frames that start a segment; segments do not influence each other.
+        block: frames per run of the network.
+
+    Returns:
+        (T, 3, H, W), not clamped: the whole-clip result under the "hold" rule.
+
+    Raises:
+        ValueError: shapes do not fit the network, or a cut lies outside the clip.
+    """
+    starts = [False] * len(clip)
+    for cut in cuts:
+        if not 0 <= cut < len(clip):
+            raise ValueError(f"cut {cut} lies outside the clip of {len(clip)} frames")
+        starts[cut] = True
+    stream = Stream(network, block=block)
+    restored = []
+    for first in range(0, len(clip), block):
+        part = slice(first, first + block)
+        restored.append(stream.push(clip[part], None if noise is None else noise[part], starts[part]))
+    restored.append(stream.finish())
+    return torch.cat(restored)
