@@ -1,0 +1,25 @@
+"""The VapourSynth side: what `core.gshift` calls, and the compiled bridge it comes through.
+
+The bridge is compiled when the package is installed. Where Python was started in a repository whose
+package is installed elsewhere without `-e`, this folder lacks it: then the installed one is used.
+"""
+
+import sys
+from pathlib import Path
+
+
+def _find_bridge() -> None:
+    def holds_bridge(folder: Path) -> bool:
+        return (folder / "_bridge.abi3.so").is_file()
+
+    # An editable install lists its folder of compiled files in __path__ already.
+    if any(holds_bridge(Path(folder)) for folder in __path__):
+        return
+    for entry in sys.path:
+        folder = Path(entry, "vsgshift", "plugin")
+        if holds_bridge(folder):
+            __path__.append(str(folder))
+            return
+
+
+_find_bridge()
