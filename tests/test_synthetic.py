@@ -1,0 +1,217 @@
+"""Generated clips: seeded, in range, moving smoothly or not at all, and with nature's spectrum."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from vsgshift.training import degradations, synthetic
+from vsgshift.training.dice import Dice
+from vsgshift.training.motion import Camera, Path, Track, travel
+
+LUMA = torch.tensor((0.299, 0.587, 0.114))[:, None, None]
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A CPU generator."""
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Clips are small: threads only get in each other's way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def pool() -> synthetic.Pool:
+    """A small stock of scenes."""
+    return synthetic.Pool(seeded(0), scenes=4, tiles=6, texels=256)
+
+
+@pytest.fixture(scope="module")
+def clips(pool: synthetic.Pool) -> Tensor:
+    """(24, 5, 3, 96, 96)."""
+    generator = seeded(1)
+    return torch.stack([synthetic.clip(generator, frames=5, size=(96, 96), pool=pool) for _ in range(24)])
+
+
+def amplitude_slope(image: Tensor) -> float:
+    """Minus the slope of log amplitude over log frequency of a square image, under a Hann window."""
+    side = image.shape[-1]
+    window = torch.hann_window(side)
+    power = torch.fft.fft2((image - image.mean()) * window * window[:, None]).abs().square()
+    line = torch.fft.fftfreq(side) * side
+    ring = line[:, None].hypot(line).round()
+    radii = torch.arange(2, side // 2 - 6)
+    amplitude = torch.stack([power[ring == r].mean() for r in radii]).sqrt().log()
+    frequency = radii.log()
+    frequency = frequency - frequency.mean()
+    return -float((frequency * amplitude).sum() / frequency.square().sum())
+
+
+def test_same_seed_same_clip() -> None:
+    first, again, other = (synthetic.clip(seeded(s), frames=3, size=(32, 40)) for s in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_same_history_same_clip_from_a_pool() -> None:
+    def third() -> Tensor:
+        pool = synthetic.Pool(seeded(2), scenes=2, tiles=3, texels=128)
+        generator = seeded(3)
+        return [synthetic.clip(generator, frames=2, size=(24, 24), pool=pool) for _ in range(3)][-1]
+
+    assert torch.equal(third(), third())
+
+
+@pytest.mark.parametrize(("frames", "size"), [(1, (16, 16)), (7, (33, 50)), (2, (1, 1))])
+def test_shapes(pool: synthetic.Pool, frames: int, size: tuple[int, int]) -> None:
+    assert synthetic.clip(seeded(0), frames=frames, size=size, pool=pool).shape == (frames, 3, *size)
+    instants = synthetic.clip(seeded(0), frames=frames, size=size, subframes=3, pool=pool)
+    assert instants.shape == (frames, 3, 3, *size)
+
+
+def test_range(clips: Tensor) -> None:
+    assert clips.dtype == torch.float32
+    assert clips.isfinite().all()
+    assert clips.min() >= 0
+    assert clips.max() <= 1
+
+
+def test_headroom_lets_highlights_exceed_white(pool: synthetic.Pool) -> None:
+    generator = seeded(4)
+    peaks = [
+        float(synthetic.clip(generator, frames=1, size=(64, 64), subframes=2, pool=pool, headroom=4.0).max())
+        for _ in range(16)
+    ]
+    assert 1 < max(peaks) <= 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_makes_the_same_clip() -> None:
+    here, there = (synthetic.clip(seeded(5), frames=3, size=(64, 64), device=d) for d in ("cpu", "cuda"))
+    assert float((here - there.cpu()).abs().mean()) < 1e-3
+
+
+def test_generator_must_be_on_the_cpu() -> None:
+    class Elsewhere:
+        device = torch.device("cuda")
+
+    with pytest.raises(ValueError, match="CPU"):
+        synthetic.clip(Elsewhere(), frames=1, size=(8, 8))  # type: ignore[arg-type]
+
+
+def test_some_clips_rest_and_most_move(clips: Tensor) -> None:
+    change = (clips[:, 1:] - clips[:, :-1]).abs().amax((1, 2, 3, 4))
+    assert 1 <= int((change == 0).sum()) <= 12
+
+
+def test_a_still_layer_is_still(pool: synthetic.Pool) -> None:
+    layer = synthetic.background(Dice(seeded(9)), pool, sharpness=1.0)
+    seen = synthetic.render([layer], torch.arange(4.0), (40, 40))
+    assert layer.path.still
+    assert torch.equal(seen, seen[:1].expand_as(seen))
+
+
+def test_paths_are_smooth() -> None:
+    times = torch.arange(0, 16, 0.05)
+    for seed in range(50):
+        dice = Dice(seeded(seed))
+        path = travel(dice, speed=12.0, frames=16, spot=(0.0, 0.0))
+        for track in (path.y, path.x):
+            steps = track.at(times).diff() / 0.05
+            assert steps.abs().max() < 60
+            pauses = track.pause[0] < 16
+            # The one corner a path may have is where a thing stops or sets off.
+            assert pauses or steps.diff().abs().max() < 2.0
+
+
+def test_a_whole_pixel_pan_moves_the_picture_by_it(pool: synthetic.Pool) -> None:
+
+    layer = synthetic.background(Dice(seeded(11)), pool, sharpness=1.0)
+    upright = Path(y=Track(start=3.3), x=Track(start=8.1))
+    eye = Camera(pan=(2.0, -3.0))
+    seen = synthetic.render([replace(layer, path=eye.moves(upright, 1.0))], torch.arange(3.0), (48, 48))
+    torch.testing.assert_close(seen[1:, :, 2:, :-3], seen[:-1, :, :-2, 3:], atol=2e-3, rtol=0)
+
+
+def test_moving_pictures_are_as_sharp_as_still_ones(pool: synthetic.Pool) -> None:
+    # A moving layer passes through all positions between pixels, a still one rests at any of them.
+    layer = synthetic.background(Dice(seeded(12)), pool, sharpness=1.0)
+    detail = []
+    for step in range(8):
+        between = Path(y=Track(start=step / 8), x=Track(start=step / 8))
+        seen = synthetic.render([replace(layer, path=between)], torch.zeros(1), (96, 96))
+        detail.append(float(seen.diff(dim=-1).square().mean()))
+    assert max(detail) < 1.35 * min(detail)
+
+
+def test_spectra_fall_as_nature_s_do(clips: Tensor) -> None:
+    slopes = torch.tensor([amplitude_slope((c[2] * LUMA).sum(0)) for c in clips])
+    # Photographs have about 1 to 1.3, soft video up to 1.6; some of these clips are out of focus.
+    assert 1.0 < float(slopes.median()) < 1.75
+
+
+def test_gradients_are_heavy_tailed(clips: Tensor) -> None:
+    gradient = (clips[:, 2] * LUMA).sum(1).diff(dim=-1)
+    assert float(gradient.pow(4).mean() / gradient.square().mean().square()) > 8
+
+
+@pytest.mark.parametrize("gamma", [1.0, 2.2])
+def test_blur_of_what_rests_is_itself(gamma: float) -> None:
+    still = torch.rand(2, 1, 3, 8, 8, generator=seeded(0)).expand(-1, 9, -1, -1, -1)
+    blurred, sharp = degradations.blur(still, exposure=0.8, gamma=gamma)
+    torch.testing.assert_close(blurred, sharp)
+    assert torch.equal(sharp, still[:, 0])
+
+
+def test_blur_averages_light_and_saturates_after() -> None:
+    instants = torch.zeros(1, 5, 3, 1, 1)
+    instants[:, 2] = 2.0
+    light = degradations.blur(instants, exposure=1.0)[0]
+    torch.testing.assert_close(light, torch.full_like(light, (2**2.2 / 5) ** (1 / 2.2)))
+    values, sharp = degradations.blur(instants, exposure=0.6, gamma=1)
+    torch.testing.assert_close(values, torch.full_like(values, 2 / 3))
+    assert sharp.max() == 1
+
+
+def test_a_short_exposure_is_the_sharp_frame() -> None:
+    instants = torch.rand(3, 6, 3, 4, 4, generator=seeded(0))
+    blurred, sharp = degradations.blur(instants, exposure=0.1)
+    assert torch.equal(blurred, sharp)
+    with pytest.raises(ValueError, match="exposure"):
+        degradations.blur(instants, exposure=0.0)
+
+
+def test_noise_has_its_sigma_and_is_not_clipped() -> None:
+    clip = torch.zeros(2, 4, 3, 64, 64)
+    noisy = degradations.add_noise(clip, torch.tensor((0.1, 0.2)), seeded(0))
+    torch.testing.assert_close(noisy.std((1, 2, 3, 4)), torch.tensor((0.1, 0.2)), rtol=0.02, atol=0)
+    assert abs(float(noisy.mean())) < 2e-3
+    assert noisy.min() < 0
+    assert float(degradations.add_noise(clip, 0.05, seeded(1)).std()) == pytest.approx(0.05, rel=0.02)
+
+
+def test_camera_processing_is_mild_and_often_absent(clips: Tensor) -> None:
+    generator = seeded(0)
+    seen = [degradations.camera(c, generator) for c in clips]
+    changes = torch.stack(
+        [(after - before).square().mean().sqrt() for after, before in zip(seen, clips, strict=True)]
+    )
+    assert 4 <= int((changes == 0).sum()) <= 20
+    assert changes.max() < 0.05
+    assert all(after.shape == clips[0].shape and 0 <= after.min() and after.max() <= 1 for after in seen)
+
+
+def test_chroma_subsampling_keeps_luma_and_greys() -> None:
+    clip = torch.rand(2, 3, 9, 11, generator=seeded(0))
+    out = degradations.chroma_subsampled(clip)
+    torch.testing.assert_close((out * LUMA).sum(1), (clip * LUMA).sum(1))
+    grey = clip[:, :1].expand_as(clip)
+    torch.testing.assert_close(degradations.chroma_subsampled(grey), grey)

@@ -1,0 +1,115 @@
+"""Things that move: cut-out pictures with cover, of shapes a street or a webcam might show.
+
+A cut-out is (4, N, N): RGB already multiplied by the cover, then the cover in [0, 1]. Lengths are in
+texels; distances are positive outside.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .dice import Dice
+from .leaves import blob, box_blur, ellipse, polygon, rectangle, turned
+from .palettes import colours
+from .textures import glyphs
+
+MARGIN = 8
+"""Empty texels around a cut-out, more than any prefilter spreads."""
+
+
+def stroke(
+    y: Tensor, x: Tensor, start: tuple[float, float], end: tuple[float, float], width: float
+) -> Tensor:
+    """Signed distance to a segment with round ends, of half-width width."""
+    dy, dx = end[0] - start[0], end[1] - start[1]
+    along = ((y - start[0]) * dy + (x - start[1]) * dx) / max(dy * dy + dx * dx, 1e-6)
+    along = along.clamp(0.0, 1.0)
+    return (y - start[0] - along * dy).hypot(x - start[1] - along * dx) - width
+
+
+def limb(dice: Dice, y: Tensor, x: Tensor, radius: float) -> Tensor:
+    """Something like a hand on its arm: a palm, an arm and a few spread fingers."""
+    y, x = turned(y, x, dice.uniform(0.0, 2 * math.pi))
+    palm = 0.3 * radius
+    distance = y.hypot(x * dice.uniform(0.8, 1.3)) - palm
+    elbow = (0.9 * radius, dice.normal(0.15 * radius))
+    arm = stroke(y, x, (0.0, 0.0), elbow, dice.uniform(0.12, 0.25) * radius)
+    distance = torch.minimum(distance, arm)
+    fingers = dice.integer(2, 5)
+    width = dice.uniform(0.05, 0.09) * radius
+    for finger in range(fingers):
+        angle = dice.uniform(0.7, 1.2) * (finger - (fingers - 1) / 2) * 0.45
+        length = radius * dice.uniform(0.6, 0.9)
+        tip = (-length * math.cos(angle), length * math.sin(angle))
+        distance = torch.minimum(distance, stroke(y, x, (0.0, 0.0), tip, width))
+    return distance
+
+
+def figure(dice: Dice, y: Tensor, x: Tensor, radius: float) -> Tensor:
+    """Something like a person or a vehicle: two or three plain parts joined."""
+    distance = rectangle(dice, y, x, 0.7 * radius)
+    for _ in range(dice.integer(1, 2)):
+        part = dice.choice((ellipse, rectangle))
+        offset = dice.normal(0.35 * radius), dice.normal(0.35 * radius)
+        distance = torch.minimum(distance, part(dice, y - offset[0], x - offset[1], 0.4 * radius))
+    return distance
+
+
+def wires(dice: Dice, y: Tensor, x: Tensor, radius: float) -> Tensor:
+    """Distance to a few thin lines, side by side or crossed: cables, a fence, spokes, a net."""
+    y, x = turned(y, x, dice.uniform(0.0, math.pi))
+    spacing = radius * dice.log_uniform(0.08, 0.6)
+    width = dice.log_uniform(0.6, max(0.7, 0.1 * spacing))
+    ends = torch.maximum(y.abs(), x.abs()) - 0.65 * radius
+    lines = ((x / spacing) % 1.0 - 0.5).abs() * spacing - width
+    if dice.chance(0.4):
+        lines = torch.minimum(lines, ((y / spacing) % 1.0 - 0.5).abs() * spacing - width)
+    return torch.maximum(lines, ends)
+
+
+SHAPES = (
+    (limb, 1.5),
+    (figure, 2.0),
+    (rectangle, 1.5),
+    (ellipse, 1.0),
+    (polygon, 1.0),
+    (blob, 1.5),
+    (wires, 1.0),
+)
+"""Outlines of things, and how often each is drawn."""
+
+
+def cutout(dice: Dice, radius: float, stuff: Tensor) -> Tensor:
+    """A thing (4, N, N) of about the given radius, made of a part of a periodic scene (3, M, M)."""
+    radius = min(radius, stuff.shape[-1] / 2 - MARGIN - 1)
+    side = 2 * (math.ceil(radius) + MARGIN)
+    line = torch.arange(side, device=stuff.device) - (side - 1) / 2
+    shape = dice.choice([s for s, _ in SHAPES], [w for _, w in SHAPES])
+    distance = shape(dice, line[:, None], line[None], radius)
+    edge = torch.maximum(line.abs()[:, None], line.abs()[None]) - (side / 2 - MARGIN)
+    cover = (0.5 - torch.maximum(distance, edge)).clamp(0.0, 1.0)
+    top, left = dice.integer(0, stuff.shape[-1] - 1), dice.integer(0, stuff.shape[-1] - 1)
+    rows = (torch.arange(side, device=stuff.device) + top) % stuff.shape[-1]
+    columns = (torch.arange(side, device=stuff.device) + left) % stuff.shape[-1]
+    picture = stuff[:, rows[:, None], columns[None]]
+    base = colours(dice, 1)[0].to(stuff)[:, None, None]
+    if dice.chance(0.6):
+        # One material in another scene's pattern: clothes, car bodies, boards.
+        contrast = dice.log_uniform(0.15, 1.0)
+        picture = base + contrast * (picture - picture.mean((1, 2), keepdim=True))
+    if dice.chance(0.12):
+        ink = glyphs(dice, 64 * math.ceil(side / 64))[0, :side, :side].to(stuff) / 3.0
+        picture = picture + dice.uniform(0.1, 0.4) * ink
+    if dice.chance(0.5):
+        # Round things turn away from the light towards their edge.
+        depth = (-distance / (dice.uniform(0.15, 0.6) * radius)).clamp(0.0, 1.0)
+        slant = (dice.normal(0.2) * line[:, None] + dice.normal(0.2) * line[None]) / radius
+        picture = picture * (1 - dice.uniform(0.0, 0.5) * (1 - depth).square() + slant)
+    return torch.cat((picture.clamp(min=0.0) * cover, cover[None]))
+
+
+def shadow(cut: Tensor, strength: float) -> Tensor:
+    """The soft dark patch (4, N, N) that a cut-out throws on what is behind it."""
+    cover = box_blur(box_blur(cut[3:], MARGIN), MARGIN)
+    return torch.cat((torch.zeros_like(cut[:3]), strength * cover))
