@@ -118,7 +118,7 @@ class Look:
     flicker: tuple[float, float, float]
     """Amplitude, radians a frame and phase of a change of brightness."""
     glare: float
-    """How far highlights exceed what can be shown: by so much for each unit above 0.88."""
+    """How far highlights exceed what can be shown: by so much for each unit above 0.95."""
 
     @staticmethod
     def draw(dice: Dice) -> "Look":
@@ -156,8 +156,11 @@ class Look:
         out = out * light
         if amplitude:
             out = out * (1 + amplitude * torch.sin(rate * times + phase))[:, None, None, None]
+        # A camera's shoulder: bright surfaces keep some of their texture instead of turning white.
+        excess = (out - 0.8).clamp(min=0.0)
+        out = out - excess + 0.2 * torch.tanh(excess / 0.2)
         if self.glare and headroom > 1:
-            out = out + self.glare * (out - 0.88).clamp(min=0.0)
+            out = out + self.glare * (excess - 0.15).clamp(min=0.0)
         return out.clamp(0.0, headroom)
 
 
