@@ -76,8 +76,11 @@ class ShiftNet(nn.Module):
         cuts = tuple(cuts)
         return self.run(clip, noise, WholeClip(len(clip), boundary="hold" if cuts else self.variant.boundary, cuts=cuts))
 
-    def run(self, clip: Tensor, noise: Tensor | None, time: Timeline) -> Tensor:
-        """Restore the frames that ``time`` lets through; arguments as in `forward`, unchecked."""
+    def run(self, clip: Tensor, noise: Tensor | None, time: Timeline, *, strength: float = 1.0) -> Tensor:
+        """Restore the frames that ``time`` lets through; arguments as in `forward`, unchecked.
+
+        ``strength`` scales what the network adds to the source.
+        """
         x = clip if noise is None else torch.cat((clip, noise), 1)
         x = space_to_depth(x, self.variant.shuffle).contiguous(memory_format=torch.channels_last)
         early = self.embed_block(self.embed(x), self.embed_slope)
@@ -90,7 +93,8 @@ class ShiftNet(nn.Module):
 
         x = self.merge_activation(self.merge.late(waiting(), temporal))
         x = self.to_rgb(self.unets_after(x))
-        return frames() + depth_to_space(x, self.variant.shuffle)
+        residual = depth_to_space(x, self.variant.shuffle)
+        return torch.add(frames(), residual, alpha=strength)
 
     def check(self, clip: Tensor, noise: Tensor | None) -> None:
         """Raise ValueError where `forward` would not know what to do with its arguments."""

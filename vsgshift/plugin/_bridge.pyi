@@ -6,10 +6,13 @@ be called from any thread that holds the GIL; calls into VapourSynth release it.
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, final, overload
+from typing import Literal, Protocol, final, overload, type_check_only
 
+@type_check_only
 class Processor(Protocol):
     """What makes the frames of a filter. Any object with these three methods will do.
+
+    The name is for type checkers: import it under TYPE_CHECKING.
 
     Calls come from VapourSynth's threads, in no particular frame order. `request` may run in several
     threads at once, also beside `ready`; `ready` runs in one thread at a time. Either may block.
@@ -108,6 +111,8 @@ class Frame:
     def height(self) -> int:
         """Pixels of the first plane."""
     @property
+    def num_planes(self) -> int: ...
+    @property
     def format(self) -> Format: ...
     def plane(self, index: int) -> Plane:
         """Raises IndexError for a plane the format does not have, RuntimeError for a frame on a GPU."""
@@ -134,9 +139,7 @@ class Core:
 
     @property
     def num_threads(self) -> int: ...
-    def invoke(
-        self, namespace: str, function: str, /, **args: MapValue | Sequence[MapValue] | None
-    ) -> Node:
+    def invoke(self, namespace: str, function: str, /, **args: MapValue | Sequence[MapValue] | None) -> Node:
         """Calls a plugin function, such as invoke("resize", "Bicubic", clip=node, format=...).
 
         Arguments that are None are left out.
@@ -167,18 +170,20 @@ class Core:
         Raises ValueError for a format that does not exist, TypeError if `processor` is none.
         """
     def remember_props(self, node: Node, matrix_by_default: int) -> Node:
-        """Start: `node` with its frame properties saved and its matrix known.
+        """Start: `node` with its frame properties saved and its colours known.
 
-        Each frame carries a copy of all properties in `_GShiftProps`, and in `_GShiftMatrix` the
-        value of `_Matrix`, or `matrix_by_default` where that is absent or unspecified (2); in a YUV
-        frame `_Matrix` is then set to it as well. Costs no Python per frame.
+        Each frame carries a copy of all properties in `_GShiftProps`, and in `_GShiftColour` the key
+        of its colours: matrix + 16 * full range + 32 * chroma siting, as H.273 numbers them. Where
+        `_Matrix` is absent or unspecified (2) it counts as `matrix_by_default`, and a YUV frame gets
+        it set; where `_Range` is absent it is set to what `_ColorRange` says, else to the family's
+        usual one; an absent siting is left. Costs no Python per frame.
         """
     def restore_props(self, node: Node, back: dict[int, Node]) -> Node:
         """Finish: `node` converted to the output format, with the properties Start has saved.
 
-        `back` maps a matrix to `node` as converted with that matrix; -1 is for all other matrices.
-        Frame n comes from the entry for frame n's `_GShiftMatrix`. `_GShiftProps` must have come
-        through to `node`. Costs no Python per frame.
+        `back` maps a colour key to `node` as converted for it; -1 is for all other keys. Frame n
+        comes from the entry for frame n's `_GShiftColour`. `_GShiftProps` must have come through to
+        `node`. Costs no Python per frame.
 
         Raises ValueError if -1 is missing or the entries differ in format, size or length.
         """

@@ -331,6 +331,11 @@ cdef class Frame:
         return self.api.getFrameHeight(self.c, 0)
 
     @property
+    def num_planes(self):
+        self.check()
+        return self.api.getVideoFrameFormat(self.c).numPlanes
+
+    @property
     def format(self):
         self.check()
         if self._format is None:
@@ -522,7 +527,7 @@ cdef class Core:
     def restore_props(self, Node node not None, dict back not None):
         self.check()
         if -1 not in back:
-            raise ValueError("back has no entry for -1: name the clip for matrices that are not in the table")
+            raise ValueError("back has no entry for -1: name the clip for colours that are not in the table")
         cdef const VSVideoInfo *info = (<Node?>back[-1]).info
         cdef const VSVideoInfo *other
         for value in back.values():
@@ -530,13 +535,13 @@ cdef class Core:
             if not (same_format(&info.format, &other.format) and info.width == other.width
                     and info.height == other.height and info.numFrames == other.numFrames):
                 raise ValueError("the clips in back differ in format, size or length: convert all to one")
-        cdef list matrices = list(back)
+        cdef list colours = list(back)
         cdef Restore *self_ = <Restore *>make_inputs(sizeof(Restore), [node, *back.values()], self.api)
         cdef int i
-        self_.matrices = <int *>malloc(len(matrices) * sizeof(int))
-        for i in range(len(matrices)):
-            self_.matrices[i] = matrices[i]
-            if matrices[i] == -1:
+        self_.colours = <int *>malloc(len(colours) * sizeof(int))
+        for i in range(len(colours)):
+            self_.colours[i] = colours[i]
+            if colours[i] == -1:
                 self_.default = i
         return self.create("Finish", info, restore_get_frame, restore_free, fmParallel, rpStrictSpatial,
                            &self_.inputs, self_)
@@ -754,7 +759,10 @@ cdef const VSFrame *filter_get_frame(int n, int reason, void *instance, void **f
         for i in range(requests.count):
             pending = &requests.pending[i]
             frames[i] = api.getFrameFilter(pending.n, self.inputs.nodes[pending.input], context)
-            # Or the core would hold every frame of every round until frame n is finished.
+        # Or the core would hold every frame of every round until frame n is finished. A loop of its
+        # own, since two numbers past the end mean the same frame.
+        for i in range(requests.count):
+            pending = &requests.pending[i]
             api.releaseFrameEarly(self.inputs.nodes[pending.input], pending.n, context)
     elif reason != arInitial:  # an input failed; the core passes its error on
         free(requests)
@@ -891,11 +899,11 @@ ctypedef struct Remember:
 
 ctypedef struct Restore:
     Inputs inputs  # the processed clip, then the entries of `back`
-    int *matrices  # matrices[i] belongs to inputs.nodes[1 + i]
+    int *colours  # colours[i] belongs to inputs.nodes[1 + i]
     int default
 
 cdef const char *PROPS = b"_GShiftProps"
-cdef const char *MATRIX = b"_GShiftMatrix"
+cdef const char *COLOUR = b"_GShiftColour"
 cdef int UNSPECIFIED = 2
 
 
@@ -905,7 +913,7 @@ cdef void native_free(void *instance, VSCore *core, const VSAPI *api) noexcept n
 
 
 cdef void restore_free(void *instance, VSCore *core, const VSAPI *api) noexcept nogil:
-    free((<Restore *>instance).matrices)
+    free((<Restore *>instance).colours)
     native_free(instance, core, api)
 
 
@@ -916,8 +924,9 @@ cdef const VSFrame *remember_get_frame(int n, int reason, void *instance, void *
     cdef VSFrame *result
     cdef VSMap *props
     cdef VSVideoFormat gray
-    cdef int64_t matrix
+    cdef int64_t matrix, full, siting
     cdef int unset = 0
+    cdef int family
     if reason == arInitial:
         api.requestFrameFilter(n, self.inputs.nodes[0], context)
         return NULL
@@ -929,12 +938,22 @@ cdef const VSFrame *remember_get_frame(int n, int reason, void *instance, void *
     props = api.getFramePropertiesRW(result)
     api.getVideoFormatByID(&gray, pfGray8, core)
     api.mapConsumeFrame(props, PROPS, api.newVideoFrame(&gray, 1, 1, source, core), maReplace)
+    family = api.getVideoFrameFormat(source).colorFamily
     matrix = api.mapGetInt(props, b"_Matrix", 0, &unset)
     if unset or matrix == UNSPECIFIED:
         matrix = self.matrix_by_default
-        if api.getVideoFrameFormat(source).colorFamily == cfYUV:
+        if family == cfYUV:
             api.mapSetInt(props, b"_Matrix", matrix, maReplace)
-    api.mapSetInt(props, MATRIX, matrix, maReplace)
+    full = api.mapGetInt(props, b"_Range", 0, &unset)
+    if unset:
+        # The property's older name counts the other way round.
+        full = api.mapGetInt(props, b"_ColorRange", 0, &unset)
+        full = (1 if family == cfRGB else 0) if unset else (0 if full else 1)
+        api.mapSetInt(props, b"_Range", full, maReplace)
+    siting = api.mapGetInt(props, b"_ChromaLocation", 0, &unset)
+    if unset or siting < 0 or siting > 5:
+        siting = 0
+    api.mapSetInt(props, COLOUR, (matrix & 15) + (16 if full else 0) + 32 * siting, maReplace)
     api.freeFrame(source)
     return result
 
@@ -947,7 +966,7 @@ cdef const VSFrame *restore_get_frame(int n, int reason, void *instance, void **
     cdef const VSFrame *remembered
     cdef VSFrame *result
     cdef VSMap *props
-    cdef int64_t matrix
+    cdef int64_t colour
     cdef int unset = 0
     cdef int i, choice
     if reason == arInitial:
@@ -959,11 +978,11 @@ cdef const VSFrame *restore_get_frame(int n, int reason, void *instance, void **
     processed = api.getFrameFilter(n, self.inputs.nodes[0], context)
     if frame_data[0] == NULL:
         # Until the context is done the core keeps `processed`, so that the converter behind
-        # back[matrix] finds it in the cache instead of computing it again.
-        matrix = api.mapGetInt(api.getFramePropertiesRO(processed), MATRIX, 0, &unset)
+        # back[colour] finds it in the cache instead of computing it again.
+        colour = api.mapGetInt(api.getFramePropertiesRO(processed), COLOUR, 0, &unset)
         choice = self.default
         for i in range(self.inputs.count - 1):
-            if not unset and self.matrices[i] == matrix:
+            if not unset and self.colours[i] == colour:
                 choice = i
         api.freeFrame(processed)
         frame_data[0] = <void *><uintptr_t>(1 + choice)

@@ -23,15 +23,21 @@ class Stream:
         midway: the first frame pushed continues a segment that the stream has not seen. Its result
             and that of the `radius` frames behind it cannot be known and are left out, unless a
             cut comes between: the first frame returned is number `radius`, or the first cut.
+        strength: share of the network's change that is applied, 0 to 1.
 
     Results are the same for every ``block`` and every way of pushing, up to rounding.
+
+    Attributes:
+        restored: numbers, counted from the first frame pushed, of the frames that the last call of
+            `push` or `finish` returned.
     """
 
-    def __init__(self, network: ShiftNet, *, block: int = 4, midway: bool = False) -> None:
+    def __init__(self, network: ShiftNet, *, block: int = 4, midway: bool = False, strength: float = 1.0) -> None:
         if block < 1:
             raise ValueError(f"block must be at least 1, not {block}")
         self.network = network
         self.block = block
+        self.strength = strength
         self._pipeline = Pipeline()
         self._cuts: set[int] = set() if midway else {0}
         self._pushed = 0
@@ -39,6 +45,7 @@ class Stream:
         self._buffer: list[tuple[Tensor, Tensor | None]] = []
         self._size: tuple[int, int] | None = None
         self._finished = False
+        self.restored = range(0)
 
     def push(self, frames: Tensor, noise: Tensor | None = None, cuts: Sequence[bool] | None = None) -> Tensor:
         """Add frames at the end of the stream.
@@ -74,6 +81,7 @@ class Stream:
         self._pushed += len(frames)
 
         restored = [frames[:0]]
+        self.restored = range(0)
         while self._pushed - self._entered >= self.block:
             restored.append(self._run(self.block))
         return torch.cat(restored)
@@ -84,6 +92,7 @@ class Stream:
             raise ValueError("the stream is finished, or nothing was pushed")
         self._finished = True
         restored = []
+        self.restored = range(0)
         clock = self._entered
         while clock < self._pushed + self.network.radius:
             clock += self.block
@@ -96,7 +105,9 @@ class Stream:
         self._entered = span.stop
         self._pipeline.step(span, span.stop if clock is None else clock, cuts=self._cuts, length=length)
         with torch.inference_mode():
-            restored = self.network.run(frames, noise, self._pipeline)
+            restored = self.network.run(frames, noise, self._pipeline, strength=self.strength)
+        if span := self._pipeline.span:
+            self.restored = range(self.restored.start if self.restored else span.start, span.stop)
         # A cut matters from the moment its frame enters until it has left the last shift.
         oldest = self._entered - self.network.radius - self.block
         self._cuts = {number for number in self._cuts if number >= oldest}

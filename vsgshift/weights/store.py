@@ -156,6 +156,7 @@ def write(path: Path, network: ShiftNet, *, name: str, training_data: str, licen
         try:
             part.write(safetensors.torch.save(state, metadata))
             part.close()
+            os.chmod(part.name, 0o644)
             os.replace(part.name, path)
         except BaseException:
             os.unlink(part.name)

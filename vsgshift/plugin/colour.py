@@ -1,0 +1,71 @@
+"""Any format to what the network takes, and back, by VapourSynth's own resizer.
+
+The network sees RGBS, or GRAYS for GRAY clips. A frame's matrix, range and siting may change within
+a clip, and the way back must be told them, so there is one way back for each combination; a filter
+that costs nothing sends each frame through its own.
+"""
+
+from itertools import product
+from typing import Protocol
+
+from vsgshift.plugin._bridge import Core, Format, Node
+
+GRAY8 = 0x10080000
+RGBS = 0x21200000
+GRAYS = 0x11200000
+MATRICES = (1, 4, 5, 6, 7, 8, 9)
+"""Matrices with a way back of their own, as H.273 numbers them."""
+BT709, SMPTE170M = 1, 6
+
+
+class MakesFilter(Protocol):
+    """Puts the work in between: an RGBS or GRAYS node to one of the same format, size and length."""
+
+    def __call__(self, node: Node) -> Node: ...
+
+
+def usual_matrix(width: int, height: int) -> int:
+    """The matrix that a clip of this size has when it does not say."""
+    return SMPTE170M if width <= 1024 and height <= 576 else BT709
+
+
+def check_format(clip: Node) -> None:
+    """Raise ValueError for clips that cannot be converted."""
+    if not clip.is_constant:
+        raise ValueError("the clip's format or size varies; make it constant with resize first")
+    kind = clip.format
+    if kind.color_family == "UNDEFINED" or (kind.sample_type == "integer" and kind.bits > 16):
+        raise ValueError(f"{kind.name} is not supported; convert to 8-16 bit integer, half or float first")
+
+
+def converted_around(core: Core, clip: Node, make: MakesFilter) -> Node:
+    """Run ``make`` on the clip as RGBS or GRAYS; the result has the clip's format and properties."""
+    kind = clip.format
+    start = core.remember_props(clip, usual_matrix(clip.width, clip.height))
+    inside = GRAYS if kind.color_family == "GRAY" else RGBS
+    direct = kind.id == inside
+    worked = make(start if direct else core.invoke("resize", "Bicubic", clip=start, format=inside))
+    if direct:
+        return core.restore_props(worked, {-1: worked})
+    return core.restore_props(worked, _ways_back(core, worked, kind))
+
+
+def _ways_back(core: Core, node: Node, kind: Format) -> dict[int, Node]:
+    def back(*, matrix: int | None = None, full: int | None = None, siting: int | None = None) -> Node:
+        return core.invoke(
+            "resize", "Bicubic", clip=node, format=kind.id, matrix=matrix, range=full, chromaloc=siting
+        )
+
+    if kind.color_family == "RGB":
+        return {-1: back()}
+    subsampled = kind.subsampling_w or kind.subsampling_h
+    matrices = MATRICES if kind.color_family == "YUV" else (None,)
+    sitings = range(6) if subsampled else (None,)
+    ways = {}
+    for matrix, full, siting in product(matrices, (0, 1), sitings):
+        way = back(matrix=matrix, full=full, siting=siting)
+        for key_matrix in (matrix,) if matrix is not None else range(16):
+            for key_siting in (siting,) if siting is not None else range(6):
+                ways[key_matrix + 16 * full + 32 * key_siting] = way
+    ways[-1] = next(iter(ways.values()))
+    return ways

@@ -1,0 +1,178 @@
+"""What `core.gshift`'s functions do: check arguments, load the network, build the filter graph."""
+
+import platform
+from importlib import metadata
+from math import isfinite
+from pathlib import Path
+
+from vsgshift._version import __version__
+from vsgshift.network.variants import Task
+from vsgshift.plugin._bridge import Core, Node
+from vsgshift.plugin.colour import GRAY8, GRAYS, check_format, converted_around
+
+LARGEST_BLOCK = 64
+
+
+def deblur(
+    core: Core,
+    clip: Node,
+    model: str | None = None,
+    strength: float = 1.0,
+    scenechange: int = 1,
+    device_id: int | None = None,
+    fp16: int = 0,
+    block: int | None = None,
+) -> Node:
+    """`gshift.Deblur`; parameters as in the README. Raises ValueError for arguments that make no sense."""
+    return _restored(
+        core, "deblur", clip, None, None, model, strength, bool(scenechange), device_id, bool(fp16), block
+    )
+
+
+def denoise(
+    core: Core,
+    clip: Node,
+    sigma: float | None = None,
+    sigma_map: Node | None = None,
+    model: str | None = None,
+    strength: float = 1.0,
+    scenechange: int = 1,
+    device_id: int | None = None,
+    fp16: int = 0,
+    block: int | None = None,
+) -> Node:
+    """`gshift.Denoise`; parameters as in the README. Raises ValueError for arguments that make no sense."""
+    if sigma is None and sigma_map is None:
+        raise ValueError("sigma is missing: give the noise level (0 to 255, on the 8-bit scale) or a sigma_map")
+    if sigma is not None and sigma_map is not None:
+        raise ValueError("sigma and sigma_map are both given; give one of them")
+    if sigma is not None and not 0 <= sigma <= 255:
+        raise ValueError(f"sigma={sigma:g} is out of range; it is on the 8-bit scale, 0 to 255")
+    if sigma_map is not None:
+        _check_map(clip, sigma_map)
+    return _restored(
+        core, "denoise", clip, sigma, sigma_map, model, strength, bool(scenechange), device_id, bool(fp16), block
+    )
+
+
+def _check_map(clip: Node, sigma_map: Node) -> None:
+    if not sigma_map.is_constant or sigma_map.format.color_family != "GRAY":
+        raise ValueError("sigma_map must be a GRAY clip of constant format and size")
+    found = (sigma_map.width, sigma_map.height, sigma_map.num_frames)
+    wanted = (clip.width, clip.height, clip.num_frames)
+    if found != wanted:
+        raise ValueError(
+            "sigma_map must have the clip's size and length: "
+            f"{wanted[0]}x{wanted[1]}, {wanted[2]} frames, not {found[0]}x{found[1]}, {found[2]} frames"
+        )
+    check_format(sigma_map)
+
+
+def _restored(
+    core: Core,
+    task: Task,
+    clip: Node,
+    sigma: float | None,
+    sigma_map: Node | None,
+    model: str | None,
+    strength: float,
+    scenechange: bool,
+    device_id: int | None,
+    fp16: bool,
+    block: int | None,
+) -> Node:
+    """The clip with the task's network run over it."""
+    check_format(clip)
+    if not isfinite(strength) or not 0 <= strength <= 1:
+        raise ValueError(f"strength={strength:g} is out of range; 0 (the source) to 1 (fully restored)")
+    if block is not None and not 1 <= block <= LARGEST_BLOCK:
+        raise ValueError(f"block={block} is out of range; 1 to {LARGEST_BLOCK} frames")
+
+    # torch takes seconds to import: not before the cheap checks.
+    import torch
+
+    from vsgshift.plugin import devices
+    from vsgshift.plugin.restorer import Options, Restorer
+    from vsgshift.weights import load_network
+
+    device = devices.choose(device_id)
+    if fp16:
+        devices.check_half(device)
+    dtype = torch.float16 if fp16 else torch.float32
+    name = _name(model, task)
+    network = load_network(name, device=device, dtype=dtype)
+    if network.variant.task != task:
+        right = "Deblur" if network.variant.task == "deblur" else "Denoise"
+        raise ValueError(f"model {name} is made for gshift.{right}; the default model here is tiny")
+    if strength == 0 or sigma == 0:
+        return clip
+
+    options = Options(
+        device=device,
+        dtype=dtype,
+        block=block or 4,
+        strength=strength,
+        scenechange=scenechange,
+        sigma=None if sigma is None else sigma / 255,
+    )
+    props = core.invoke("std", "BlankClip", width=1, height=1, length=1, format=GRAY8, keep=1)
+
+    def make(node: Node) -> Node:
+        levels = None
+        if sigma_map is not None:
+            levels = core.invoke("resize", "Bicubic", clip=sigma_map, format=GRAYS, range_in=1)
+        restorer = Restorer(core, network, node, levels, props, options)
+        inputs = [node] if levels is None else [node, levels]
+        return core.create_filter(task.capitalize(), node, inputs, restorer)
+
+    return converted_around(core, clip, make)
+
+
+def _name(model: str | None, task: Task) -> str:
+    """The model's full name, or its path; "tiny" stands for the bundled one of the task."""
+    return f"tiny-{task}" if model in (None, "tiny") else str(model)
+
+
+def version(core: Core) -> dict[str, str | int]:
+    """`gshift.Version`: version, those of the libraries, and where the package is."""
+    import torch
+
+    def installed(*distributions: str) -> str:
+        for distribution in distributions:
+            try:
+                return metadata.version(distribution)
+            except metadata.PackageNotFoundError:
+                continue
+        return "not installed"
+
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda or "none",
+        "cupy": installed("cupy-cuda13x", "cupy-cuda12x", "cupy"),
+        "numpy": installed("numpy"),
+        "vapoursynth": installed("vapoursynth"),
+        "path": str(Path(__file__).parent.parent),
+    }
+
+
+def device_properties(core: Core, device_id: int | None = None) -> dict[str, str | int]:
+    """`gshift.DeviceProperties`: name, memory in bytes and compute capability of a device."""
+    from vsgshift.plugin import devices
+
+    return devices.properties(device_id)
+
+
+def models(core: Core) -> dict[str, list[str] | list[int]]:
+    """`gshift.Models`: names, tasks, variants, licences, and 1 where installed, as lists of one order."""
+    from vsgshift.weights import MODELS
+
+    known = list(MODELS.values())
+    return {
+        "name": [model.name for model in known],
+        "task": [model.task for model in known],
+        "variant": [model.variant.name for model in known],
+        "licence": [model.licence for model in known],
+        "installed": [int(model.installed) for model in known],
+    }
