@@ -182,8 +182,9 @@ class Core:
         """Finish: `node` converted to the output format, with the properties Start has saved.
 
         `back` maps a colour key to `node` as converted for it; -1 is for all other keys. Frame n
-        comes from the entry for frame n's `_GShiftColour`. `_GShiftProps` must have come through to
-        `node`. Costs no Python per frame.
+        comes from the entry for its `_GShiftColour`. That and `_GShiftProps` must have come through
+        to the frames of `back`. Costs no Python per frame, and fetches each frame of `node` once
+        while the key stays the same from frame to frame.
 
         Raises ValueError if -1 is missing or the entries differ in format, size or length.
         """

@@ -503,7 +503,8 @@ cdef class Core:
         cdef uint32_t format_id
         if format is not None:
             format_id = format.id if isinstance(format, Format) else format
-            if not self.api.getVideoFormatByID(&info.format, format_id, self.c):
+            if not (self.api.getVideoFormatByID(&info.format, format_id, self.c)
+                    and info.format.colorFamily != cfUndefined):
                 raise ValueError(f"no video format has the id {format_id}: use the id of an existing format")
         cdef Filter *self_ = <Filter *>make_inputs(sizeof(Filter), inputs, self.api)
         self_.info = info
@@ -533,16 +534,19 @@ cdef class Core:
         for value in back.values():
             other = (<Node?>value).info
             if not (same_format(&info.format, &other.format) and info.width == other.width
-                    and info.height == other.height and info.numFrames == other.numFrames):
+                    and info.height == other.height and other.numFrames == node.info.numFrames):
                 raise ValueError("the clips in back differ in format, size or length: convert all to one")
-        cdef list colours = list(back)
-        cdef Restore *self_ = <Restore *>make_inputs(sizeof(Restore), [node, *back.values()], self.api)
+        # Many keys may share a clip.
+        cdef list clips = list({id(value): value for value in back.values()}.values())
+        cdef Restore *self_ = <Restore *>make_inputs(sizeof(Restore), clips, self.api)
         cdef int i
-        self_.colours = <int *>malloc(len(colours) * sizeof(int))
-        for i in range(len(colours)):
-            self_.colours[i] = colours[i]
-            if colours[i] == -1:
-                self_.default = i
+        self_.count = <int>len(back)
+        self_.ways = <Way *>malloc(self_.count * sizeof(Way))
+        for i, (colour, value) in enumerate(back.items()):
+            self_.ways[i].colour = colour
+            self_.ways[i].clip = clips.index(value)
+            if colour == -1:
+                self_.default = self_.guess = self_.ways[i].clip
         return self.create("Finish", info, restore_get_frame, restore_free, fmParallel, rpStrictSpatial,
                            &self_.inputs, self_)
 
@@ -824,7 +828,10 @@ cdef const VSFrame *ask_processor(Filter *self, int n, Requests *asked, const VS
         requests = <Requests *>malloc(sizeof(Requests) + len(wanted) * sizeof(Pending))
         requests.count = 0
         frame_data[0] = requests
-        for input, number in wanted:
+        for pair in wanted:
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise TypeError(f"the processor requested {pair!r}, not an (input, frame number) pair")
+            input, number = pair
             if not 0 <= input < self.inputs.count:
                 raise IndexError(f"the processor requested from input {input} of {self.inputs.count}")
             requests.pending[requests.count].input = input
@@ -897,10 +904,16 @@ ctypedef struct Remember:
     Inputs inputs
     int matrix_by_default
 
+ctypedef struct Way:
+    int64_t colour
+    int clip  # index into Restore.inputs
+
 ctypedef struct Restore:
-    Inputs inputs  # the processed clip, then the entries of `back`
-    int *colours  # colours[i] belongs to inputs.nodes[1 + i]
-    int default
+    Inputs inputs  # the clips of `back`, each once
+    Way *ways
+    int count  # of ways
+    int default  # where a colour has no way
+    int guess  # the clip that the last frame came from
 
 cdef const char *PROPS = b"_GShiftProps"
 cdef const char *COLOUR = b"_GShiftColour"
@@ -913,7 +926,7 @@ cdef void native_free(void *instance, VSCore *core, const VSAPI *api) noexcept n
 
 
 cdef void restore_free(void *instance, VSCore *core, const VSAPI *api) noexcept nogil:
-    free((<Restore *>instance).colours)
+    free((<Restore *>instance).ways)
     native_free(instance, core, api)
 
 
@@ -960,39 +973,38 @@ cdef const VSFrame *remember_get_frame(int n, int reason, void *instance, void *
 
 cdef const VSFrame *restore_get_frame(int n, int reason, void *instance, void **frame_data,
                                       VSFrameContext *context, VSCore *core, const VSAPI *api) noexcept nogil:
+    """Colours hardly ever change within a clip, so the last frame's clip is tried first.
+
+    Asking the processed clip for its colour would fetch each of its frames twice, here and in the
+    converter, far enough apart for the frame to have left the cache and be computed again.
+    """
     cdef Restore *self = <Restore *>instance
-    cdef const VSFrame *processed
     cdef const VSFrame *converted
     cdef const VSFrame *remembered
-    cdef VSFrame *result
+    cdef VSFrame *result = NULL
     cdef VSMap *props
-    cdef int64_t colour
+    cdef int asked, right
     cdef int unset = 0
-    cdef int i, choice
     if reason == arInitial:
-        api.requestFrameFilter(n, self.inputs.nodes[0], context)
+        asked = self.guess
+        frame_data[0] = <void *><uintptr_t>asked
+        api.requestFrameFilter(n, self.inputs.nodes[asked], context)
         return NULL
     if reason != arAllFramesReady:
         return NULL
 
-    processed = api.getFrameFilter(n, self.inputs.nodes[0], context)
-    if frame_data[0] == NULL:
-        # Until the context is done the core keeps `processed`, so that the converter behind
-        # back[colour] finds it in the cache instead of computing it again.
-        colour = api.mapGetInt(api.getFramePropertiesRO(processed), COLOUR, 0, &unset)
-        choice = self.default
-        for i in range(self.inputs.count - 1):
-            if not unset and self.colours[i] == colour:
-                choice = i
-        api.freeFrame(processed)
-        frame_data[0] = <void *><uintptr_t>(1 + choice)
-        api.requestFrameFilter(n, self.inputs.nodes[1 + choice], context)
+    asked = <int><uintptr_t>frame_data[0]
+    converted = api.getFrameFilter(n, self.inputs.nodes[asked], context)
+    right = way_back(self, api.getFramePropertiesRO(converted), api)
+    if right != asked:
+        self.guess = right
+        frame_data[0] = <void *><uintptr_t>right
+        api.freeFrame(converted)
+        api.requestFrameFilter(n, self.inputs.nodes[right], context)
         return NULL
 
-    converted = api.getFrameFilter(n, self.inputs.nodes[<uintptr_t>frame_data[0]], context)
-    remembered = api.mapGetFrame(api.getFramePropertiesRO(processed), PROPS, 0, &unset)
+    remembered = api.mapGetFrame(api.getFramePropertiesRO(converted), PROPS, 0, &unset)
     if remembered == NULL:
-        result = NULL
         api.setFilterError(b"gshift: a frame came without its remembered properties: keep all frame "
                            b"properties between Start and Finish", context)
     else:
@@ -1002,8 +1014,19 @@ cdef const VSFrame *restore_get_frame(int n, int reason, void *instance, void **
         api.copyMap(api.getFramePropertiesRO(remembered), props)
         api.freeFrame(remembered)
     api.freeFrame(converted)
-    api.freeFrame(processed)
     return result
+
+
+cdef int way_back(Restore *self, const VSMap *props, const VSAPI *api) noexcept nogil:
+    """The index of the clip for a frame with these properties."""
+    cdef int unset = 0
+    cdef int64_t colour = api.mapGetInt(props, COLOUR, 0, &unset)
+    cdef int i
+    if not unset:
+        for i in range(self.count):
+            if self.ways[i].colour == colour:
+                return self.ways[i].clip
+    return self.default
 
 
 # ---- What the plugin file finds ---------------------------------------------------------------------

@@ -208,13 +208,14 @@ class Restorer:
         for number in range(plan.start + 1, first + 1):
             if self._starts_scene(number, self._ends_scene(number - 1)):
                 cut = number
-        midway = cut > 0 and cut == plan.start
+        # Nothing before the last cut matters; whole blocks of it need not be pushed.
+        start = plan.start + (cut - plan.start) // self.options.block * self.options.block
         self.stream = Stream(
-            self.network, block=self.options.block, midway=midway, strength=self.options.strength
+            self.network, block=self.options.block, midway=start > 0, strength=self.options.strength
         )
-        self.stream_start = self.next_input = cut
-        self.next_output = first if midway else cut
-        self.last_frame_ends_scene = cut > plan.start
+        self.stream_start = self.next_input = start
+        self.next_output = cut if cut > plan.start else first
+        self.last_frame_ends_scene = start > plan.start and self._ends_scene(start - 1)
         with self.lock:
             self.carriers.clear()
 

@@ -1,0 +1,300 @@
+"""`core.gshift` in process: every format, every order of requests, clear errors."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import vapoursynth as vs
+from numpy.typing import NDArray
+from standin import lively
+
+from vsgshift import restore
+from vsgshift.network import VARIANTS, ShiftNet
+from vsgshift.weights import load_network
+from vsgshift.weights.store import write
+
+core = vs.core
+FORMATS = [
+    vs.GRAY8, vs.GRAY10, vs.GRAY16, vs.GRAYH, vs.GRAYS,
+    vs.YUV420P8, vs.YUV420P10, vs.YUV422P8, vs.YUV422P12, vs.YUV444P8, vs.YUV444P16, vs.YUV410P8, vs.YUV411P8,
+    vs.YUV440P8, vs.YUV444PH, vs.YUV420PH, vs.YUV444PS, vs.YUV422PS,
+    vs.RGB24, vs.RGB30, vs.RGB48, vs.RGBH, vs.RGBS,
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Untrained weights that change pictures visibly, per task."""
+    torch.manual_seed(2)
+    files = {}
+    for task in ("deblur", "denoise"):
+        file = tmp_path_factory.mktemp("models") / f"{task}.safetensors"
+        write(file, lively(ShiftNet(VARIANTS[f"{task}-tiny"])), name=task, training_data="none", licence="MIT")
+        files[task] = str(file)
+    return files
+
+
+def moving(frames: int = 20, width: int = 24, height: int = 16, format: int = vs.RGBS) -> vs.VideoNode:
+    """A clip in which every frame differs."""
+    blank = core.std.BlankClip(width=width, height=height, length=frames, format=vs.RGBS)
+
+    def paint(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        out = f.copy()
+        for plane in range(3):
+            np.copyto(np.asarray(out[plane]), np.random.default_rng(3 * n + plane).random((height, width), np.float32))
+        return out
+
+    clip = core.std.ModifyFrame(blank, blank, paint)
+    if format == vs.RGBS:
+        return clip
+    yuv = core.get_video_format(format).color_family != vs.RGB
+    return clip.resize.Bicubic(format=format, matrix=1 if yuv else None)
+
+
+def pixels(frame: vs.VideoFrame) -> list[NDArray[np.float64]]:
+    return [np.asarray(frame[plane]).astype(np.float64) for plane in range(frame.format.num_planes)]
+
+
+def max_abs_diff(a: vs.VideoFrame, b: vs.VideoFrame) -> float:
+    return max(float(np.abs(x - y).max()) for x, y in zip(pixels(a), pixels(b), strict=True))
+
+
+def as_tensor(clip: vs.VideoNode) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(np.stack([np.asarray(f[p]) for p in range(3)])) for f in clip.frames()])
+
+
+def test_equals_restore(model: dict[str, str]) -> None:
+    clip = moving(frames=23, width=21, height=13)
+    wanted = restore(load_network(model["deblur"]), as_tensor(clip))
+    found = as_tensor(core.gshift.Deblur(clip, model=model["deblur"]))
+    assert (found - wanted).abs().max() <= 1e-5
+    assert (wanted - as_tensor(clip)).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
+def test_formats(format: int, model: dict[str, str]) -> None:
+    clip = moving(frames=4, format=format)
+    for restored in (
+        core.gshift.Deblur(clip, model=model["deblur"], strength=0.0),
+        core.gshift.Deblur(clip, model=model["deblur"], strength=1e-6),
+    ):
+        assert restored.format.id == format
+        for before, after in zip(clip.frames(), restored.frames(), strict=True):
+            assert dict(after.props) == dict(before.props)
+            if not (clip.format.subsampling_w or clip.format.subsampling_h):
+                peak = 1 if clip.format.sample_type == vs.FLOAT else 2**clip.format.bits_per_sample - 1
+                assert max_abs_diff(before, after) <= (0.002 * peak if peak == 1 else max(1, peak / 16384))
+
+
+@pytest.mark.parametrize("range_", [0, 1])
+@pytest.mark.parametrize("matrix", [1, 5, 6, 9])
+def test_colours_go_there_and_back(matrix: int, range_: int, model: dict[str, str]) -> None:
+    clip = moving(frames=3).resize.Bicubic(format=vs.YUV444P8, matrix=matrix, range=range_)
+    restored = core.gshift.Deblur(clip, model=model["deblur"], strength=1e-6)
+    for before, after in zip(clip.frames(), restored.frames(), strict=True):
+        assert max_abs_diff(before, after) <= 1
+
+
+@pytest.mark.parametrize("siting", range(6))
+def test_chroma_siting_goes_there_and_back(siting: int, model: dict[str, str]) -> None:
+    ramp = core.std.BlankClip(format=vs.YUV420P8, width=64, height=64, length=2)
+
+    def paint(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        out = f.copy()
+        for plane in range(3):
+            y, x = np.mgrid[: out[plane].shape[0], : out[plane].shape[1]]
+            np.copyto(np.asarray(out[plane]), (60 + (x + y) * (1 if plane == 0 else 2)).astype(np.uint8))
+        return out
+
+    clip = ramp.std.ModifyFrame(ramp, paint).std.SetFrameProps(_ChromaLocation=siting, _Matrix=6)
+    after = core.gshift.Deblur(clip, model=model["deblur"], strength=1e-6).get_frame(1)
+    before = clip.get_frame(1)
+    for plane in (1, 2):
+        inner = np.abs(pixels(before)[plane] - pixels(after)[plane])[4:-4, 4:-4]
+        assert inner.max() <= 1
+
+
+def test_out_of_range_floats_pass(model: dict[str, str]) -> None:
+    clip = core.std.BlankClip(format=vs.RGBS, width=16, height=16, length=2, color=[1.5, -0.25, 7.0])
+    after = core.gshift.Deblur(clip, model=model["deblur"], strength=1e-6).get_frame(0)
+    for plane, value in zip(pixels(after), (1.5, -0.25, 7.0), strict=True):
+        assert np.allclose(plane, value, atol=1e-3)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 9), (7, 3), (33, 17)])
+def test_odd_sizes(width: int, height: int, model: dict[str, str]) -> None:
+    for format in (vs.GRAY8, vs.RGB24, vs.YUV444P8):
+        clip = moving(frames=3, width=width, height=height, format=format)
+        restored = core.gshift.Deblur(clip, model=model["deblur"])
+        assert (restored.width, restored.height, restored.num_frames) == (width, height, 3)
+        assert len(list(restored.frames())) == 3
+
+
+@pytest.mark.parametrize("format", [vs.RGBS, vs.YUV420P8], ids=lambda format: format.name)
+def test_order_of_requests_does_not_matter(format: int, model: dict[str, str]) -> None:
+    clip = moving(frames=40, format=format)
+
+    def filtered() -> vs.VideoNode:
+        return core.gshift.Denoise(clip, sigma=20, model=model["denoise"])
+
+    wanted = list(filtered().frames())
+    tolerance = 1e-4 if format == vs.RGBS else 1
+    shuffled = random.Random(1).sample(range(40), 40)
+    for order in (range(39, -1, -1), shuffled, [39, 0, 39, 1, 20, 19, 20, 21], range(0, 40, 7)):
+        node = filtered()
+        for n in order:
+            assert max_abs_diff(node.get_frame(n), wanted[n]) <= tolerance
+    for backlog in (1, 8, 32):
+        for found, want in zip(filtered().frames(backlog=backlog), wanted, strict=True):
+            assert max_abs_diff(found, want) <= tolerance
+    edited = core.std.Splice([filtered()[30:35], filtered()[5:8]])
+    for found, n in zip(edited.frames(), [*range(30, 35), *range(5, 8)], strict=True):
+        assert max_abs_diff(found, wanted[n]) <= tolerance
+    for found, n in zip(filtered()[::3].frames(), range(0, 40, 3), strict=True):
+        assert max_abs_diff(found, wanted[n]) <= tolerance
+
+
+def test_no_source_frame_is_read_twice_in_order(model: dict[str, str]) -> None:
+    reads: dict[int, int] = {}
+
+    def count(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        reads[n] = reads.get(n, 0) + 1
+        return f
+
+    source = moving(frames=60)
+    node = core.gshift.Deblur(source.std.ModifyFrame(source, count), model=model["deblur"])
+    for _ in node.frames(backlog=8):
+        pass
+    assert len(reads) == 60
+    assert sum(reads.values()) == 60
+
+
+def test_two_filters_chained(model: dict[str, str]) -> None:
+    clip = moving(frames=12)
+    first = restore(load_network(model["deblur"]), as_tensor(clip))
+    wanted = restore(load_network(model["denoise"]), first, torch.full((12, 1, 16, 24), 10 / 255))
+    chained = core.gshift.Denoise(core.gshift.Deblur(clip, model=model["deblur"]), sigma=10, model=model["denoise"])
+    assert (as_tensor(chained) - wanted).abs().max() <= 1e-4
+
+
+@pytest.mark.parametrize("prop", ["_SceneChangePrev", "_SceneChangeNext"])
+def test_scene_changes(prop: str, model: dict[str, str]) -> None:
+    clip = moving(frames=20)
+    cut = 9
+    marked_frame = cut if prop == "_SceneChangePrev" else cut - 1
+    marked = core.std.Splice(
+        [
+            clip[:marked_frame],
+            clip[marked_frame].std.SetFrameProps(**{prop: 1}),
+            clip[marked_frame + 1 :],
+        ]
+    )
+    network = load_network(model["deblur"])
+    honoured = core.gshift.Deblur(marked, model=model["deblur"])
+    wanted = restore(network, as_tensor(clip), cuts=(cut,))
+    assert (as_tensor(honoured) - wanted).abs().max() <= 1e-4
+    for n in (11, 9, 8, 10):
+        node = core.gshift.Deblur(marked, model=model["deblur"])
+        assert (as_tensor(node[n])[0] - wanted[n]).abs().max() <= 1e-4
+    ignored = core.gshift.Deblur(marked, model=model["deblur"], scenechange=False)
+    assert (as_tensor(ignored) - restore(network, as_tensor(clip))).abs().max() <= 1e-4
+
+
+@pytest.mark.parametrize("format", [vs.GRAY8, vs.GRAY16, vs.GRAYS], ids=lambda format: format.name)
+def test_sigma_map(format: int, model: dict[str, str]) -> None:
+    clip = moving(frames=6)
+    value = {vs.GRAY8: 51.0, vs.GRAY16: 13107.0, vs.GRAYS: 0.2}[format]
+    levels = core.std.BlankClip(clip, format=format, color=value)
+    mapped = core.gshift.Denoise(clip, sigma_map=levels, model=model["denoise"])
+    constant = core.gshift.Denoise(clip, sigma=51, model=model["denoise"])
+    assert (as_tensor(mapped) - as_tensor(constant)).abs().max() <= 1e-5
+
+
+def test_strength(model: dict[str, str]) -> None:
+    clip = moving(frames=6)
+    source, full, half = (
+        as_tensor(core.gshift.Deblur(clip, model=model["deblur"], strength=strength)) for strength in (0, 1, 0.5)
+    )
+    assert torch.equal(source, as_tensor(clip))
+    assert (half - (source + full) / 2).abs().max() <= 1e-5
+
+
+def test_information() -> None:
+    assert core.gshift.Version()["version"]
+    assert core.gshift.DeviceProperties(device_id=-1)["total_memory"] > 0
+    models = core.gshift.Models()
+    assert models["name"][:2] == ["tiny-deblur", "tiny-denoise"]
+    assert len({len(column) for column in models.values()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        ("Deblur", {"model": "gopr"}, "Deblur: unknown model 'gopr'; there are: tiny-deblur"),
+        ("Deblur", {"model": "tiny-denoise"}, "is made for gshift.Denoise"),
+        ("Deblur", {"strength": 1.5}, "strength=1.5 is out of range"),
+        ("Deblur", {"block": 0}, "block=0 is out of range"),
+        ("Deblur", {"device_id": 99}, "device_id=99 does not exist"),
+        ("Denoise", {}, "Denoise: sigma is missing"),
+        ("Denoise", {"sigma": -1}, "sigma=-1 is out of range"),
+        ("Denoise", {"sigma": 256}, "sigma=256 is out of range"),
+        ("Denoise", {"sigma": float("nan")}, "sigma=nan is out of range"),
+    ],
+)
+def test_wrong_arguments(function: str, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(vs.Error, match=message) as caught:
+        getattr(core.gshift, function)(moving(frames=2), **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_clips() -> None:
+    clip = moving(frames=2)
+    levels = core.std.BlankClip(clip, format=vs.GRAY8)
+    with pytest.raises(vs.Error, match="both given"):
+        core.gshift.Denoise(clip, sigma=1, sigma_map=levels)
+    with pytest.raises(vs.Error, match="size and length"):
+        core.gshift.Denoise(clip, sigma_map=levels[0])
+    with pytest.raises(vs.Error, match="GRAY"):
+        core.gshift.Denoise(clip, sigma_map=clip)
+    with pytest.raises(vs.Error, match="varies"):
+        core.gshift.Deblur(core.std.Splice([clip, clip.resize.Point(8, 8)], mismatch=True))
+    with pytest.raises(vs.Error, match="not supported"):
+        core.gshift.Deblur(clip.std.BlankClip(format=vs.GRAY32))
+
+
+def test_missing_and_broken_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VSGSHIFT_MODELS", str(tmp_path))
+    with pytest.raises(vs.Error, match="python -m vsgshift import"):
+        core.gshift.Deblur(moving(frames=2), model="gopro")
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no weights")
+    with pytest.raises(vs.Error, match="cannot read"):
+        core.gshift.Deblur(moving(frames=2), model=str(broken))
+
+
+def test_a_failing_source_frame_fails_the_frame(model: dict[str, str]) -> None:
+    source = moving(frames=12)
+
+    def fail(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        if n == 9:
+            raise RuntimeError("the disk is gone")
+        return f
+
+    node = core.gshift.Deblur(source.std.ModifyFrame(source, fail), model=model["deblur"], block=1)
+    node.get_frame(0)
+    with pytest.raises(vs.Error, match="the disk is gone"):
+        node.get_frame(9)
+
+
+def test_out_of_memory_says_what_to_do(model: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_args: object, **_kwargs: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    node = core.gshift.Deblur(moving(frames=3), model=model["deblur"])
+    monkeypatch.setattr(ShiftNet, "run", exhausted)
+    with pytest.raises(vs.Error, match="Deblur: out of memory; lower block"):
+        node.get_frame(0)
+    monkeypatch.undo()
+    node.get_frame(0)
