@@ -54,6 +54,10 @@ class Recipe:
     """Largest noise standard deviation for denoising."""
     subframes: int = 9
     """Instants per frame of a clip that is blurred."""
+    blur_speed: float = 36.0
+    """Largest speed in clips that are blurred, pixels per frame."""
+    blur_psnr: float = 36.0
+    """Blurred clips nearer to their sharp ones than this (dB) are mostly left out."""
 
 
 Sample = tuple[Tensor, Tensor]
@@ -69,20 +73,33 @@ class Generated(IterableDataset[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         info = torch.utils.data.get_worker_info()
         generator = torch.Generator().manual_seed(self.seed * 1000 + (info.id if info else 0))
+        pool = synthetic.Pool(generator)
         while True:
-            yield sample(self.task, self.recipe, generator)
+            yield sample(self.task, self.recipe, generator, pool)
 
 
-def sample(task: str, recipe: Recipe, generator: torch.Generator) -> Sample:
+def sample(task: str, recipe: Recipe, generator: torch.Generator, pool: synthetic.Pool) -> Sample:
     """One clip for the task, (T, 3, 2 crop, 2 crop)."""
     size = (2 * recipe.crop, 2 * recipe.crop)
     if task == "denoise":
-        clean = synthetic.clip(generator, frames=recipe.frames, size=size)
+        clean = synthetic.clip(generator, frames=recipe.frames, size=size, pool=pool)
         return clean, clean
-    instants = synthetic.clip(generator, frames=recipe.frames, size=size, subframes=recipe.subframes)
-    exposure = 0.4 + 0.6 * float(torch.rand((), generator=generator))
-    blurred, sharp = degradations.blur(instants, exposure=exposure)
-    return blurred, sharp
+    while True:
+        instants = synthetic.clip(
+            generator,
+            frames=recipe.frames,
+            size=size,
+            subframes=recipe.subframes,
+            pool=pool,
+            speed=recipe.blur_speed,
+            headroom=4.0,
+        )
+        shutter = degradations.Shutter.draw(generator)
+        blurred, sharp = degradations.blur(instants, exposure=shutter.exposure, gamma=shutter.gamma)
+        # Most clips must have blur to remove; some must teach to leave sharp footage alone.
+        visible = float(F.mse_loss(blurred, sharp)) > 10 ** -(recipe.blur_psnr / 10)
+        if visible or torch.rand((), generator=generator) < 0.15:
+            return blurred, sharp
 
 
 def augment(pair: Sample, crop: int) -> Sample:

@@ -1,7 +1,7 @@
 """The stream gives the whole-clip result, whatever the length, block size and cuts."""
 
 from collections.abc import Collection
-from itertools import cycle
+from itertools import cycle, pairwise
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def whole(network: ShiftNet, clip: Tensor, noise: Tensor | None, cuts: Collectio
     """Each segment restored by itself, with held ends."""
     bounds = sorted({0, *cuts, len(clip)})
     parts = []
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in pairwise(bounds):
         part = None if noise is None else noise[first:last]
         parts.append(network(clip[first:last], part, cuts=(0,)))
     return torch.cat(parts)

@@ -2,7 +2,6 @@
 
 import pickle
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,10 @@ def state() -> dict[str, Tensor]:
 
 
 @pytest.fixture(autouse=True)
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "models"
     monkeypatch.setenv("VSGSHIFT_MODELS", str(folder))
-    yield folder
+    return folder
 
 
 @pytest.mark.parametrize("variant", PUBLISHED, ids=lambda variant: variant.name)

@@ -33,4 +33,5 @@ class FrameUNet(nn.Module):
         level2 = self.encoder2(self.down1(level1), slope)
         x = self.decoder3(self.encoder3(self.down2(level2), slope), slope)
         x = self.decoder2(self.up2(x) + self.skip2(level2, slope), slope)
-        return self.decoder1(self.up1(x) + self.skip1(level1, slope), slope)
+        out: Tensor = self.decoder1(self.up1(x) + self.skip1(level1, slope), slope)
+        return out

@@ -59,7 +59,8 @@ class ResidualBlock(nn.Module):
         self.attention = ChannelAttention(width, reduction)
 
     def forward(self, x: Tensor, slope: Tensor) -> Tensor:
-        return x + self.attention(self.conv2(F.prelu(self.conv1(x), slope)))
+        out: Tensor = x + self.attention(self.conv2(F.prelu(self.conv1(x), slope)))
+        return out
 
 
 class ResidualBlocks(nn.ModuleList):
@@ -115,7 +116,8 @@ class SplitConv(nn.Module):
             raise ValueError("the late part must be the first or the last one")
         split = parts[0] if late == 0 else sum(parts[:-1])
         head, tail = slice(None, split), slice(split, None)
-        self.late_channels, self.early_channels = (head, tail) if late == 0 else (tail, head)
+        self.late_channels: slice = head if late == 0 else tail
+        self.early_channels: slice = tail if late == 0 else head
         self.conv = conv(sum(parts), outputs, 3, bias=bias)
 
     def early(self, *parts: Tensor) -> Tensor:

@@ -74,7 +74,9 @@ class ShiftNet(nn.Module):
         """
         self.check(clip, noise)
         cuts = tuple(cuts)
-        return self.run(clip, noise, WholeClip(len(clip), boundary="hold" if cuts else self.variant.boundary, cuts=cuts))
+        return self.run(
+            clip, noise, WholeClip(len(clip), boundary="hold" if cuts else self.variant.boundary, cuts=cuts)
+        )
 
     def run(self, clip: Tensor, noise: Tensor | None, time: Timeline, *, strength: float = 1.0) -> Tensor:
         """Restore the frames that ``time`` lets through; arguments as in `forward`, unchecked.

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from vsgshift.network.shift import Direction, shift_future, shift_past
 
-
 Waiting = Callable[[], Tensor]
 """Gives, once the main path has come through, the kept frames that belong to the frames it has then."""
 

@@ -67,7 +67,7 @@ class Variant:
     def multiple(self) -> int:
         """Height and width must be multiples of this many pixels."""
         unet_levels = 2 if self.unets else 0
-        return self.shuffle * 2 ** max(self.levels, unet_levels)
+        return self.shuffle << max(self.levels, unet_levels)
 
 
 def _plus(name: str, task: Task, *, shifted_cabs: bool) -> Variant:

@@ -52,9 +52,7 @@ def converted_around(core: Core, clip: Node, make: MakesFilter) -> Node:
 
 def _ways_back(core: Core, node: Node, kind: Format) -> dict[int, Node]:
     def back(*, matrix: int | None = None, full: int | None = None, siting: int | None = None) -> Node:
-        return core.invoke(
-            "resize", "Bicubic", clip=node, format=kind.id, matrix=matrix, range=full, chromaloc=siting
-        )
+        return core.invoke("resize", "Bicubic", clip=node, format=kind.id, matrix=matrix, range=full, chromaloc=siting)
 
     if kind.color_family == "RGB":
         return {-1: back()}

@@ -24,9 +24,7 @@ def deblur(
     block: int | None = None,
 ) -> Node:
     """`gshift.Deblur`; parameters as in the README. Raises ValueError for arguments that make no sense."""
-    return _restored(
-        core, "deblur", clip, None, None, model, strength, bool(scenechange), device_id, bool(fp16), block
-    )
+    return _restored(core, "deblur", clip, None, None, model, strength, bool(scenechange), device_id, bool(fp16), block)
 
 
 def denoise(
@@ -171,7 +169,7 @@ def models(core: Core) -> dict[str, list[str] | list[int]]:
     known = list(MODELS.values())
     return {
         "name": [model.name for model in known],
-        "task": [model.task for model in known],
+        "task": [str(model.task) for model in known],
         "variant": [model.variant.name for model in known],
         "licence": [model.licence for model in known],
         "installed": [int(model.installed) for model in known],

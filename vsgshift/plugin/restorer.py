@@ -177,7 +177,9 @@ class Restorer:
             del self.store[number]
         if len(self.waiting) > 1024:  # requests that VapourSynth gave up after an error elsewhere
             self.waiting.clear()
-        used = [key for key in self.sources if self.stream is not None and self.stream_start <= key[1] < self.next_input]
+        used = [
+            key for key in self.sources if self.stream is not None and self.stream_start <= key[1] < self.next_input
+        ]
         for key in used:
             del self.sources[key]
         spare = len(self.sources) - len(self.inputs_per_frame) * (2 * self.radius + 2 * self.options.block + 64)
@@ -210,9 +212,7 @@ class Restorer:
                 cut = number
         # Nothing before the last cut matters; whole blocks of it need not be pushed.
         start = plan.start + (cut - plan.start) // self.options.block * self.options.block
-        self.stream = Stream(
-            self.network, block=self.options.block, midway=start > 0, strength=self.options.strength
-        )
+        self.stream = Stream(self.network, block=self.options.block, midway=start > 0, strength=self.options.strength)
         self.stream_start = self.next_input = start
         self.next_output = cut if cut > plan.start else first
         self.last_frame_ends_scene = start > plan.start and self._ends_scene(start - 1)
@@ -275,4 +275,3 @@ def _explained(error: BaseException) -> BaseException:
             "out of memory; lower block, use fp16 on a GPU, choose a smaller model, or restore at a smaller size"
         )
     return error
-

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+import torch.utils.dlpack
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -82,7 +83,7 @@ class CudaTransfer:
             planes_into(host, frames)
             array = self.cupy.asarray(host)
             self.cupy.cuda.get_current_stream().synchronize()
-            tensor: Tensor = torch.from_dlpack(array)
+            tensor: Tensor = torch.utils.dlpack.from_dlpack(array)
         return tensor.to(self.dtype)
 
     def download(self, tensor: Tensor) -> NDArray[np.float32]:

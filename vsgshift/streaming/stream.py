@@ -44,6 +44,7 @@ class Stream:
         self._entered = 0
         self._buffer: list[tuple[Tensor, Tensor | None]] = []
         self._size: tuple[int, int] | None = None
+        self._empty: tuple[Tensor, Tensor | None]
         self._finished = False
         self.restored = range(0)
 
@@ -117,8 +118,7 @@ class Stream:
     def _take(self, count: int) -> tuple[Tensor, Tensor | None]:
         """The next ``count`` frames that were pushed and have not entered the network."""
         if not count:
-            frames, noise = self._last
-            return frames[:0], None if noise is None else noise[:0]
+            return self._empty
         taken: list[tuple[Tensor, Tensor | None]] = []
         while count:
             frames, noise = self._buffer.pop(0)
@@ -131,7 +131,7 @@ class Stream:
         frames = torch.cat([frames for frames, _ in taken]) if len(taken) > 1 else taken[0][0]
         noises = [noise for _, noise in taken if noise is not None]
         joined = torch.cat(noises) if len(noises) > 1 else noises[0] if noises else None
-        self._last = (frames[:0], None if joined is None else joined[:0])
+        self._empty = (frames[:0], None if joined is None else joined[:0])
         return frames, joined
 
 

@@ -18,9 +18,7 @@ MARGIN = 8
 """Empty texels around a cut-out, more than any prefilter spreads."""
 
 
-def stroke(
-    y: Tensor, x: Tensor, start: tuple[float, float], end: tuple[float, float], width: float
-) -> Tensor:
+def stroke(y: Tensor, x: Tensor, start: tuple[float, float], end: tuple[float, float], width: float) -> Tensor:
     """Signed distance to a segment with round ends, of half-width width."""
     dy, dx = end[0] - start[0], end[1] - start[1]
     along = ((y - start[0]) * dy + (x - start[1]) * dx) / max(dy * dy + dx * dx, 1e-6)

@@ -49,9 +49,7 @@ def colours(dice: Dice, count: int) -> Tensor:
     """
     weights = [family.weight for family in FAMILIES]
     members = [dice.choice(FAMILIES, weights) for _ in range(dice.integer(2, 4))]
-    centres = torch.tensor(
-        [[mean + dice.normal(spread) for mean, spread in (f.luma, f.blue, f.red)] for f in members]
-    )
+    centres = torch.tensor([[mean + dice.normal(spread) for mean, spread in (f.luma, f.blue, f.red)] for f in members])
     # The first families of a scene own most of it.
     share = torch.tensor([0.55**i for i in range(len(members))])
     owner = torch.multinomial(share, count, replacement=True, generator=dice.generator)

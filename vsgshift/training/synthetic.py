@@ -246,9 +246,7 @@ def compose(dice: Dice, pool: Pool, *, frames: int, size: tuple[int, int], speed
             depths.append(far)
         layers.append(layer)
         depths.append(dice.uniform(far, 1.5))
-    return [
-        replace(layer, path=eye.moves(layer.path, depth)) for layer, depth in zip(layers, depths, strict=True)
-    ]
+    return [replace(layer, path=eye.moves(layer.path, depth)) for layer, depth in zip(layers, depths, strict=True)]
 
 
 def render(layers: list[Layer], times: Tensor, size: tuple[int, int]) -> Tensor:

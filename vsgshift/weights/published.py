@@ -172,9 +172,7 @@ def recognise(state: Mapping[str, Tensor]) -> Variant:
     def likeness(variant: Variant) -> float:
         wanted = dict(names(variant))
         shapes = {name: parameter.shape for name, parameter in _skeleton(variant).items()}
-        agreeing = sum(
-            1 for theirs, ours in wanted.items() if theirs in state and state[theirs].shape == shapes[ours]
-        )
+        agreeing = sum(1 for theirs, ours in wanted.items() if theirs in state and state[theirs].shape == shapes[ours])
         return agreeing / max(len(wanted), len(state))
 
     best = max(PUBLISHED, key=likeness)

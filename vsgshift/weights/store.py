@@ -156,10 +156,11 @@ def write(path: Path, network: ShiftNet, *, name: str, training_data: str, licen
         try:
             part.write(safetensors.torch.save(state, metadata))
             part.close()
-            os.chmod(part.name, 0o644)
-            os.replace(part.name, path)
+            finished = Path(part.name)
+            finished.chmod(0o644)
+            finished.replace(path)
         except BaseException:
-            os.unlink(part.name)
+            Path(part.name).unlink()
             raise
 
 
