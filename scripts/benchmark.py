@@ -1,0 +1,170 @@
+"""Measure this machine: frames per second, memory, and what the bridge costs.
+
+    python scripts/benchmark.py bridge            # cost per frame of a filter that does nothing
+    python scripts/benchmark.py speed             # the bare stream beside the filter in VapourSynth
+    python scripts/benchmark.py memory            # resident memory at frame 300 and 3,000
+
+Each prints one JSON object with device, versions, commit and date; `-o FILE` also writes it.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+import vapoursynth as vs
+
+from vsgshift import ShiftNet, Stream, load_network
+
+core = vs.core
+SIZES = {"320x180": (320, 180), "640x360": (640, 360), "1280x720": (1280, 720)}
+TASKS = ("deblur", "denoise")
+
+
+BRIDGE_SCRIPT = """
+import vapoursynth as vs
+from vsgshift.plugin import functions
+
+class Identity:
+    def request(self, n):
+        return [(0, n)]
+    def ready(self, n, frames):
+        return frames[0, n]
+    def close(self):
+        pass
+
+functions.deblur = lambda core, clip: core.create_filter("Deblur", clip, [clip], Identity())
+vs.core.num_threads = 1
+clip = vs.core.std.BlankClip(width=1920, height=1080, format=vs.YUV420P8, length={frames}, keep=True)
+clip = {filter}
+clip.set_output()
+"""
+BRIDGE_FILTERS = {"source": "clip", "invert": "clip.std.Invert()", "bridge": "vs.core.gshift.Deblur(clip)"}
+
+
+def bridge() -> dict[str, object]:
+    """Microseconds per 1080p frame through vspipe: the source, std.Invert, a Python filter that does nothing."""
+    times: dict[str, list[float]] = {name: [] for name in BRIDGE_FILTERS}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(5):
+            for name, text in BRIDGE_FILTERS.items():
+                frames = 5_000 if name == "invert" else 500_000
+                script = Path(folder, f"{name}.vpy")
+                script.write_text(BRIDGE_SCRIPT.format(frames=frames, filter=text))
+                vspipe = Path(sys.executable).with_name("vspipe")
+                done = subprocess.run([vspipe, script, "--"], capture_output=True, text=True, check=True)
+                seconds = re.search(r"Output \d+ frames in ([\d.]+) seconds", done.stderr)
+                assert seconds, done.stderr
+                times[name].append(1e6 * float(seconds[1]) / frames)
+    result: dict[str, object] = {f"{name}_us": round(median(values), 2) for name, values in times.items()}
+    source = median(times["source"])
+    for name in ("invert", "bridge"):
+        result[f"{name}_overhead_us"] = round(median(times[name]) - source, 2)
+    return result
+
+
+def frames_per_second(run: Callable[[], int]) -> float:
+    """Frames that ``run`` says it made, per second."""
+    started = time.perf_counter()
+    return run() / (time.perf_counter() - started)
+
+
+def run_stream(network: ShiftNet, frames: torch.Tensor, noise: torch.Tensor | None, count: int) -> int:
+    """Restore ``count`` frames, the same few again and again."""
+    stream = Stream(network)
+    for _ in range(count // len(frames)):
+        stream.push(frames, noise)
+    stream.finish()
+    return count
+
+
+def run_filter(source: vs.VideoNode, task: str) -> int:
+    """Restore all frames of ``source`` through the plugin."""
+    restored = core.gshift.Deblur(source) if task == "deblur" else core.gshift.Denoise(source, sigma=25.5)
+    return sum(1 for _ in restored.frames(close=True))
+
+
+def speed() -> dict[str, object]:
+    """Frames per second of the bundled models on RGB float: the bare stream, and through VapourSynth."""
+    torch.set_flush_denormal(True)
+    result: dict[str, object] = {}
+    for task in TASKS:
+        network = load_network(f"tiny-{task}")
+        for size, (width, height) in SIZES.items():
+            count = max(24, 24 * 640 * 360 // (width * height))
+            frames = torch.rand(4, 3, height, width)
+            noise = torch.full((4, 1, height, width), 0.1) if task == "denoise" else None
+
+            source = core.std.BlankClip(width=width, height=height, format=vs.RGBS, length=count, keep=True)
+            bare = partial(run_stream, network, frames, noise, count)
+            filtered = partial(run_filter, source, task)
+            bare(), filtered()
+            rounds = [(frames_per_second(bare), frames_per_second(filtered)) for _ in range(3)]
+            stream_fps, filter_fps = (median(values) for values in zip(*rounds, strict=True))
+            result[f"tiny-{task} {size}"] = {
+                "stream_fps": round(stream_fps, 2),
+                "filter_fps": round(filter_fps, 2),
+                "ratio": round(filter_fps / stream_fps, 3),
+            }
+    return result
+
+
+def resident() -> float:
+    """Resident memory of this process, MiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def memory() -> dict[str, object]:
+    """Resident memory while restoring 3,000 frames of 320x180."""
+    source = core.std.BlankClip(width=320, height=180, format=vs.YUV420P8, length=3000)
+    marks: dict[str, object] = {}
+    for n, _ in enumerate(core.gshift.Denoise(source, sigma=10).frames(close=True), start=1):
+        if n in (300, 1000, 3000):
+            marks[f"frame_{n}_mib"] = round(resident(), 1)
+    first, last = float(str(marks["frame_300_mib"])), float(str(marks["frame_3000_mib"]))
+    marks["growth_percent"] = round(100 * (last / first - 1), 2)
+    return marks
+
+
+def surroundings() -> dict[str, object]:
+    """What the figures belong to."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    cuda = torch.cuda.is_available()
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit or "unknown",
+        "device": torch.cuda.get_device_name() if cuda else f"{platform.machine()}, {os.cpu_count()} cores",
+        "torch": torch.__version__,
+        "vapoursynth": core.core_version.release_major,
+        "python": platform.python_version(),
+    }
+
+
+def main() -> None:
+    """Run one benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    benchmarks = {"bridge": bridge, "speed": speed, "memory": memory}
+    parser.add_argument("benchmark", choices=benchmarks)
+    parser.add_argument("-o", "--output", type=Path, help="write the JSON here as well")
+    arguments = parser.parse_args()
+    report = {"benchmark": arguments.benchmark, **surroundings(), "result": benchmarks[arguments.benchmark]()}
+    text = json.dumps(report, indent=2) + "\n"
+    sys.stdout.write(text)
+    if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
