@@ -877,7 +877,7 @@ cdef void close_filter(Filter *self) noexcept:
     try:
         (<object>processor).close()
     except BaseException as error:
-        error_message((<bytes>self.name).decode(), TypeError(f"close() raised {error!r}"), <Core>self.core)
+        (<Core>self.core).log("critical", "".join(traceback.format_exception(error)))
     Py_DECREF(<object>processor)
 
 
