@@ -1,0 +1,372 @@
+"""Restore a video: vspipe runs the plugin over it, ffmpeg encodes what comes out.
+
+    python scripts/restore.py                                 # a clip of its own, with noise
+    python scripts/restore.py holiday.mp4 --denoise --sigma 8
+    python scripts/restore.py goal.mkv --deblur --frames 100
+
+Leaves an mp4, a PNG that shows a frame before and after, and the VapourSynth script, to be changed
+and run again. Without a video it makes a clip whose clean frames are known, degrades it, and prints
+the PSNR before and after. The audio of a video is left behind.
+"""
+
+import argparse
+import math
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import vapoursynth as vs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SIZE = 180, 320
+"""Height and width of the generated clip."""
+FRAMES = 48
+"""Length of the generated clip."""
+SIGMA_MADE, SIGMA_FILMED = 25.0, 8.0
+"""Noise put on the generated clip, and noise that a video is taken to have, on the 8-bit scale."""
+UNSPECIFIED = 2
+"""A matrix, primaries or transfer that a clip does not tell, as H.273 numbers it."""
+
+
+class RestoreError(Exception):
+    """What stands between the user and a result, in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be done, and where it goes."""
+
+    video: Path
+    task: str
+    """"denoise" or "deblur"."""
+    sigma: float
+    """Noise level on the 8-bit scale; denoising only."""
+    model: str | None
+    frames: int | None
+    """Frames to restore, from the first; None for all."""
+    folder: Path
+
+    @property
+    def call(self) -> str:
+        """The plugin's function with its arguments, as written in a script."""
+        options = [f"sigma={self.sigma:g}"] if self.task == "denoise" else []
+        options += [f"model={self.model!r}"] if self.model else []
+        return f"core.gshift.{self.task.capitalize()}({', '.join(['clip', *options])})"
+
+    def output(self, ending: str) -> Path:
+        """A file in the output folder, named for the video and the task."""
+        return self.folder / f"{self.video.stem}-{self.task}{ending}"
+
+    def restored(self, clip: vs.VideoNode) -> vs.VideoNode:
+        """The clip with the plugin run over it."""
+        options = {"sigma": self.sigma} if self.task == "denoise" else {}
+        options |= {"model": self.model} if self.model else {}
+        try:
+            return getattr(vs.core.gshift, self.task.capitalize())(clip, **options)
+        except vs.Error as error:
+            raise RestoreError(str(error)) from error
+
+
+def main() -> int:
+    """Read the command line and run; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", type=Path, nargs="?", help="default: a generated clip")
+    parser.add_argument("-o", "--output", type=Path, default=Path("out"), metavar="FOLDER", help="default: out")
+    task = parser.add_mutually_exclusive_group()
+    task.add_argument("--denoise", action="store_true", help="remove noise (this is the default)")
+    task.add_argument("--deblur", action="store_true", help="remove motion blur")
+    parser.add_argument(
+        "--sigma",
+        type=float,
+        help=f"noise level, 0 to 255; default {SIGMA_MADE:g} on the generated clip, {SIGMA_FILMED:g} on a video",
+    )
+    parser.add_argument("--model", help="a model's name or file; default: the bundled one")
+    parser.add_argument("--frames", type=int, metavar="N", help="restore only the first N frames")
+    arguments = parser.parse_args()
+    if arguments.deblur and arguments.sigma is not None:
+        parser.error("--sigma is a noise level; it does not go with --deblur")
+    if arguments.sigma is not None and not 0 <= arguments.sigma <= 255:
+        parser.error(f"--sigma {arguments.sigma:g} is out of range, 0 to 255")
+    if arguments.frames is not None and arguments.frames < 1:
+        parser.error("--frames must be at least 1")
+    try:
+        run(arguments)
+    except RestoreError as failure:
+        print(f"restore.py: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("restore.py: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    video: Path | None = arguments.video
+    if video is not None:
+        check_file(video)
+    tools = Tools.find()
+    check_plugins()
+    folder: Path = arguments.output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RestoreError(f"cannot write to {folder}: {error.strerror}") from error
+
+    task = "deblur" if arguments.deblur else "denoise"
+    sigma = arguments.sigma
+    if sigma is None:
+        sigma = SIGMA_MADE if video is None else SIGMA_FILMED
+    clean = None
+    if video is None:
+        print("no video given: generating a clip")
+        video, clean = generate(tools, folder, task, sigma, arguments.frames or FRAMES)
+    job = Job(
+        video=video.absolute(), task=task, sigma=sigma, model=arguments.model, frames=arguments.frames, folder=folder
+    )
+    source = read(job.video, job.frames)
+    restored = job.restored(source)
+
+    script, movie, picture = job.output(".vpy"), job.output(".mp4"), job.output(".png")
+    script.write_text(script_text(job, source), encoding="utf-8")
+    encode(tools, script, movie, source)
+    if clean is not None:
+        reference = rgb(read(clean, job.frames), vs.RGBS)
+        before = psnr(rgb(source, vs.RGBS), reference)
+        after = psnr(rgb(restored, vs.RGBS), reference)
+        print(f"PSNR: {before:.2f} dB before, {after:.2f} dB after")
+    number = source.num_frames // 2
+    write_png(tools, side_by_side(source[number], restored[number]), picture)
+    for file in (movie, picture, script):
+        print(file)
+
+
+def check_file(video: Path) -> None:
+    """Say what is wrong with a path before a reader is asked to open it."""
+    if video.is_dir():
+        raise RestoreError(f"{video} is a folder; give a video file")
+    if not video.exists():
+        raise RestoreError(f"no such file: {video}")
+    if video.stat().st_size == 0:
+        raise RestoreError(f"{video} is empty")
+
+
+def check_plugins() -> None:
+    """Say what to install where a plugin is missing."""
+    if not hasattr(vs.core, "gshift"):
+        raise RestoreError("VapourSynth does not find the plugin; install it with: pip install '.[demo]'")
+    if not hasattr(vs.core, "bs"):
+        raise RestoreError("BestSource is missing; install it with: pip install vapoursynth-bestsource")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """The programs that are run."""
+
+    vspipe: str
+    ffmpeg: str
+
+    @staticmethod
+    def find() -> "Tools":
+        """vspipe of this Python, else of the system; ffmpeg of the system, else the one in a wheel."""
+        # Not resolved: a virtual environment's python is a link out of its folder.
+        beside = Path(sys.executable).parent / "vspipe"
+        vspipe = str(beside) if beside.is_file() else shutil.which("vspipe")
+        if vspipe is None:
+            raise RestoreError("vspipe is missing; install it with: pip install vapoursynth")
+        ffmpeg = shutil.which("ffmpeg")
+        if ffmpeg is None:
+            try:
+                import imageio_ffmpeg
+
+                ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+            except (ImportError, RuntimeError) as error:
+                raise RestoreError("ffmpeg is missing; install it, or: pip install imageio-ffmpeg") from error
+        return Tools(vspipe=vspipe, ffmpeg=ffmpeg)
+
+    def feed(self, pixels: bytes, size: tuple[int, int], *options: str) -> None:
+        """Run ffmpeg on RGB24 pixels of frames of (height, width), with the options for its output."""
+        height, width = size
+        given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "25", "-i", "-"]
+        command = [self.ffmpeg, "-y", "-loglevel", "error", *given, *options]
+        done = subprocess.run(command, input=pixels, capture_output=True)
+        if done.returncode:
+            raise RestoreError(f"ffmpeg: {last_line(done.stderr)}")
+
+
+def generate(tools: Tools, folder: Path, task: str, sigma: float, frames: int) -> tuple[Path, Path]:
+    """Make a clip, always the same one, and degrade it; returns the files, degraded and clean."""
+    import torch
+
+    from vsgshift.training import degradations, synthetic
+
+    generator = torch.Generator().manual_seed(3)
+    if task == "denoise":
+        clean = synthetic.clip(generator, frames=frames, size=SIZE)
+        degraded = degradations.add_noise(clean, sigma / 255, generator)
+    else:
+        instants = synthetic.clip(generator, frames=frames, size=SIZE, subframes=9, speed=24.0)
+        degraded, clean = degradations.blur(instants, exposure=0.8)
+    files = folder / f"generated-{'noisy' if task == 'denoise' else 'blurred'}.mkv", folder / "generated-clean.mkv"
+    for file, clip in zip(files, (degraded, clean), strict=True):
+        # FFV1 in RGB loses nothing but what 8 bits cannot hold.
+        tools.feed(codes(clip), SIZE, "-c:v", "ffv1", "-pix_fmt", "gbrp", str(file))
+    return files
+
+
+def codes(clip: "Tensor") -> bytes:
+    """A clip (T, 3, H, W) in [0, 1] as the bytes of RGB24 frames."""
+    return bytes((clip.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy())
+
+
+def read(video: Path, frames: int | None) -> vs.VideoNode:
+    """The first frames of a video, all of them for None."""
+    try:
+        clip = vs.core.bs.VideoSource(str(video))
+    except vs.Error as error:
+        raise RestoreError(f"{video}: no video that BestSource can read") from error
+    return clip[:frames]
+
+
+def script_text(job: Job, clip: vs.VideoNode) -> str:
+    """The VapourSynth script that does the job."""
+    lines = [
+        "# Written by scripts/restore.py; run it with",
+        f"#   vspipe -c y4m {job.output('.vpy').name} - | ffmpeg -i - {job.output('.mp4').name}",
+        "import vapoursynth as vs",
+        "",
+        "core = vs.core",
+        f"clip = core.bs.VideoSource({str(job.video)!r})",
+    ]
+    if job.frames is not None:
+        lines.append(f"clip = clip[:{job.frames}]")
+    lines.append(f"clip = {job.call}")
+    if (target := y4m_format(clip)) is not None:
+        # Y4M carries neither RGB nor floating point numbers.
+        matrix = ", matrix=vs.MATRIX_BT709" if clip.format.color_family == vs.RGB else ""
+        lines.append(f"clip = clip.resize.Bicubic(format=vs.{target.name}{matrix})")
+    lines += ["clip.set_output()", ""]
+    return "\n".join(lines)
+
+
+def y4m_format(clip: vs.VideoNode) -> vs.PresetVideoFormat | None:
+    """What the clip must become to go through the pipe; None where it can go as it is."""
+    kind = clip.format
+    if kind.color_family == vs.RGB:
+        even = clip.width % 2 == 0 and clip.height % 2 == 0
+        return vs.YUV420P8 if even else vs.YUV444P8
+    if kind.sample_type == vs.FLOAT:
+        return vs.GRAY8 if kind.color_family == vs.GRAY else vs.YUV444P8
+    return None
+
+
+def encode(tools: Tools, script: Path, movie: Path, clip: vs.VideoNode) -> None:
+    """vspipe script.vpy - | ffmpeg ... movie.mp4, with the exit status of both checked."""
+    source = [tools.vspipe, "-c", "y4m", "-p", str(script), "-"]
+    sink = [tools.ffmpeg, "-y", "-loglevel", "error", "-f", "yuv4mpegpipe", "-i", "-", "-vf", colour_tags(clip)]
+    sink += ["-c:v", "libx264", "-crf", "16", "-movflags", "+faststart", str(movie)]
+    error = piped(source, sink)
+    if error and "vapoursynth config" in error:
+        # vspipe must be told once which Python to run scripts with.
+        subprocess.run([sys.executable, "-m", "vapoursynth", "config"], capture_output=True)
+        error = piped(source, sink)
+    if error:
+        raise RestoreError(error)
+
+
+def piped(source: list[str], sink: list[str]) -> str | None:
+    """Run `source | sink`, showing the progress of source; returns what went wrong, in one line."""
+    with tempfile.TemporaryFile() as complaints:
+        producer = subprocess.Popen(source, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        consumer = subprocess.Popen(sink, stdin=producer.stdout, stderr=complaints)
+        assert producer.stdout is not None
+        assert producer.stderr is not None
+        # Only the consumer may hold the pipe's far end, or the producer would not see it stop.
+        producer.stdout.close()
+        tail = b""
+        show = sys.stderr.isatty()
+        while part := producer.stderr.read1(4096):
+            tail = (tail + part)[-4096:]
+            if show and b"Frame:" in part:
+                sys.stderr.write(part.decode(errors="replace"))
+                sys.stderr.flush()
+        failed, refused = producer.wait(), consumer.wait()
+        complaints.seek(0)
+        said = last_line(complaints.read())
+    # Without frames ffmpeg fails as well; without ffmpeg vspipe fails with "fwrite() call failed".
+    if failed and not (refused and b"fwrite" in tail):
+        return f"vspipe: {last_line(tail)}"
+    return f"ffmpeg: {said}" if refused else None
+
+
+def last_line(output: bytes) -> str:
+    """The last line of a program's complaints that says anything."""
+    lines = re.split(r"[\r\n]+", output.decode(errors="replace"))
+    told = [line.strip() for line in lines if line.strip() and not re.match(r"(Frame|Output \d+|Script eval)", line)]
+    return told[-1] if told else "failed without a word"
+
+
+def colour_tags(clip: vs.VideoNode) -> str:
+    """The ffmpeg filter that writes the clip's colour properties on the frames: Y4M drops most of them."""
+    props = clip.get_frame(0).props
+    made_here = clip.format.color_family == vs.RGB
+    tags = {
+        "colorspace": vs.MATRIX_BT709 if made_here else props.get("_Matrix", UNSPECIFIED),
+        "color_primaries": props.get("_Primaries", UNSPECIFIED),
+        "color_trc": props.get("_Transfer", UNSPECIFIED),
+    }
+    full = not made_here and props.get("_Range", 1 - props.get("_ColorRange", 1)) == vs.RANGE_FULL
+    text = "".join(f":{name}={int(value)}" for name, value in tags.items() if value != UNSPECIFIED)
+    return f"setparams=range={'pc' if full else 'tv'}{text}"
+
+
+def rgb(clip: vs.VideoNode, preset: vs.PresetVideoFormat) -> vs.VideoNode:
+    """The clip in RGB, by the matrix it tells or, as the plugin guesses, the usual one of its size."""
+    if clip.format.color_family != vs.YUV:
+        return clip.resize.Bicubic(format=preset)
+    usual = vs.MATRIX_ST170_M if clip.width <= 1024 and clip.height <= 576 else vs.MATRIX_BT709
+    told = clip.get_frame(0).props.get("_Matrix", UNSPECIFIED)
+    return clip.resize.Bicubic(format=preset, matrix_in=usual if told == UNSPECIFIED else told)
+
+
+def psnr(clip: vs.VideoNode, clean: vs.VideoNode) -> float:
+    """PSNR in dB of all frames together, both clips RGBS."""
+    error = vs.core.std.Expr([clip, clean], "x y - dup *")
+    for plane in range(3):
+        error = error.std.PlaneStats(plane=plane, prop=f"Plane{plane}")
+    total = 0.0
+    for frame in error.frames(close=True):
+        total += sum(float(frame.props[f"Plane{plane}Average"]) for plane in range(3))
+    mean = total / (3 * error.num_frames)
+    return math.inf if mean == 0 else -10 * math.log10(mean)
+
+
+def side_by_side(before: vs.VideoNode, after: vs.VideoNode) -> vs.VideoNode:
+    """Whole frames above, their middles twice as large below; before on the left, after on the right."""
+    wholes = [rgb(clip, vs.RGB24) for clip in (before, after)]
+    middles = []
+    for clip in wholes:
+        width, height = max(1, clip.width // 2), max(1, clip.height // 2)
+        middle = clip.std.CropAbs(width, height, (clip.width - width) // 2, (clip.height - height) // 2)
+        middles.append(middle.resize.Point(clip.width, clip.height))
+    rows = [vs.core.std.StackHorizontal(row) for row in (wholes, middles)]
+    return vs.core.std.StackVertical(rows)
+
+
+def write_png(tools: Tools, clip: vs.VideoNode, file: Path) -> None:
+    """Write the first frame of an RGB24 clip."""
+    frame = clip.get_frame(0)
+    pixels = np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1)
+    tools.feed(pixels.tobytes(), (frame.height, frame.width), "-frames:v", "1", "-update", "1", str(file))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
