@@ -323,7 +323,7 @@ def colour_tags(clip: vs.VideoNode) -> str:
         "color_primaries": props.get("_Primaries", UNSPECIFIED),
         "color_trc": props.get("_Transfer", UNSPECIFIED),
     }
-    full = not made_here and props.get("_Range", 1 - props.get("_ColorRange", 1)) == vs.RANGE_FULL
+    full = not made_here and props.get("_Range") == vs.RANGE_FULL
     text = "".join(f":{name}={int(value)}" for name, value in tags.items() if value != UNSPECIFIED)
     return f"setparams=range={'pc' if full else 'tv'}{text}"
 
