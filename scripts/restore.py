@@ -208,7 +208,7 @@ def generate(tools: Tools, folder: Path, task: str, sigma: float, frames: int) -
 
     from vsgshift.training import degradations, synthetic
 
-    generator = torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(4)
     if task == "denoise":
         clean = synthetic.clip(generator, frames=frames, size=SIZE)
         degraded = degradations.add_noise(clean, sigma / 255, generator)
