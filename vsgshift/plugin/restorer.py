@@ -17,10 +17,13 @@ from torch import Tensor
 from vsgshift.network import ShiftNet
 from vsgshift.plugin._bridge import Core, Frame, Node
 from vsgshift.plugin.devices import Worker, worker
+from vsgshift.plugin.memory import give_back_freed
 from vsgshift.plugin.transfer import into_planes, transfer_for
 from vsgshift.streaming import Stream
 
 CLIP, SIGMA_MAP = 0, 1
+TIDY_EVERY = 32
+"""Blocks between two tidyings of the heap."""
 Key = tuple[int, int]
 """Input of the filter and frame number."""
 
@@ -74,6 +77,7 @@ class Restorer:
         self.next_output = 0
         self.last_frame_ends_scene = False
         self.last_asked = 0
+        self.blocks_pushed = 0
 
         self.sources: dict[Key, Frame] = {}
         self.asked_for: set[Key] = set()
@@ -240,6 +244,9 @@ class Restorer:
         for number, frame in zip(numbers, frames, strict=True):
             self.carriers[number] = self.core.new_frame(self.props, frame)
         restored = self.stream.push(clip, noise, cuts)
+        self.blocks_pushed += 1
+        if self.blocks_pushed % TIDY_EVERY == 0:
+            give_back_freed()
         self.next_input = numbers.stop
         return self._frames(restored, self.stream)
 
