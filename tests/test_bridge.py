@@ -782,7 +782,14 @@ def test_interrupt_ends_vspipe(tmp_path: Path) -> None:
         core.gshift.Deblur({SOURCE.format(length=100_000)}).set_output()
         """
     command = [BIN / "vspipe", "-r", "16", write_vpy(tmp_path, body), "-"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+
+    def heed_interrupts() -> None:
+        # A test run started in the background ignores them, and so would its children.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts
+    ) as process:
         assert process.stdout is not None
         process.stdout.read(10_000)
         process.send_signal(signal.SIGINT)
