@@ -85,7 +85,7 @@ def test_restore_makes_its_own_clip_and_improves_it(tmp_path: Path) -> None:
     result = restore("--frames", "4", "-o", tmp_path)
     assert result.returncode == 0, result.stderr
     words = next(line for line in result.stdout.splitlines() if line.startswith("PSNR")).split()
-    assert float(words[4]) > float(words[1]) + 1
+    assert float(words[4]) > float(words[1]) + 5
 
 
 @pytest.mark.parametrize(
