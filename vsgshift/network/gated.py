@@ -25,6 +25,24 @@ class LayerNorm(nn.Module):
         return F.layer_norm(pixels, self.weight.shape, self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
 
 
+def plus_identity(x: Tensor, *convs: nn.Conv2d) -> Tensor:
+    """``x + convs[0](x) + convs[1](x) + ...`` as one convolution: the kernels are added up instead.
+
+    The convolutions are as `conv` makes them, without bias, and have the same groups; the first has
+    the largest kernel.
+    """
+    largest = convs[0]
+    kernel = largest.weight
+    for smaller in convs[1:]:
+        margin = (kernel.shape[2] - smaller.weight.shape[2]) // 2
+        kernel = kernel + F.pad(smaller.weight, (margin,) * 4)
+    # Output channel c of a group reads input channel c of it.
+    identity = torch.eye(kernel.shape[1], dtype=kernel.dtype, device=kernel.device)
+    margin = kernel.shape[2] // 2
+    kernel = kernel + F.pad(identity.repeat(largest.groups, 1)[:, :, None, None], (margin,) * 4)
+    return F.conv2d(x, kernel, padding=margin, groups=largest.groups)
+
+
 class GatedBlock(nn.Module):
     """``x + beta * body(norm(cat(x, side)))``: (T, C, H, W), side (T, S, H, W) -> (T, C, H, W)."""
 
@@ -44,10 +62,9 @@ class GatedBlock(nn.Module):
         self.project = conv(width, width, 1, bias=denoise)
 
     def body(self, x: Tensor) -> Tensor:
-        x = self.expand(x)
-        a, b = (x + self.expand_depthwise(x)).chunk(2, 1)
-        x = self.gate_attention(a * b)
-        a, b = self.gate(x + self.mix5(x) + self.mix3(x)).chunk(2, 1)
+        a, b = plus_identity(self.expand(x), self.expand_depthwise).chunk(2, 1)
+        x = plus_identity(self.gate_attention(a * b), self.mix5, self.mix3)
+        a, b = self.gate(x).chunk(2, 1)
         out: Tensor = self.project(self.attention(a * torch.sigmoid(b)))
         return out
 

@@ -2,6 +2,7 @@
 
 from enum import Enum
 from itertools import accumulate
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,17 +54,33 @@ def group_sizes(channels: int) -> tuple[int, ...]:
     return (outer,) * len(_OUTER) + (inner,) * len(_INNER)
 
 
-def spatial_shift(x: Tensor) -> Tensor:
-    """Translate 24 groups of the channels of (T, C, H, W), each its own way; vacated pixels are zero."""
+class _Translation(torch.autograd.Function):
+    """Translate the channel groups; the gradient is translated back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _translated(x, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        # Left to itself, autograd would fill and add up one padded tensor for each of the 24 groups.
+        return _translated(gradients[0], -1)
+
+
+def _translated(x: Tensor, sign: int) -> Tensor:
     height, width = x.shape[2:]
     padded = F.pad(x, (MARGIN,) * 4)
     sizes = group_sizes(x.shape[1])
     starts = accumulate(sizes, initial=0)
-    return torch.cat(
-        [
-            padded[:, start : start + size, MARGIN - dy : MARGIN - dy + height, MARGIN - dx : MARGIN - dx + width]
-            for start, size, (dy, dx) in zip(starts, sizes, OFFSETS, strict=False)
-            if size
-        ],
-        1,
-    )
+    parts = []
+    for start, size, (dy, dx) in zip(starts, sizes, OFFSETS, strict=False):
+        if size:
+            top, left = MARGIN - sign * dy, MARGIN - sign * dx
+            parts.append(padded[:, start : start + size, top : top + height, left : left + width])
+    return torch.cat(parts, 1)
+
+
+def spatial_shift(x: Tensor) -> Tensor:
+    """Translate 24 groups of the channels of (T, C, H, W), each its own way; vacated pixels are zero."""
+    out: Tensor = _Translation.apply(x)  # type: ignore[no-untyped-call]
+    return out
