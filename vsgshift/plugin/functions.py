@@ -1,9 +1,11 @@
 """What `core.gshift`'s functions do: check arguments, load the network, build the filter graph."""
 
 import platform
+from dataclasses import dataclass
 from importlib import metadata
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from vsgshift._version import __version__
 from vsgshift.network.variants import Task
@@ -13,32 +15,31 @@ from vsgshift.plugin.colour import GRAY8, GRAYS, check_format, converted_around
 LARGEST_BLOCK = 64
 
 
-def deblur(
-    core: Core,
-    clip: Node,
-    model: str | None = None,
-    strength: float = 1.0,
-    scenechange: int = 1,
-    device_id: int | None = None,
-    fp16: int = 0,
-    block: int | None = None,
-) -> Node:
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What both filters let the user choose, as it comes from the script."""
+
+    model: str | None = None
+    strength: float = 1.0
+    scenechange: int = 1
+    device_id: int | None = None
+    fp16: int = 0
+    block: int | None = None
+
+    def check(self) -> None:
+        """Raise ValueError for values that make no sense on any machine."""
+        if not isfinite(self.strength) or not 0 <= self.strength <= 1:
+            raise ValueError(f"strength={self.strength:g} is out of range; 0 (the source) to 1 (fully restored)")
+        if self.block is not None and not 1 <= self.block <= LARGEST_BLOCK:
+            raise ValueError(f"block={self.block} is out of range; 1 to {LARGEST_BLOCK} frames")
+
+
+def deblur(core: Core, clip: Node, **choices: Any) -> Node:
     """`gshift.Deblur`; parameters as in the README. Raises ValueError for arguments that make no sense."""
-    return _restored(core, "deblur", clip, None, None, model, strength, bool(scenechange), device_id, bool(fp16), block)
+    return _restored(core, "deblur", clip, None, None, Choices(**choices))
 
 
-def denoise(
-    core: Core,
-    clip: Node,
-    sigma: float | None = None,
-    sigma_map: Node | None = None,
-    model: str | None = None,
-    strength: float = 1.0,
-    scenechange: int = 1,
-    device_id: int | None = None,
-    fp16: int = 0,
-    block: int | None = None,
-) -> Node:
+def denoise(core: Core, clip: Node, sigma: float | None = None, sigma_map: Node | None = None, **choices: Any) -> Node:
     """`gshift.Denoise`; parameters as in the README. Raises ValueError for arguments that make no sense."""
     if sigma is None and sigma_map is None:
         raise ValueError("sigma is missing: give the noise level (0 to 255, on the 8-bit scale) or a sigma_map")
@@ -48,9 +49,7 @@ def denoise(
         raise ValueError(f"sigma={sigma:g} is out of range; it is on the 8-bit scale, 0 to 255")
     if sigma_map is not None:
         _check_map(clip, sigma_map)
-    return _restored(
-        core, "denoise", clip, sigma, sigma_map, model, strength, bool(scenechange), device_id, bool(fp16), block
-    )
+    return _restored(core, "denoise", clip, sigma, sigma_map, Choices(**choices))
 
 
 def _check_map(clip: Node, sigma_map: Node) -> None:
@@ -67,24 +66,11 @@ def _check_map(clip: Node, sigma_map: Node) -> None:
 
 
 def _restored(
-    core: Core,
-    task: Task,
-    clip: Node,
-    sigma: float | None,
-    sigma_map: Node | None,
-    model: str | None,
-    strength: float,
-    scenechange: bool,
-    device_id: int | None,
-    fp16: bool,
-    block: int | None,
+    core: Core, task: Task, clip: Node, sigma: float | None, sigma_map: Node | None, choices: Choices
 ) -> Node:
     """The clip with the task's network run over it."""
     check_format(clip)
-    if not isfinite(strength) or not 0 <= strength <= 1:
-        raise ValueError(f"strength={strength:g} is out of range; 0 (the source) to 1 (fully restored)")
-    if block is not None and not 1 <= block <= LARGEST_BLOCK:
-        raise ValueError(f"block={block} is out of range; 1 to {LARGEST_BLOCK} frames")
+    choices.check()
 
     # torch takes seconds to import: not before the cheap checks.
     import torch
@@ -93,24 +79,24 @@ def _restored(
     from vsgshift.plugin.restorer import Options, Restorer
     from vsgshift.weights import load_network
 
-    device = devices.choose(device_id)
-    if fp16:
+    device = devices.choose(choices.device_id)
+    if choices.fp16:
         devices.check_half(device)
-    dtype = torch.float16 if fp16 else torch.float32
-    name = _name(model, task)
+    dtype = torch.float16 if choices.fp16 else torch.float32
+    name = _name(choices.model, task)
     network = load_network(name, device=device, dtype=dtype)
     if network.variant.task != task:
         right = "Deblur" if network.variant.task == "deblur" else "Denoise"
         raise ValueError(f"model {name} is made for gshift.{right}; the default model here is tiny")
-    if strength == 0 or sigma == 0:
+    if choices.strength == 0 or sigma == 0:
         return clip
 
     options = Options(
         device=device,
         dtype=dtype,
-        block=block or 4,
-        strength=strength,
-        scenechange=scenechange,
+        block=choices.block or 4,
+        strength=choices.strength,
+        scenechange=bool(choices.scenechange),
         sigma=None if sigma is None else sigma / 255,
     )
     props = core.invoke("std", "BlankClip", width=1, height=1, length=1, format=GRAY8, keep=1)
