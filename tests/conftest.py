@@ -1,5 +1,6 @@
 """Helpers that every test may use."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,33 @@ SHARED = Path(__file__).parents[2] / "shared"
 def _repeatable() -> None:
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty place for the models folder."""
+    folder = tmp_path / "models"
+    monkeypatch.setenv("VSGSHIFT_MODELS", str(folder))
+    return folder
+
+
+class Failing:
+    """Runs a command that must fail, with one line of why."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+
+    def __call__(self, why: str, *arguments: str) -> None:
+        from vsgshift.__main__ import main
+
+        assert main(arguments or ["download", "gopro-small"]) == 1
+        lines = self.capsys.readouterr().err.splitlines()
+        complaints = [line for line in lines if line.startswith("vsgshift: ")]
+        assert len(complaints) == 1
+        assert lines[-1] == complaints[0]
+        assert re.search(why, complaints[0]), complaints[0]
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str]) -> Failing:
+    return Failing(capsys)

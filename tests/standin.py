@@ -3,8 +3,10 @@
 The golden numbers in `golden/` were computed with these values by another implementation.
 """
 
+import resource
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -67,3 +69,14 @@ def lively(network: ShiftNet) -> ShiftNet:
 def relative_error(found: Tensor, wanted: Tensor) -> float:
     """L2 norm of the difference over that of what is wanted."""
     return float((found - wanted).norm() / wanted.norm())
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Let every write fail that would make a file longer than this, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

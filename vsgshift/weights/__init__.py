@@ -1,8 +1,8 @@
-"""Files of weights: the catalogue, our format, and the published one."""
+"""Files of weights: the catalogue, our format, the published one, and where to get it."""
 
 from vsgshift.weights.catalogue import MODELS, Model, models_folder
 from vsgshift.weights.published import CheckpointError
-from vsgshift.weights.store import MissingWeightsError, import_checkpoint, load_network
+from vsgshift.weights.store import MissingWeightsError, import_checkpoint, load_network, remove
 
 __all__ = [
     "MODELS",
@@ -12,4 +12,5 @@ __all__ = [
     "import_checkpoint",
     "load_network",
     "models_folder",
+    "remove",
 ]

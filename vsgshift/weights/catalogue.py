@@ -30,6 +30,13 @@ class Model:
     licence: str
     published_as: str | None = None
     """The authors' file name, for weights that are not ours."""
+    drive_id: str | None = None
+    """Of the authors' file, on Google Drive."""
+
+    @property
+    def page(self) -> str:
+        """Where a browser shows the authors' file."""
+        return f"https://drive.google.com/file/d/{self.drive_id}/view"
 
     @property
     def task(self) -> Task:
@@ -46,8 +53,10 @@ class Model:
         return self.path.is_file()
 
 
-def _published(name: str, variant: Variant, training_data: str, file: str) -> Model:
-    return Model(name=name, variant=variant, training_data=training_data, licence=UNSTATED, published_as=file)
+def _published(name: str, variant: Variant, training_data: str, file: str, drive_id: str) -> Model:
+    return Model(
+        name=name, variant=variant, training_data=training_data, licence=UNSTATED, published_as=file, drive_id=drive_id
+    )
 
 
 MODELS = {
@@ -55,12 +64,14 @@ MODELS = {
     for model in (
         Model(name="tiny-deblur", variant=DEBLUR_TINY, training_data="generated clips", licence=OURS),
         Model(name="tiny-denoise", variant=DENOISE_TINY, training_data="generated clips", licence=OURS),
-        _published("gopro", DEBLUR_PLUS, "GoPro", "net_gopro_deblur.pth"),
-        _published("gopro-small", DEBLUR_SMALL, "GoPro", "net_gopro_deblur_small.pth"),
-        _published("dvd", DEBLUR_PLUS, "DVD", "net_dvd_deblur.pth"),
-        _published("dvd-small", DEBLUR_SMALL, "DVD", "net_dvd_deblur_small.pth"),
-        _published("davis", DENOISE_PLUS, "DAVIS", "net_denoise.pth"),
-        _published("davis-small", DENOISE_SMALL, "DAVIS", "net_denoise_small.pth"),
+        _published("gopro", DEBLUR_PLUS, "GoPro", "net_gopro_deblur.pth", "1f79zxmCL-ygVmoJd86OT6uksPGk2BpL0"),
+        _published(
+            "gopro-small", DEBLUR_SMALL, "GoPro", "net_gopro_deblur_small.pth", "1WnFZRnXN9ZJebMZaAZF6a0c8f3CrLjR_"
+        ),
+        _published("dvd", DEBLUR_PLUS, "DVD", "net_dvd_deblur.pth", "1vPQkAznRaVawQOMOuvhnCD8DKS2RQToM"),
+        _published("dvd-small", DEBLUR_SMALL, "DVD", "net_dvd_deblur_small.pth", "181FLpwRe87iFa-7U3myxR3nNc8qjRe-z"),
+        _published("davis", DENOISE_PLUS, "DAVIS", "net_denoise.pth", "1zCKZ5t7qRTTEt8_loR_Fa4ODpNOTodyM"),
+        _published("davis-small", DENOISE_SMALL, "DAVIS", "net_denoise_small.pth", "1SJBxI2wOwgHAWx5h2N02-1UpIvEKalCg"),
     )
 }
 
@@ -68,9 +79,14 @@ MODELS = {
 def models_folder() -> Path:
     """Where imported weights live: $VSGSHIFT_MODELS, or the user's data folder."""
     if folder := os.environ.get("VSGSHIFT_MODELS"):
-        return Path(folder)
+        return Path(folder).expanduser()
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "vsgshift" / "models"
+
+
+def published_models() -> list[Model]:
+    """The models whose weights are the authors'."""
+    return [model for model in MODELS.values() if model.published_as]
 
 
 def imported_names() -> list[str]:

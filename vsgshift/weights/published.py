@@ -5,7 +5,10 @@ the name of every user, and holds parameters that the network never uses.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
 
+import torch
 from torch import Tensor
 
 from vsgshift.network import ShiftNet, Variant
@@ -163,17 +166,15 @@ def dead_names(variant: Variant) -> Iterator[str]:
 
 
 def recognise(state: Mapping[str, Tensor]) -> Variant:
-    """The published variant whose checkpoint this looks most like.
+    """The published variant whose checkpoint this looks most like, by the names in it.
 
     Raises:
         CheckpointError: it looks like none of them.
     """
 
     def likeness(variant: Variant) -> float:
-        wanted = dict(names(variant))
-        shapes = {name: parameter.shape for name, parameter in _skeleton(variant).items()}
-        agreeing = sum(1 for theirs, ours in wanted.items() if theirs in state and state[theirs].shape == shapes[ours])
-        return agreeing / max(len(wanted), len(state))
+        expected = {theirs for theirs, _ in names(variant)} | set(dead_names(variant))
+        return len(expected & state.keys()) / len(expected | state.keys())
 
     best = max(PUBLISHED, key=likeness)
     if likeness(best) < 0.3:
@@ -181,11 +182,11 @@ def recognise(state: Mapping[str, Tensor]) -> Variant:
     return best
 
 
-def _skeleton(variant: Variant) -> dict[str, Tensor]:
-    import torch
-
+@cache
+def shapes_of(variant: Variant) -> Mapping[str, torch.Size]:
+    """The names and shapes of a network's parameters, as in its state dict."""
     with torch.device("meta"):
-        return dict(ShiftNet(variant).state_dict())
+        return MappingProxyType({name: tensor.shape for name, tensor in ShiftNet(variant).state_dict().items()})
 
 
 def convert(state: Mapping[str, Tensor]) -> tuple[Variant, dict[str, Tensor]]:
@@ -199,7 +200,7 @@ def convert(state: Mapping[str, Tensor]) -> tuple[Variant, dict[str, Tensor]]:
             the message names them and the variant that the file looked like.
     """
     variant = recognise(state)
-    shapes = {name: tensor.shape for name, tensor in _skeleton(variant).items()}
+    shapes = shapes_of(variant)
     pairs = list(names(variant))
     dead = set(dead_names(variant))
     used = {theirs for theirs, _ in pairs}

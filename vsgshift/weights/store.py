@@ -1,24 +1,24 @@
-"""Reading, checking and writing files of weights."""
+"""The models folder: finding, loading, installing and removing weights."""
 
 import os
-import pickle
+import re
 import tempfile
-import zipfile
-from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from vsgshift._version import __version__
-from vsgshift.network import VARIANTS, ShiftNet, Variant
-from vsgshift.weights.catalogue import MODELS, Model, imported_names, models_folder
+from vsgshift.network import ShiftNet, Variant
+from vsgshift.weights import originals
+from vsgshift.weights.catalogue import MODELS, Model, imported_names, models_folder, published_models
+from vsgshift.weights.originals import Original
 from vsgshift.weights.published import CheckpointError, convert
+from vsgshift.weights.untrusted import published_state, read_bytes, read_ours
 
-LARGEST_CHECKPOINT = 512 * 2**20
-"""Bytes. The largest published network has 54 MB of parameters; anything near this is not one."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 class MissingWeightsError(FileNotFoundError):
@@ -74,10 +74,7 @@ def how_to_install(model: Model) -> str:
     """One line on how to get the weights of a model that is not installed."""
     if model.published_as is None:
         return f"the bundled weights of {model.name} are missing; reinstall vsgshift"
-    return (
-        f"the weights of {model.name} are not installed; get {model.published_as} from the authors' page "
-        f"(its link is in the README), then run: python -m vsgshift import {model.published_as} --name {model.name}"
-    )
+    return f"the weights of {model.name} are not installed; run: python -m vsgshift download {model.name}"
 
 
 def read(path: Path) -> tuple[Variant, dict[str, Tensor], str]:
@@ -87,51 +84,9 @@ def read(path: Path) -> tuple[Variant, dict[str, Tensor], str]:
         CheckpointError: it is neither, or is damaged; nothing of it was executed.
     """
     if path.suffix == ".safetensors":
-        return _read_ours(path)
-    variant, state = convert(_read_pickled(path))
+        return read_ours(path)
+    variant, state = convert(published_state(read_bytes(path), path))
     return variant, state, path.stem
-
-
-def _read_ours(path: Path) -> tuple[Variant, dict[str, Tensor], str]:
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
-    variant = VARIANTS.get(metadata.get("variant", ""))
-    if variant is None:
-        raise CheckpointError(f"{path} does not say which vsgshift network it is for; import the original file again")
-    with torch.device("meta"):
-        wanted = ShiftNet(variant).state_dict()
-    wrong = {key for key in wanted.keys() | state.keys() if key not in state or key not in wanted}
-    wrong |= {key for key in state.keys() - wrong if state[key].shape != wanted[key].shape}
-    if wrong:
-        raise CheckpointError(f"{path} does not fit {variant.name}: {', '.join(sorted(wrong)[:5])}")
-    return variant, state, metadata.get("name", path.stem)
-
-
-def _read_pickled(path: Path) -> Mapping[str, Tensor]:
-    """The state dict of a published checkpoint, read without executing anything from it."""
-    try:
-        if path.stat().st_size > LARGEST_CHECKPOINT:
-            raise CheckpointError(f"{path} is too large for a Shift-Net checkpoint")
-        if not zipfile.is_zipfile(path):
-            raise CheckpointError(f"{path} is not a PyTorch checkpoint, or is cut off; fetch it again")
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > LARGEST_CHECKPOINT:
-                raise CheckpointError(f"{path} would unpack to more than any Shift-Net checkpoint; refused")
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} holds more than tensors; refused, and nothing of it was run") from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
-    state = loaded.get("params") if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise CheckpointError(f"{path} is not in the published format: it has no dictionary of tensors called 'params'")
-    return state
 
 
 def write(path: Path, network: ShiftNet, *, name: str, training_data: str, licence: str, half: bool = False) -> None:
@@ -140,59 +95,106 @@ def write(path: Path, network: ShiftNet, *, name: str, training_data: str, licen
     Args:
         half: store float16 instead of float32.
     """
-    metadata = {
-        "format": "vsgshift",
-        "name": name,
-        "variant": network.variant.name,
-        "task": network.variant.task,
-        "training_data": training_data,
-        "licence": licence,
-        "vsgshift_version": __version__,
-    }
     dtype = torch.float16 if half else torch.float32
     state = {key: tensor.detach().cpu().to(dtype).contiguous() for key, tensor in network.state_dict().items()}
+    known = {"name": name, "training_data": training_data, "licence": licence}
+    _replace(path, _packed(network.variant, state, known))
+
+
+def _packed(variant: Variant, state: dict[str, Tensor], known: dict[str, str]) -> bytes:
+    metadata = {"format": "vsgshift", "variant": variant.name, "task": variant.task, "vsgshift_version": __version__}
+    return safetensors.torch.save(state, metadata | known)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put a file in place of another at one stroke, also where the power fails or the disk is full."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
+        finished = Path(part.name)
         try:
-            part.write(safetensors.torch.save(state, metadata))
+            part.write(data)
+            part.flush()
+            os.fsync(part.fileno())
             part.close()
-            finished = Path(part.name)
             finished.chmod(0o644)
             finished.replace(path)
         except BaseException:
-            Path(part.name).unlink()
+            finished.unlink(missing_ok=True)
             raise
 
 
-def import_checkpoint(source: Path, name: str | None = None) -> Path:
+def import_checkpoint(source: Path, name: str | None = None, *, accept_changed: bool = False) -> Path:
     """Check a published checkpoint and install it in the user's models folder.
 
     Args:
         source: the authors' .pth file.
         name: the model it is; by default told by the authors' file name, else the file's own name.
+        accept_changed: take the file of a published model also where its size or digest is not that
+            of the file which was installed first.
 
     Returns:
         The installed .safetensors file.
 
     Raises:
-        CheckpointError: the file is not a published checkpoint, or not that of the named model.
+        CheckpointError: the file is not a published checkpoint, not that of the named model, or has
+            changed; or the name cannot be a model's.
+        OSError: the models folder cannot be written to. What was there is unharmed.
     """
-    variant, state = convert(_read_pickled(source))
-    by_file = {model.published_as: model.name for model in MODELS.values() if model.published_as}
+    by_file = {model.published_as: model.name for model in published_models()}
     name = name or by_file.get(source.name, source.stem)
     model = MODELS.get(name)
-    if model and model.published_as is None:
-        raise CheckpointError(f"{name} is a bundled model; choose another name with --name")
+    _check_name(name, model)
+    data = read_bytes(source)
+    variant, state = convert(published_state(data, source))
     if model and model.variant != variant:
         raise CheckpointError(f"{source} is a {variant.name} checkpoint, but {name} is a {model.variant.name}")
-    network = ShiftNet(variant)
-    network.load_state_dict(state)
+    original = Original.of(data, source.name)
+    if model and not accept_changed:
+        originals.check(model, original)
+    known = {
+        "name": name,
+        "training_data": model.training_data if model else "not known",
+        "licence": model.licence if model else "not known",
+        **{f"original_{key}": str(value) for key, value in asdict(original).items()},
+    }
     target = models_folder() / f"{name}.safetensors"
-    write(
-        target,
-        network,
-        name=name,
-        training_data=model.training_data if model else "not known",
-        licence=model.licence if model else "not known",
-    )
+    # Copies, since tensors of the file may share memory, which safetensors does not do.
+    own = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in state.items()}
+    _replace(target, _packed(variant, own, known))
+    if model:
+        _replace(originals.note(model), originals.contents(original))
     return target
+
+
+def _check_name(name: str, model: Model | None) -> None:
+    """Names are file names in the models folder, and must not hide a file or another model."""
+    if name == "tiny" or (model and model.published_as is None):
+        raise CheckpointError(f"{name} is a bundled model; choose another name with --name")
+    if not _NAME.fullmatch(name) or name.endswith((".pth", ".safetensors")):
+        raise CheckpointError(f"{name!r} cannot be the name of a model; give one of letters and digits with --name")
+
+
+def remove(name: str) -> Path:
+    """Delete the installed weights of a model. The note on the original's digest stays.
+
+    Returns:
+        The file that is gone.
+
+    Raises:
+        ValueError: no such model is installed, or it is a bundled one.
+    """
+    model = MODELS.get(name)
+    if model and model.published_as is None:
+        raise ValueError(f"{name} is bundled with vsgshift and cannot be removed")
+    if model is None and name not in imported_names():
+        raise ValueError(f"unknown model {name!r}; installed are: {', '.join(installed_names()) or 'none'}")
+    path = models_folder() / f"{name}.safetensors"
+    if not path.is_file():
+        raise ValueError(f"{name} is not installed")
+    path.unlink()
+    return path
+
+
+def installed_names() -> list[str]:
+    """Names of the models in the user's folder."""
+    return [model.name for model in published_models() if model.installed] + imported_names()
