@@ -1,0 +1,54 @@
+"""`python -m vsgshift` without the network: listing, showing, importing, removing, and wrong arguments."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import vapoursynth as vs
+from conftest import Failing
+from standin import published_state
+
+from vsgshift.__main__ import main
+from vsgshift.network import VARIANTS
+
+
+def test_unknown_names(models: Path, fails: Failing) -> None:
+    fails(
+        "nothing to download for 'tiny-deblur'; there are: gopro, gopro-small, .*, or all$", "download", "tiny-deblur"
+    )
+    fails("nothing to download for 'gopr'", "download", "gopro-small", "gopr")
+    fails("'gopr'", "show", "gopr")
+    fails("'gopr'.* none$", "remove", "gopr")
+    fails("gopro is not installed", "remove", "gopro")
+    fails("bundled", "remove", "tiny-deblur")
+    fails("no such file: missing.pth", "import", "missing.pth")
+    assert not models.exists()
+
+
+def test_models_show_import_remove(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "fetched.pth"
+    torch.save({"params": published_state(VARIANTS["deblur-small"])}, file)
+    assert main(["import", str(file), "--name", "gopro-small"]) == 0
+    assert main(["import", str(file)]) == 0
+    (models / "broken.safetensors").write_bytes(b"")
+    capsys.readouterr()
+    assert main(["models"]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert list(rows)[-2:] == ["broken", "fetched"]
+    assert "unreadable" in rows["broken"]
+    assert re.search("deblur-small +GoPro +installed +licence: none stated", rows["gopro-small"])
+    assert re.search("deblur-small +not known +installed +licence: not known", rows["fetched"])
+    assert "not installed" in rows["gopro"]
+    assert main(["show", "gopro-small"]) == 0
+    assert f"original_sha256: {hashlib.sha256(file.read_bytes()).hexdigest()}\n" in capsys.readouterr().out
+    for name in ("fetched", "gopro-small", "broken"):
+        assert main(["remove", name]) == 0
+    assert [path.name for path in models.iterdir()] == ["gopro-small.original.json"]
+
+
+def test_the_filter_names_the_command(models: Path) -> None:
+    clip = vs.core.std.BlankClip(format=vs.RGBS, length=1)
+    with pytest.raises(vs.Error, match=r"gopro are not installed; run: python -m vsgshift download gopro$"):
+        vs.core.gshift.Deblur(clip, model="gopro")
