@@ -167,12 +167,12 @@ def test_sizes_that_do_not_fit() -> None:
     refused(edited(b"M" + size, b"J" + struct.pack("<i", 2**31 - 1)), "larger than its values")
     count = b"M" + struct.pack("<H", 64 * 300)
     refused(edited(count, b"M" + struct.pack("<H", 64 * 300 + 1)), "lacks values")
-    refused(edited(count, b"M" + struct.pack("<H", 64 * 300 - 1)), "larger than its values|too long")
+    refused(edited(count, b"M" + struct.pack("<H", 64 * 300 - 1)), "larger than its values|lacks values")
     refused(edited(b"X\x01\x00\x00\x000", b"X\x01\x00\x00\x001"), "lacks values")
     refused(edited(b"X\x01\x00\x00\x000", b"X\x07\x00\x00\x00../0/.."), "lacks values")
     two = saved({"params": {"a": torch.ones(8), "b": torch.ones(4)}})
     shared = repacked(two, lambda name, old: old.replace(b"X\x01\x00\x00\x001", b"X\x01\x00\x00\x000"))
-    refused(shared, "too long|two sizes")
+    refused(shared, "lacks values")
 
 
 def test_pickles_made_to_exhaust() -> None:
@@ -247,7 +247,7 @@ def test_confused_archives() -> None:
     refused(buffer.getvalue(), "no list of contents")
     refused(repacked(good, lambda name, old: b"big" if name.endswith("byteorder") else old), "byte order")
     at = good.index(struct.pack("<f", 1) * 100) + 41
-    refused(good[:at] + b"!" + good[at + 1 :], "is damaged: Bad CRC-32")
+    refused(good[:at] + b"!" + good[at + 1 :], "is damaged at archive/data/0")
 
 
 def test_other_files() -> None:

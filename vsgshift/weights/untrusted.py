@@ -1,9 +1,13 @@
 """Reading files of weights that may be damaged or made to harm.
 
-Every size is checked before anything of that size is allocated, and nothing from a file is executed.
+Every size is checked before anything of that size is allocated, and nothing from a file is executed:
+a checkpoint's list of contents is first read as data (`pickled`), and only one that holds dense
+tensors and nothing else is handed to `torch.load`, with ``weights_only=True``. That alone would keep
+code from running, but not a small file from asking for all memory.
 """
 
 import io
+import pickle
 import struct
 import zipfile
 from pathlib import Path
@@ -64,8 +68,16 @@ def published_state(data: bytes, path: Path) -> dict[str, Tensor]:
         return _state(data)
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}") from error
-    # All that zipfile is known to raise on senseless archives.
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, struct.error) as error:
+    # All that zipfile is known to raise on senseless archives, and torch where it is stricter still.
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        struct.error,
+        pickle.UnpicklingError,
+    ) as error:
         raise CheckpointError(f"{path} is damaged: {plain(str(error))}; fetch it again") from error
     except (ValueError, IndexError, OverflowError) as error:
         raise CheckpointError(f"{path} is damaged; fetch it again") from error
@@ -92,11 +104,16 @@ def _state(data: bytes) -> dict[str, Tensor]:
         folder = tables[0].removesuffix("data.pkl")
         if f"{folder}byteorder" in sizes and _entry(archive, sizes, f"{folder}byteorder", 6) != b"little":
             raise CheckpointError("was written on a machine of the other byte order; not supported")
-        contents = describe(_entry(archive, sizes, tables[0], LARGEST_PICKLE))
-        storages: dict[str, Tensor] = {}
-        return {
-            name: _tensor(archive, sizes, folder, stored, storages) for name, stored in _parameters(contents).items()
-        }
+        described = _parameters(describe(_entry(archive, sizes, tables[0], LARGEST_PICKLE)))
+        for stored in described.values():
+            _check_window(stored)
+            _check_storage(stored.storage, sizes, folder)
+        if damaged := archive.testzip():
+            raise CheckpointError(f"is damaged at {plain(damaged)}; fetch it again")
+    # Known by now to hold dense tensors within its own bytes and nothing else.
+    loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    state: dict[str, Tensor] = loaded["params"]
+    return {name: state[name].detach() for name in described}
 
 
 def _check_kind(data: bytes) -> None:
@@ -132,20 +149,10 @@ def _parameters(contents: object) -> dict[str, StoredTensor]:
     return state
 
 
-def _tensor(
-    archive: zipfile.ZipFile, sizes: dict[str, int], folder: str, stored: StoredTensor, storages: dict[str, Tensor]
-) -> Tensor:
-    storage = stored.storage
-    _check_window(stored)
-    if storage.key not in storages:
-        values = _entry(archive, sizes, f"{folder}data/{storage.key}", 4 * storage.count)
-        if len(values) != 4 * storage.count:
-            raise CheckpointError("is damaged: it lacks values of its tensors; fetch it again")
-        # A copy, since torch wants memory that may be written to.
-        storages[storage.key] = torch.frombuffer(bytearray(values), dtype=torch.float32)
-    elif storages[storage.key].numel() != storage.count:
-        raise CheckpointError("is damaged: it gives two sizes for the same values; fetch it again")
-    return storages[storage.key].as_strided(stored.shape, stored.strides, stored.offset)
+def _check_storage(storage: Storage, sizes: dict[str, int], folder: str) -> None:
+    """The values of a storage must be there, and as many as it says."""
+    if sizes.get(f"{folder}data/{storage.key}") != 4 * storage.count:
+        raise CheckpointError("is damaged: it lacks values of its tensors; fetch it again")
 
 
 def _check_window(stored: StoredTensor) -> None:
