@@ -145,6 +145,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.fp16:
         check_half(device)
     network.to(protocol.dtype(network.variant, device))
+    clips = read_clips(arguments)
     baselines = [BASELINES[name] for name in getattr(arguments, "baselines", ())]
     for baseline in baselines:
         baseline.check()
@@ -170,7 +171,6 @@ def evaluate(arguments: argparse.Namespace) -> None:
         },
         **report.surroundings(device, find(model)),
     }
-    clips = read_clips(arguments)
     if arguments.command == "footage":
         result |= footage(run, clips)
     else:

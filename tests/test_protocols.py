@@ -72,7 +72,11 @@ def test_frames_that_the_authors_restore(variant: str, length: int, spans: list[
 
 @pytest.mark.parametrize(
     ("variant", "length", "complaint"),
-    [("deblur-plus", 51, "needs 52 frames"), ("deblur-small", 99, "needs 100 frames"), ("denoise-small", 4, "4 frames")],
+    [
+        ("deblur-plus", 51, "needs 52 frames"),
+        ("deblur-small", 99, "needs 100 frames"),
+        ("denoise-small", 4, "4 frames"),
+    ],
 )
 def test_clips_too_short_for_the_authors_are_refused(variant: str, length: int, complaint: str) -> None:
     with pytest.raises(EvaluationError, match=complaint):

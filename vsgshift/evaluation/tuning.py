@@ -21,8 +21,7 @@ def tuned(
 ) -> Setting:
     """The setting with the highest PSNR, mean over the middle frames of the spans.
 
-    Knob by knob the value goes up or down its ladder as long as that helps; every option is tried
-    with what was found for the first, and climbs from there if it is better.
+    For every option, knob by knob, the value goes up or down its ladder as long as that helps.
 
     Args:
         clip, spans, size: what is judged: the frames of those numbers, cropped to H and W.
@@ -41,12 +40,9 @@ def tuned(
         return known[key]
 
     knobs = baseline.knobs(sigma)
-    best = climbed(quality, {"option": 0, **{name: knob.start for name, knob in knobs.items()}}, knobs)
-    for option in range(1, len(baseline.options)):
-        other = {**best, "option": option}
-        if quality(other) > quality(best):
-            best = climbed(quality, other, knobs)
-    return best
+    start = {name: knob.start for name, knob in knobs.items()}
+    tops = [climbed(quality, {"option": n, **start}, knobs) for n in range(len(baseline.options))]
+    return max(tops, key=quality)
 
 
 def climbed(quality: Callable[[Setting], float], setting: Setting, knobs: dict[str, Knob]) -> Setting:
