@@ -1,0 +1,117 @@
+"""PSNR and two kinds of SSIM, which must not be compared with each other.
+
+All take what was found and what was wanted, each (T, 3, H, W), RGB, clamp the former to [0, 1] as a
+file would, and give one number a frame, (T,), in double precision on the clips' device. Nothing is
+rounded: a restored frame keeps what 8 bits could not hold.
+"""
+
+import math
+from collections.abc import Callable
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+C1, C2 = 0.01**2, 0.03**2
+"""What keeps SSIM's quotients finite, for a data range of 1 (Wang et al., 2004)."""
+SIGMA = 1.5
+"""Standard deviation of SSIM's Gaussian window, pixels."""
+RADIUS = 5
+"""Pixels on each side of the centre of the standard window, which is 11 x 11."""
+AUTHORS_RADIUS = 6
+"""The same of the authors' window: they cut the Gaussian at four standard deviations."""
+
+
+def psnr(found: Tensor, wanted: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each frame in dB, infinite for equal ones.
+
+    10 log10(1 / MSE) over a frame's pixels and channels: the authors' measure, for whom both are
+    multiplied by 255.
+
+    Raises:
+        ValueError: the shapes differ or are not those of clips.
+    """
+    _check(found, wanted)
+    error = found.clamp(0, 1).double() - wanted.double()
+    return -10 * error.square().mean((1, 2, 3)).log10()
+
+
+def ssim(found: Tensor, wanted: Tensor) -> Tensor:
+    """The standard structural similarity of each frame, at most 1.
+
+    Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004: in
+    each channel alone, an 11 x 11 Gaussian window of deviation 1.5, population variances, averaged
+    over the places where the window lies within the frame. scikit-image's `structural_similarity`
+    gives the same with `gaussian_weights=True, use_sample_covariance=False, data_range=1`.
+
+    Raises:
+        ValueError: as for `psnr`, or the frames are smaller than the window.
+    """
+    _check(found, wanted)
+    if min(found.shape[2:]) <= 2 * RADIUS:
+        side = 2 * RADIUS + 1
+        raise ValueError(f"SSIM needs frames of at least {side}x{side}, not {found.shape[3]}x{found.shape[2]}")
+    weights = _gaussian(RADIUS)
+
+    def blur(x: Tensor) -> Tensor:
+        return _slid(_slid(x, weights, -1), weights, -2)
+
+    return _mean_ssim(found, wanted, blur)
+
+
+def authors_ssim(found: Tensor, wanted: Tensor) -> Tensor:
+    """The SSIM that the authors report, of each frame; comparable with no other.
+
+    Their window is a Gaussian of deviation 1.5 along *all three* axes of the (3, H, W) array, so that
+    the channels are mixed; 13 wide, the array mirrored at its edges, averaged over the whole frame.
+
+    Raises:
+        ValueError: as for `psnr`.
+    """
+    _check(found, wanted)
+    weights = _gaussian(AUTHORS_RADIUS)
+
+    def blur(x: Tensor) -> Tensor:
+        return reduce(lambda out, axis: _slid(_mirrored(out, AUTHORS_RADIUS, axis), weights, axis), (-1, -2, -3), x)
+
+    return _mean_ssim(found, wanted, blur)
+
+
+def _check(found: Tensor, wanted: Tensor) -> None:
+    if found.shape != wanted.shape or found.ndim != 4:
+        raise ValueError(f"two clips (T, 3, H, W) of one shape are compared, not {found.shape} with {wanted.shape}")
+
+
+def _mean_ssim(found: Tensor, wanted: Tensor, blur: Callable[[Tensor], Tensor]) -> Tensor:
+    means = []
+    # Frame by frame, since each needs five blurred copies of itself in double precision.
+    for x, y in zip(found.clamp(0, 1).double(), wanted.double(), strict=True):
+        mean_x, mean_y = blur(x), blur(y)
+        variance_x, variance_y = blur(x * x) - mean_x.square(), blur(y * y) - mean_y.square()
+        covariance = blur(x * y) - mean_x * mean_y
+        light = (2 * mean_x * mean_y + C1) / (mean_x.square() + mean_y.square() + C1)
+        structure = (2 * covariance + C2) / (variance_x + variance_y + C2)
+        means.append((light * structure).mean())
+    return torch.stack(means)
+
+
+def _gaussian(radius: int) -> list[float]:
+    """Samples of the Gaussian, 2 * radius + 1 of them, with sum 1."""
+    samples = [math.exp(-0.5 * (x / SIGMA) ** 2) for x in range(-radius, radius + 1)]
+    return [sample / math.fsum(samples) for sample in samples]
+
+
+def _slid(x: Tensor, weights: list[float], axis: int) -> Tensor:
+    """The weighted sum under a window slid along an axis, which grows shorter by what the window covers."""
+    length = x.shape[axis] - len(weights) + 1
+    out = weights[0] * x.narrow(axis, 0, length)
+    for start, weight in enumerate(weights[1:], start=1):
+        out.add_(x.narrow(axis, start, length), alpha=weight)
+    return out
+
+
+def _mirrored(x: Tensor, margin: int, axis: int) -> Tensor:
+    """An axis continued on both sides as by a mirror at its edge: b a | a b c d | d c."""
+    length = x.shape[axis]
+    places = torch.arange(-margin, length + margin, device=x.device) % (2 * length)
+    return x.index_select(axis, torch.where(places < length, places, 2 * length - 1 - places))
