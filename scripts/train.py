@@ -40,7 +40,7 @@ def main() -> int:
             if team.first:
                 end = "finished" if over else "ended this slice; go on with --resume"
                 logging.info("%s at step %d: %s", end, training.step, arguments.output)
-    except TrainingError as failure:
+    except (TrainingError, OSError) as failure:
         print(f"train.py: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -34,14 +34,17 @@ def new_network(recipe: Recipe, device: torch.device) -> ShiftNet:
     """The recipe's network with the weights it starts from.
 
     Raises:
-        TrainingError: the recipe's `initial` weights are for another network.
+        TrainingError: the recipe's `initial` weights cannot be read, or are for another network.
     """
     torch.manual_seed(recipe.seed)
     network = ShiftNet(recipe.variant)
     if recipe.initial:
         from vsgshift.weights.store import find, read
 
-        variant, state, _ = read(find(recipe.initial))
+        try:
+            variant, state, _ = read(find(recipe.initial))
+        except (ValueError, OSError) as error:
+            raise TrainingError(f"initial weights: {error}") from error
         if variant != recipe.variant:
             raise TrainingError(f"initial weights {recipe.initial} are for {variant.name}, not {recipe.network}")
         network.load_state_dict(state)
@@ -142,8 +145,14 @@ class Fitter:
         except RuntimeError as error:
             raise TrainingError(f"the state does not fit the network: {str(error).splitlines()[-1].strip()}") from error
         whole = self.optimizer.state_dict()
+        parameters = dict(self.network.named_parameters())
         whole["state"] = {
-            index: {key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+            index: {
+                "step": tensors[f"step.{name}"],
+                # In the parameter's own layout: the fused step walks through memory, not through indices.
+                "exp_avg": torch.empty_like(parameters[name]).copy_(tensors[f"exp_avg.{name}"]).detach(),
+                "exp_avg_sq": torch.empty_like(parameters[name]).copy_(tensors[f"exp_avg_sq.{name}"]).detach(),
+            }
             for index, name in enumerate(self.names)
             if f"step.{name}" in tensors
         }

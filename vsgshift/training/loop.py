@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -75,6 +76,8 @@ class Training:
             self.latest = facts["validation"]
         self.forward: nn.Module = self.network
         if team.count > 1:
+            # Kernels of one pixel have the same values in either layout; the warning about theirs helps nobody.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             self.forward = DistributedDataParallel(self.network, gradient_as_bucket_view=True)
         pairs = clips(self.step)
         self.batches = batches(pairs, recipe, self.items, self.step, team.device)
@@ -113,20 +116,24 @@ class Training:
         saved = time.monotonic()
         with interruptible() as interrupted:
             while True:
-                late = deadline is not None and time.monotonic() >= deadline
-                spent, stop = self.team.largest(self.spent, float(interrupted() or late))
+                now = time.monotonic()
+                late = deadline is not None and now >= deadline
+                # Whatever depends on a clock is decided together, or processes would wait for each other.
+                spent, stop, age, unsaved = self.team.largest(
+                    self.spent, float(interrupted() or late), meter.age, now - saved
+                )
                 over = self.done(spent) >= 1
                 if over or stop or self.step == stop_at:
                     break
-                meter.add(self.one_step(spent))
-                if meter.age >= REPORT_SECONDS:
+                if meter.count and age >= REPORT_SECONDS:
                     self.report(meter)
                     meter = Meter()
-                if self.step % self.recipe.validation.every == 0 and self.done(spent) < 1:
-                    self.check()
-                if time.monotonic() - saved > 60 * self.recipe.save_minutes:
+                if unsaved >= 60 * self.recipe.save_minutes:
                     self.save()
                     saved = time.monotonic()
+                meter.add(self.one_step(spent))
+                if self.step % self.recipe.validation.every == 0 and self.done(spent) < 1:
+                    self.check()
         if meter.count:
             self.report(meter)
         if over and self.latest.get("step") != self.step:
@@ -188,8 +195,9 @@ class Training:
     def check(self) -> None:
         """Validates the averaged weights, while the other processes wait."""
         if self.progress:
+            fit = self.recipe.fit
             outcome = validate(
-                self.fitter.averaged, self.checks, device=self.team.device, precision=self.recipe.fit.precision
+                self.fitter.averaged, self.checks, device=self.team.device, precision=fit.precision, hold=fit.hold
             )
             self.progress.validation(self.step, outcome)
             self.latest = {"step": self.step, "before": outcome.before, "after": outcome.after, "worst": outcome.worst}

@@ -12,7 +12,7 @@ from torch import Tensor
 from vsgshift.network import ShiftNet
 
 from . import degradations
-from .dice import Dice, seed_of, seeded
+from .dice import seed_of, seeded
 from .filmed import film
 from .footage import Library, pillow
 from .generated import Pair, make, new_pool
@@ -92,14 +92,16 @@ def _pairs(recipe: Recipe, device: torch.device) -> Iterator[Pair]:
         number += 1
 
 
-def validate(network: ShiftNet, clips: list[Example], *, device: torch.device, precision: Precision) -> Outcome:
-    """Restores the clips and compares."""
+def validate(
+    network: ShiftNet, clips: list[Example], *, device: torch.device, precision: Precision, hold: bool
+) -> Outcome:
+    """Restores the clips and compares. hold: as in `Fit.hold`."""
     before, after = [], []
     rows = []
     for clip in clips:
         noise = None if clip.noise is None else clip.noise.to(device)
         with torch.inference_mode(), autocast(device, precision):
-            restored = network(clip.degraded.to(device), noise).float().cpu().clamp(0.0, 1.0)
+            restored = network(clip.degraded.to(device), noise, cuts=(0,) if hold else ()).float().cpu().clamp(0.0, 1.0)
         before.append(psnr(clip.degraded, clip.clean))
         after.append(psnr(restored, clip.clean))
         middle = len(restored) // 2
