@@ -39,27 +39,27 @@ def make(
     sharp: whether a blurred clip shall be nearly sharp; by default as often as the recipe says.
     """
     made = recipe.generated
-    options = {"frames": frames, "size": (size, size), "pool": pool, "device": pool.device, "speed": made.speed}
+    shot, device = (size, size), pool.device
     if recipe.task == "denoise":
-        clean = synthetic.clip(generator, **options)  # type: ignore[arg-type]
+        clean = synthetic.clip(generator, frames=frames, size=shot, device=device, pool=pool, speed=made.speed)
         return clean, clean
     dice = Dice(generator)
     if sharp is None:
         sharp = dice.chance(made.sharp)
     for _ in range(TRIES):
         shutter = degradations.Shutter.draw(generator)
-        instants = synthetic.clip(
-            generator,
-            subframes=odd(dice, *recipe.data.subframes),
-            exposure=shutter.exposure * (dice.uniform(0.0, 0.3) if sharp else 1.0),
-            headroom=4.0,
-            **options,  # type: ignore[arg-type]
+        exposure = shutter.exposure * (dice.uniform(0.0, 0.3) if sharp else 1.0)
+        scene = synthetic.take(
+            generator, frames=frames, size=shot, device=device, pool=pool, speed=made.speed, headroom=4.0
         )
-        pair = degradations.blur(instants, exposure=1.0, gamma=shutter.gamma)
-        seen = float(F.mse_loss(*pair)) > 10 ** -(made.visible / 10)
-        if seen != sharp:
+        # A few instants of one frame tell enough, and cost little where the scene is not taken.
+        probe = scene.film([frames // 2], synthetic.instants(5, exposure))
+        seen = F.mse_loss(*degradations.blur(probe, exposure=1.0, gamma=shutter.gamma))
+        if (float(seen) > 10 ** -(made.visible / 10)) != sharp:
             break
-    return pair
+    subframes = odd(dice, *recipe.data.subframes)
+    instants = scene.film(range(frames), synthetic.instants(subframes, exposure))
+    return degradations.blur(instants, exposure=1.0, gamma=shutter.gamma)
 
 
 class GeneratedClips:
