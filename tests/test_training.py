@@ -178,14 +178,15 @@ def test_generated_clips_can_be_made_again(task: str) -> None:
     assert len(first.pools) <= 6
 
 
-def test_blurred_clips_are_blurred_and_some_are_not() -> None:
+@pytest.mark.parametrize("sharp", [False, True])
+def test_blurred_clips_are_blurred_and_sharp_ones_are_not(sharp: bool) -> None:
     made = recipe()
+    made = replace(made, generated=replace(made.generated, texels=256))
     pool = new_pool(made, 1, CPU)
-    for sharp in (False, True):
-        pairs = [make(made, seeded(n), pool, frames=3, size=32, sharp=sharp) for n in range(6)]
-        losses = sorted(psnr(*pair) for pair in pairs)
-        # Where a scene rests, no shutter blurs it; half are as wanted at the least.
-        assert (losses[3] > made.generated.visible) == sharp
+    pairs = [make(made, seeded(n), pool, frames=3, size=48, sharp=sharp) for n in range(6)]
+    middle = [psnr(degraded[1:2], clean[1:2]) for degraded, clean in pairs]
+    # Where all of the scenes tried rest, no shutter blurs them.
+    assert sum((loss > made.generated.visible) == sharp for loss in middle) >= 5
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> None:

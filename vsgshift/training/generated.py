@@ -76,7 +76,7 @@ class GeneratedClips:
         self.pools: OrderedDict[tuple[int, int], synthetic.Pool] = OrderedDict()
 
     def __call__(self, first: int) -> Iterator[Pair]:
-        """Pairs of (frames, 3, 2 crop, 2 crop): those of step `first`, item by item, and of all later ones."""
+        """Pairs (frames, 3, H, W), larger than the crop: those of step `first`, item by item, and of all later ones."""
         step = first
         while True:
             for item in self.items:
@@ -101,7 +101,8 @@ class GeneratedClips:
         recipe = self.recipe
         pool = self.pool(item, number // recipe.generated.chapter)
         generator = seeded(recipe.seed, "clip", item, number)
-        pair = make(recipe, generator, pool, frames=recipe.data.frames, size=2 * recipe.data.crop)
+        size = round(recipe.generated.view * recipe.data.crop)
+        pair = make(recipe, generator, pool, frames=recipe.data.frames, size=size)
         degraded = pair[0].half()
         return degraded, degraded if pair[1] is pair[0] else pair[1].half()
 

@@ -56,6 +56,8 @@ class Generated:
     """Scenes in a stock."""
     texels: int = 512
     """Side of a scene; about four times the crop or more."""
+    view: float = 1.5
+    """Side of generated clips, relative to the crop: room for cuts that differ."""
     speed: float = 12.0
     """Of the fastest things, pixels per frame."""
     sharp: float = 0.15
@@ -216,8 +218,8 @@ def _complaints(recipe: Recipe) -> typing.Iterator[str]:
         "number of validation.sigmas": len(check.sigmas),
     }
     yield from (f"{name} must be above zero" for name, value in positive.items() if value <= 0)
-    if generated.texels < 64:
-        yield "generated.texels must be 64 or more"
+    if generated.texels < 64 or generated.view < 1:
+        yield "generated.texels must be 64 or more and generated.view 1 or more"
     if not 0 <= fit.average < 1 or not 0 <= generated.sharp <= 1:
         yield "fit.average must be in [0, 1) and generated.sharp in [0, 1]"
 
