@@ -2,7 +2,7 @@
 
     python scripts/train.py scripts/recipes/tiny-denoise.toml --output runs/tiny-denoise
     torchrun --nproc-per-node 2 scripts/train.py scripts/recipes/tiny-denoise.toml --output runs/tiny-denoise
-    python scripts/train.py scripts/recipes/gopro.toml --root GoPro/train --output runs/gopro
+    python scripts/train.py scripts/recipes/gopro.toml --root GoPro/train --validation GoPro/test --output runs/gopro
 
 With torchrun each process takes one GPU, or one thread of a CPU. The output folder holds the state
 (`state.json` and the files it names), the averaged weights, `progress.jsonl`, `tensorboard/` and
@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("recipe", type=Path, help="a TOML file; see scripts/recipes")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the training lives")
     parser.add_argument("--root", metavar="FOLDER", help="the footage, in place of the recipe's data.root")
+    parser.add_argument("--validation", metavar="FOLDER", help="footage for validations, laid out like the other")
     parser.add_argument("--resume", action="store_true", help="go on with what is in the folder, if anything is")
     parser.add_argument("--minutes", type=float, metavar="M", help="end this slice after so long")
     parser.add_argument("--steps", type=int, metavar="N", help="end this slice after so many steps; 0 only exports")
@@ -33,7 +34,7 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        recipe = load_recipe(arguments.recipe, **({"root": arguments.root} if arguments.root else {}))
+        recipe = load_recipe(arguments.recipe, root=arguments.root, validation_root=arguments.validation)
         with processes(arguments.device) as team:
             training = Training(recipe, arguments.output, team, resume=arguments.resume)
             over = training.run(minutes=arguments.minutes, steps=arguments.steps)

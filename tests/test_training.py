@@ -1,6 +1,7 @@
 """The trainer: what it computes, and that neither interruptions nor processes change it."""
 
 import importlib.util
+import itertools
 import json
 import math
 import subprocess
@@ -23,6 +24,7 @@ from vsgshift.training.dice import Dice, seeded
 from vsgshift.training.fitting import Fitter, learning_rate, new_network, psnr_loss
 from vsgshift.training.generated import GeneratedClips, make, new_pool
 from vsgshift.training.loop import Training
+from vsgshift.training.muon import kernels, orthogonal
 from vsgshift.training.processes import Processes
 from vsgshift.training.recipe import Data, Fit, Generated, Precision, Recipe, TrainingError, Validation
 from vsgshift.training.state import read_state
@@ -51,7 +53,7 @@ def recipe(task: str = "deblur", **fit: Any) -> Recipe:
         training_data="generated clips",
         licence="MIT",
         data=Data(frames=3, crop=16, subframes=(3, 5), camera=True),
-        generated=Generated(pool=3, reuse=2, chapter=2, scenes=1, texels=96, speed=24.0),
+        generated=Generated(pool=3, reuse=2, chapter=2, scenes=1, texels=96, speeds=(12.0, 24.0)),
         fit=Fit(**options | fit),
         validation=Validation(every=100, clips=1, frames=3, size=16, sigmas=(25.0,)),
     )
@@ -95,7 +97,7 @@ def test_decoder_side_shift_blocks_have_their_own_rate() -> None:
     fitter.backward(fitter.network(torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16)).sum())
     fitter.step(step=0, rate=0.01)
     rates = {}
-    for group in fitter.optimizer.param_groups:
+    for group in fitter.optimizers[0].param_groups:
         for parameter in group["params"]:
             rates[id(parameter)] = group["lr"]
     for name, parameter in fitter.network.named_parameters():
@@ -136,8 +138,8 @@ def test_averaged_weights_follow() -> None:
 
 def test_an_untrained_network_can_change_nothing() -> None:
     clip = torch.rand(2, 3, 16, 16)
-    assert torch.equal(new_network(recipe(), CPU)(clip), clip)
-    assert not torch.equal(new_network(recipe(identity=False), CPU)(clip), clip)
+    assert torch.equal(new_network(recipe(output_scale=0.0), CPU)(clip), clip)
+    assert not torch.equal(new_network(recipe(), CPU)(clip), clip)
 
 
 def test_both_clips_are_cut_and_turned_alike() -> None:
@@ -149,6 +151,48 @@ def test_both_clips_are_cut_and_turned_alike() -> None:
         torch.testing.assert_close(one, 1 - other)
         seen.add(float(one[0, 0, 0, 0]))
     assert len(seen) > 20
+
+
+def test_hard_cuts_are_more_blurred() -> None:
+    # Blurred on the right only: a hard cut is taken from there.
+    clean = torch.rand(3, 3, 16, 200)
+    degraded = torch.cat((clean[..., :170], clean[..., 170:].roll(1, -1)), -1)
+    amount = []
+    for hard in (0.0, 1.0):
+        made = recipe(batch=1)
+        made = replace(made, data=replace(made.data, camera=False, hard=hard))
+        cuts = batches(itertools.repeat((degraded, clean)), made, range(1), 0, CPU)
+        amount.append(sum(float((b.degraded != b.clean).any()) for b in itertools.islice(cuts, 30)))
+    assert 0 < 1.5 * amount[0] < amount[1]
+
+
+def test_muon_makes_updates_orthogonal() -> None:
+    for shape in ((6, 40), (40, 6), (12, 12)):
+        update = orthogonal(torch.randn(3, *shape))
+        values = torch.linalg.svdvals(update)
+        assert values.min() > 0.3
+        assert values.max() < 1.3
+    # Directions stay: an orthogonal matrix comes back as itself, but for its length.
+    turn = torch.linalg.qr(torch.randn(8, 8))[0][None]
+    update = orthogonal(5 * turn)
+    torch.testing.assert_close(update / update.norm(), turn / turn.norm(), atol=1e-4, rtol=0)
+
+
+def test_muon_trains_kernels_between_the_ends() -> None:
+    made = recipe(optimizer="muon", rate=1e-9, kernel_rate=0.1, gate=0.2)
+    network = new_network(made, CPU)
+    chosen = kernels(network, (network.embed.weight, network.to_rgb.weight))
+    parameters = dict(network.named_parameters())
+    assert {"embed.weight", "to_rgb.weight"}.isdisjoint(chosen)
+    assert "embed_block.conv1.weight" in chosen
+    assert all(parameters[name].ndim == 4 and min(parameters[name].shape[:2]) > 1 for name in chosen)
+    fitter = Fitter(network, made.fit)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    fitter.backward((network(torch.rand(2, 3, 16, 16)) - 1).square().sum())
+    fitter.step(step=0, rate=1e-9)
+    moved = {name for name, tensor in network.state_dict().items() if float((tensor - before[name]).abs().max()) > 1e-6}
+    assert moved <= chosen
+    assert len(moved) > 0.9 * len(chosen)
 
 
 def test_noise_is_what_the_map_says() -> None:
@@ -189,8 +233,9 @@ def test_blurred_clips_are_blurred_and_sharp_ones_are_not(sharp: bool) -> None:
     assert sum((loss > made.generated.visible) == sharp for loss in middle) >= 5
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> None:
-    made = recipe()
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path, optimizer: str) -> None:
+    made = recipe(optimizer=optimizer)
     assert Training(made, tmp_path / "whole", ALONE, resume=False).run()
     assert not Training(made, tmp_path / "cut", ALONE, resume=False).run(steps=2)
     torch.manual_seed(99)
@@ -206,7 +251,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> N
 
 
 def test_steps_lost_to_a_crash_are_done_again(tmp_path: Path) -> None:
-    made = recipe("denoise")
+    made = recipe("denoise", steps=3)
     assert Training(made, tmp_path / "whole", ALONE, resume=False).run()
     Training(made, tmp_path / "cut", ALONE, resume=False).run(steps=1)
     lost = Training(made, tmp_path / "cut", ALONE, resume=True)

@@ -1,5 +1,7 @@
 """Footage: the datasets' layouts, video files, and what is said when there is none."""
 
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -75,13 +77,17 @@ def test_clips_depend_on_step_and_item_alone(gopro: Path) -> None:
 
 
 def test_worker_processes_give_the_same_clips(gopro: Path) -> None:
-    from dataclasses import replace
-
     here = recipe("pairs", gopro)
     there = replace(here, data=replace(here.data, workers=1))
     one, other = (FilmedClips(r, range(2), CPU)(0) for r in (here, there))
     for _ in range(3):
         assert torch.equal(next(one)[0], next(other)[0])
+    # What goes wrong there is told in one line as well.
+    for file in gopro.glob("*/*/*.png"):
+        file.write_bytes(b"no picture")
+    with pytest.raises(TrainingError, match="cannot read") as caught:
+        list(islice(other, 9))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("inside", ["", "JPEGImages/480p"])

@@ -107,4 +107,5 @@ def test_an_unknown_network_is_refused() -> None:
 
 
 def test_the_root_can_be_given_from_outside() -> None:
-    assert load_recipe(FOLDER / "gopro.toml", root="elsewhere").data.root == "elsewhere"
+    recipe = load_recipe(FOLDER / "gopro.toml", root="here", validation_root="there")
+    assert (recipe.data.root, recipe.validation.root) == ("here", "there")

@@ -4,12 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import degradations
 from .dice import Dice, seed_of, seeded
 from .generated import Pair
 from .recipe import Recipe
+
+HARDEST_OF = 4
+"""Cuts of which the most blurred is taken, where the recipe asks for hard ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,11 @@ def augmented(pair: Pair, dice: Dice, *, crop: int, reversal: bool) -> Pair:
         return clip.transpose(2, 3).contiguous() if transposed else clip
 
     return apply(pair[0]), apply(pair[1])
+
+
+def blurred(pair: Pair) -> float:
+    """How far a degraded clip is from its clean one, by every second frame."""
+    return float(F.mse_loss(pair[0][::2], pair[1][::2]))
 
 
 def spoilt(pair: Pair, recipe: Recipe, *key: int) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -69,7 +78,10 @@ def batches(pairs: Iterator[Pair], recipe: Recipe, items: range, first: int, dev
             for item in items[start : start + fit.at_once]:
                 pair = next(pairs)
                 dice = Dice(seeded(recipe.seed, "cut", step, item))
-                pair = augmented(pair, dice, crop=data.crop, reversal=data.reversal)
+                tries = HARDEST_OF if recipe.task == "deblur" and dice.chance(data.hard) else 1
+                pair = max(
+                    (augmented(pair, dice, crop=data.crop, reversal=data.reversal) for _ in range(tries)), key=blurred
+                )
                 degraded = pair[0].to(device, non_blocking=True)
                 clean = degraded if pair[1] is pair[0] else pair[1].to(device, non_blocking=True)
                 made.append(spoilt((degraded, clean), recipe, step, item))

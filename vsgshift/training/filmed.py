@@ -102,5 +102,15 @@ class FilmedClips:
             prefetch_factor=2 if workers else None,
             pin_memory=self.pins,
         )
-        for degraded, clean in loader:
+        pairs = iter(loader)
+        while True:
+            try:
+                degraded, clean = next(pairs)
+            except TrainingError as error:
+                raise TrainingError(complaint(error)) from error
             yield degraded, degraded if self.recipe.task == "denoise" else clean
+
+
+def complaint(error: TrainingError) -> str:
+    """What was wrong, without the account of the worker process that a loader puts around it."""
+    return str(error).strip().splitlines()[-1].removeprefix(f"{TrainingError.__module__}.TrainingError: ")

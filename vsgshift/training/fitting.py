@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vsgshift.network import ShiftNet
 
+from .muon import KernelMuon, kernels
 from .recipe import Fit, Recipe, TrainingError
 
 NORMS = 200
@@ -48,8 +49,12 @@ def new_network(recipe: Recipe, device: torch.device) -> ShiftNet:
         if variant != recipe.variant:
             raise TrainingError(f"initial weights {recipe.initial} are for {variant.name}, not {recipe.network}")
         network.load_state_dict(state)
-    elif recipe.fit.identity:
-        nn.init.zeros_(network.to_rgb.weight)
+    else:
+        with torch.no_grad():
+            network.to_rgb.weight *= recipe.fit.output_scale
+            for name, parameter in network.named_parameters():
+                if name.endswith(".beta"):
+                    parameter.fill_(recipe.fit.gate)
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -67,16 +72,29 @@ class Fitter:
         self.network, self.fit = network, fit
         self.averaged = copy.deepcopy(network).requires_grad_(False).eval()
         climbs = {id(parameter) for parameter in network.core.climbs.parameters()}
-        self.names: list[str] = []
-        groups = []
-        for share, wanted in ((1.0, False), (fit.climb_rate, True)):
-            named = [(n, p) for n, p in network.named_parameters() if (id(p) in climbs) == wanted]
-            self.names += [name for name, _ in named]
-            groups.append({"params": [parameter for _, parameter in named], "share": share})
-        device = next(network.parameters()).device
-        self.optimizer = torch.optim.AdamW(
-            groups, fit.rate, betas=fit.betas, weight_decay=fit.weight_decay, fused=device.type in ("cpu", "cuda")
-        )
+        apart = (network.embed.weight, network.to_rgb.weight)
+        muon = kernels(network, apart) if fit.optimizer == "muon" else set()
+        named = dict(network.named_parameters())
+        self.names: list[list[str]] = []
+        self.optimizers: list[torch.optim.Optimizer] = []
+        for chosen in (named.keys() - muon, muon):
+            names, groups = [], []
+            for share, wanted in ((1.0, False), (fit.climb_rate, True)):
+                members = [name for name in named if name in chosen and (id(named[name]) in climbs) == wanted]
+                names += members
+                groups.append({"params": [named[name] for name in members], "share": share})
+            if not names:
+                continue
+            self.names.append(names)
+            if chosen is muon:
+                self.optimizers.append(KernelMuon(groups, fit.kernel_rate))
+            else:
+                # The fused step exists for these two kinds of device, and is the fastest on both.
+                fused = network.embed.weight.device.type in ("cpu", "cuda")
+                self.optimizers.append(
+                    torch.optim.AdamW(groups, betas=fit.betas, weight_decay=fit.weight_decay, fused=fused)
+                )
+        device = network.embed.weight.device
         self.scaler = torch.amp.GradScaler(device.type, enabled=fit.precision == "fp16")
         self.norms: deque[float] = deque(maxlen=NORMS)
         self.unusable = 0
@@ -99,17 +117,20 @@ class Fitter:
         Raises:
             TrainingError: there have been PATIENCE of those in a row.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["share"]
-        self.scaler.unscale_(self.optimizer)
+        for optimizer in self.optimizers:
+            muon = isinstance(optimizer, KernelMuon)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["share"] * (self.fit.kernel_rate / self.fit.rate if muon else 1.0)
+            self.scaler.unscale_(optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.limit()))
         usable = math.isfinite(norm)
         if usable:
             self.norms.append(norm)
         if usable or self.scaler.is_enabled():
-            self.scaler.step(self.optimizer)
+            for optimizer in self.optimizers:
+                self.scaler.step(optimizer)
             self.scaler.update()
-        self.optimizer.zero_grad()
+        self.network.zero_grad()
         self.unusable = 0 if usable else self.unusable + 1
         if self.unusable >= PATIENCE:
             raise TrainingError(f"no usable gradient in {PATIENCE} steps: the training has diverged; lower fit.rate")
@@ -123,10 +144,10 @@ class Fitter:
         moment, mean = (torch.bfloat16, torch.float16) if compact else (torch.float32, torch.float32)
         out = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         out |= {f"averaged.{name}": tensor.to(mean) for name, tensor in self.averaged.state_dict().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            for key, tensor in values.items():
-                dtype = torch.float32 if key == "step" else moment
-                out[f"{key}.{self.names[index]}"] = tensor.to(dtype)
+        for optimizer, names in zip(self.optimizers, self.names, strict=True):
+            for index, values in optimizer.state_dict()["state"].items():
+                for key, tensor in values.items():
+                    out[f"{key}.{names[index]}"] = tensor.to(torch.float32 if key == "step" else moment)
         return out
 
     def facts(self) -> dict[str, object]:
@@ -144,19 +165,16 @@ class Fitter:
             self.averaged.load_state_dict(_under("averaged.", tensors))
         except RuntimeError as error:
             raise TrainingError(f"the state does not fit the network: {str(error).splitlines()[-1].strip()}") from error
-        whole = self.optimizer.state_dict()
         parameters = dict(self.network.named_parameters())
-        whole["state"] = {
-            index: {
-                "step": tensors[f"step.{name}"],
-                # In the parameter's own layout: the fused step walks through memory, not through indices.
-                "exp_avg": torch.empty_like(parameters[name]).copy_(tensors[f"exp_avg.{name}"]).detach(),
-                "exp_avg_sq": torch.empty_like(parameters[name]).copy_(tensors[f"exp_avg_sq.{name}"]).detach(),
+        for optimizer, names in zip(self.optimizers, self.names, strict=True):
+            whole = optimizer.state_dict()
+            keys = ("momentum",) if isinstance(optimizer, KernelMuon) else ("step", "exp_avg", "exp_avg_sq")
+            whole["state"] = {
+                index: {key: _laid_out(tensors[f"{key}.{name}"], parameters[name]) for key in keys}
+                for index, name in enumerate(names)
+                if f"{keys[0]}.{name}" in tensors
             }
-            for index, name in enumerate(self.names)
-            if f"step.{name}" in tensors
-        }
-        self.optimizer.load_state_dict(whole)
+            optimizer.load_state_dict(whole)
         norms, unusable, scaler = facts["norms"], facts["unusable"], facts["scaler"]
         assert isinstance(norms, Iterable)
         assert isinstance(unusable, int)
@@ -170,3 +188,10 @@ class Fitter:
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin so, without the beginning."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """A moment in its parameter's own layout: a fused step walks through memory, not through indices."""
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)

@@ -40,18 +40,17 @@ def make(
     """
     made = recipe.generated
     shot, device = (size, size), pool.device
-    if recipe.task == "denoise":
-        clean = synthetic.clip(generator, frames=frames, size=shot, device=device, pool=pool, speed=made.speed)
-        return clean, clean
     dice = Dice(generator)
+    speed = dice.log_uniform(*made.speeds)
+    if recipe.task == "denoise":
+        clean = synthetic.clip(generator, frames=frames, size=shot, device=device, pool=pool, speed=speed)
+        return clean, clean
     if sharp is None:
         sharp = dice.chance(made.sharp)
     for _ in range(TRIES):
         shutter = degradations.Shutter.draw(generator)
         exposure = shutter.exposure * (dice.uniform(0.0, 0.3) if sharp else 1.0)
-        scene = synthetic.take(
-            generator, frames=frames, size=shot, device=device, pool=pool, speed=made.speed, headroom=4.0
-        )
+        scene = synthetic.take(generator, frames=frames, size=shot, device=device, pool=pool, speed=speed, headroom=4.0)
         # A few instants of one frame tell enough, and cost little where the scene is not taken.
         probe = scene.film([frames // 2], synthetic.instants(5, exposure))
         seen = F.mse_loss(*degradations.blur(probe, exposure=1.0, gamma=shutter.gamma))

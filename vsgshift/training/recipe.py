@@ -38,6 +38,8 @@ class Data:
     """Whether inputs now and then pass through a camera's processing, chroma subsampling and compression."""
     reversal: bool = True
     """Whether half of the clips run backwards."""
+    hard: float = 0.0
+    """Fraction of cuts that are the most blurred of four; for deblurring."""
     workers: int = 4
     """Processes per training process that read footage; 0 reads in the training process."""
 
@@ -58,8 +60,8 @@ class Generated:
     """Side of a scene; about four times the crop or more."""
     view: float = 1.5
     """Side of generated clips, relative to the crop: room for cuts that differ."""
-    speed: float = 12.0
-    """Of the fastest things, pixels per frame."""
+    speeds: tuple[float, float] = (12.0, 12.0)
+    """Speeds of the fastest things in the slowest and the fastest clips, pixels per frame."""
     sharp: float = 0.15
     """Fraction of nearly sharp clips in deblurring, which teach to leave sharp footage alone."""
     visible: float = 36.0
@@ -84,6 +86,10 @@ class Fit:
     """Added to the mean squared error in the loss. A larger one keeps nearly clean clips from ruling."""
     ends: int = 0
     """Frames at each end of a clip that the loss leaves out."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """With "muon", the kernels of ungrouped convolutions but the first and last train by Muon."""
+    kernel_rate: float = 6e-3
+    """Muon's learning rate at the start; it takes the course of `rate`."""
     rate: float = 4e-4
     """Learning rate at the start."""
     final_rate: float = 1e-7
@@ -104,8 +110,10 @@ class Fit:
     """Decay of the averaged (EMA) weights, per step."""
     hold: bool = True
     """Whether the ends of a clip are held; otherwise the network's published boundary rule."""
-    identity: bool = True
-    """Whether the last convolution starts at zero, so that the untrained network changes nothing."""
+    output_scale: float = 1.0
+    """Of the last convolution's initial weights; with 0 the untrained network changes nothing."""
+    gate: float = 0.0
+    """Initial weight of what each gated block adds to its main path (beta)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +153,7 @@ class Recipe:
     half: bool = False
     """Whether the weights are written as float16."""
     state: Literal["exact", "compact"] = "exact"
-    """An exact state goes on bit for bit; a compact one rounds the averaged weights to 16 bits and the
+    """An exact state goes on bit for bit, on a CPU; a compact one rounds the averaged weights to 16 bits and the
     optimiser's moments to bfloat16, for 10 bytes a parameter in place of 16."""
     save_minutes: float = 2.0
     """Minutes from one writing of the state to the next."""
@@ -211,7 +219,8 @@ def _complaints(recipe: Recipe) -> typing.Iterator[str]:
         "generated.reuse": generated.reuse,
         "generated.chapter": generated.chapter,
         "generated.scenes": generated.scenes,
-        "generated.speed": generated.speed,
+        "generated.speeds": generated.speeds[0],
+        "fit.kernel_rate": fit.kernel_rate,
         "validation.every": check.every,
         "validation.frames": check.frames,
         "validation.clips": check.clips,
@@ -220,8 +229,10 @@ def _complaints(recipe: Recipe) -> typing.Iterator[str]:
     yield from (f"{name} must be above zero" for name, value in positive.items() if value <= 0)
     if generated.texels < 64 or generated.view < 1:
         yield "generated.texels must be 64 or more and generated.view 1 or more"
-    if not 0 <= fit.average < 1 or not 0 <= generated.sharp <= 1:
-        yield "fit.average must be in [0, 1) and generated.sharp in [0, 1]"
+    if generated.speeds[0] > generated.speeds[1]:
+        yield "generated.speeds must be the smaller and the larger one"
+    if not 0 <= fit.average < 1 or not 0 <= generated.sharp <= 1 or not 0 <= data.hard <= 1:
+        yield "fit.average must be in [0, 1), generated.sharp and data.hard in [0, 1]"
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -235,10 +246,10 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def load_recipe(path: Path, **overrides: str) -> Recipe:
+def load_recipe(path: Path, *, root: str | None = None, validation_root: str | None = None) -> Recipe:
     """The recipe in a TOML file; every key has a default but name, network, training_data and licence.
 
-    overrides: `root`, the folder of the footage, in place of the file's.
+    root, validation_root: folders of footage in place of the file's `data.root` and `validation.root`.
 
     Raises:
         TrainingError: no such file, not TOML, a key that recipes do not have, or a value of the wrong
@@ -250,8 +261,9 @@ def load_recipe(path: Path, **overrides: str) -> Recipe:
         raise TrainingError(f"cannot read recipe {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"recipe {path} is not TOML: {error}") from error
-    if overrides and isinstance(table.setdefault("data", {}), dict):
-        table["data"] |= overrides
+    for section, folder in (("data", root), ("validation", validation_root)):
+        if folder and isinstance(table.setdefault(section, {}), dict):
+            table[section]["root"] = folder
     recipe = _build(Recipe, table, str(path), "")
     assert isinstance(recipe, Recipe)
     return recipe
