@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vsgshift.training import degradations, synthetic
+from vsgshift.training import degradations, scenery, synthetic
+from vsgshift.training.compression import Quantiser, compressed
 from vsgshift.training.dice import Dice
 from vsgshift.training.motion import Camera, Path, Track, travel
 
@@ -39,6 +40,12 @@ def clips(pool: synthetic.Pool) -> Tensor:
     """(24, 5, 3, 96, 96)."""
     generator = seeded(1)
     return torch.stack([synthetic.clip(generator, frames=5, size=(96, 96), pool=pool) for _ in range(24)])
+
+
+def backdrop(seed: int, pool: synthetic.Pool) -> scenery.Layer:
+    """A layer in focus that fills the view."""
+    deep = scenery.Focus(nearness=1.0, aperture=0.0)
+    return scenery.background(Dice(seeded(seed)), pool, sharpness=1.0, focus=deep, nearness=1.0)
 
 
 def amplitude_slope(image: Tensor) -> float:
@@ -113,7 +120,7 @@ def test_some_clips_rest_and_most_move(clips: Tensor) -> None:
 
 
 def test_a_still_layer_is_still(pool: synthetic.Pool) -> None:
-    layer = synthetic.background(Dice(seeded(9)), pool, sharpness=1.0)
+    layer = backdrop(9, pool)
     seen = synthetic.render([layer], torch.arange(4.0), (40, 40))
     assert layer.path.still
     assert torch.equal(seen, seen[:1].expand_as(seen))
@@ -134,7 +141,7 @@ def test_paths_are_smooth() -> None:
 
 def test_a_whole_pixel_pan_moves_the_picture_by_it(pool: synthetic.Pool) -> None:
 
-    layer = synthetic.background(Dice(seeded(11)), pool, sharpness=1.0)
+    layer = backdrop(11, pool)
     upright = Path(y=Track(start=3.3), x=Track(start=8.1))
     eye = Camera(pan=(2.0, -3.0))
     seen = synthetic.render([replace(layer, path=eye.moves(upright, 1.0))], torch.arange(3.0), (48, 48))
@@ -143,7 +150,7 @@ def test_a_whole_pixel_pan_moves_the_picture_by_it(pool: synthetic.Pool) -> None
 
 def test_moving_pictures_are_as_sharp_as_still_ones(pool: synthetic.Pool) -> None:
     # A moving layer passes through all positions between pixels, a still one rests at any of them.
-    layer = synthetic.background(Dice(seeded(12)), pool, sharpness=1.0)
+    layer = backdrop(12, pool)
     detail = []
     for step in range(8):
         between = Path(y=Track(start=step / 8), x=Track(start=step / 8))
@@ -213,3 +220,53 @@ def test_chroma_subsampling_keeps_luma_and_greys() -> None:
     torch.testing.assert_close((out * LUMA).sum(1), (clip * LUMA).sum(1))
     grey = clip[:, :1].expand_as(clip)
     torch.testing.assert_close(degradations.chroma_subsampled(grey), grey)
+
+
+def test_compression_is_mild_and_grows_with_the_step(clips: Tensor) -> None:
+    losses = []
+    for step in (1.5, 5.0, 14.0):
+        quantiser = Quantiser(step=step, tilt=1.0, chroma=1.0, dead_zone=0.33, between=1.25)
+        out = torch.stack([compressed(c, quantiser) for c in clips])
+        losses.append(-10 * float((out - clips).square().mean().log10()))
+    assert losses[0] > losses[1] > losses[2] > 28
+
+
+def test_compression_rounds_each_coefficient_of_a_block() -> None:
+    # One 16x16 grey block of one frequency: an amplitude of 2.4 steps comes back as 2.
+    wave = torch.cos((torch.arange(16) + 0.5) * torch.pi * 3 / 8)
+    amplitude = 2.4 * 0.02 / 32**0.5
+    clip = (0.5 + amplitude * wave).expand(1, 3, 16, 16)
+    quantiser = Quantiser(step=0.02 * 255, tilt=0.0, chroma=1.0, dead_zone=0.5, between=1.0)
+    out = compressed(clip, quantiser)
+    torch.testing.assert_close(out - 0.5, (clip - 0.5) * 2 / 2.4, atol=1e-5, rtol=0)
+
+
+def test_compression_takes_any_size() -> None:
+    clip = torch.rand(3, 3, 9, 21, generator=seeded(0))
+    fine = Quantiser(step=1e-3, tilt=0.0, chroma=1.0, dead_zone=0.5, between=1.0)
+    torch.testing.assert_close(compressed(clip, fine), degradations.chroma_subsampled(clip), atol=1e-4, rtol=0)
+
+
+def test_clips_of_a_fixed_pool_have_no_history() -> None:
+    pool = synthetic.Pool(seeded(2), scenes=2, tiles=3, texels=128, fixed=True)
+    first, *_, again = (synthetic.clip(seeded(seed), frames=2, size=(24, 24), pool=pool) for seed in (5, 6, 7, 8, 5))
+    assert torch.equal(first, again)
+
+
+def test_a_shorter_exposure_shows_less_of_the_motion() -> None:
+    fixed = synthetic.Pool(seeded(20), scenes=2, tiles=3, texels=128, fixed=True)
+    spans = []
+    for exposure in (0.2, 1.0):
+        instants = synthetic.clip(seeded(21), frames=3, size=(32, 32), subframes=3, exposure=exposure, pool=fixed)
+        spans.append(float((instants[:, 2] - instants[:, 0]).abs().mean()))
+    assert 0 < spans[0] < spans[1]
+
+
+def test_a_lens_blurs_what_is_away_from_its_distance() -> None:
+    picture = torch.rand(4, 128, 128, generator=seeded(0))
+    focus = scenery.Focus(nearness=1.0, aperture=8.0)
+    sharp, soft, softer = (
+        focus.blur(picture, nearness=depth, density=2.0, most=40).diff(dim=-1).abs().mean() for depth in (1.0, 0.7, 0.4)
+    )
+    assert sharp > soft > softer
+    assert torch.equal(focus.blur(picture, nearness=1.0, density=2.0, most=40), picture)

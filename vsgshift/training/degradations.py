@@ -1,4 +1,4 @@
-"""What a camera does to a scene: exposure over time, noise, and the processing that follows."""
+"""What a camera does to a scene: exposure over time, noise, processing and storage."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .compression import Quantiser, compressed
 from .dice import Dice
 
 
@@ -81,7 +82,7 @@ def camera(clip: Tensor, generator: torch.Generator) -> Tensor:
     """Now and then, mildly, what a consumer camera does after the exposure; half of clips pass untouched.
 
     clip: (T, 3, H, W) in [0, 1]; same out. Each independently: sensor noise up to sigma 0.012 that
-    grows with the signal, sharpening up to 0.8, 4:2:0 chroma, 8-bit rounding. For the input of a
+    grows with the signal, sharpening up to 0.8, and what `recorded` does. For the input of a
     deblurring network only: the target stays as it is. The generator lives on the CPU.
     """
     dice = Dice(generator)
@@ -93,7 +94,18 @@ def camera(clip: Tensor, generator: torch.Generator) -> Tensor:
         clip = clip + sigma * (0.4 + 0.6 * clip).sqrt() * noise
     if dice.chance(0.4):
         clip = sharpened(clip, dice.uniform(0.1, 0.8))
-    if dice.chance(0.5):
+    return recorded(clip.clamp(0.0, 1.0), generator)
+
+
+def recorded(clip: Tensor, generator: torch.Generator) -> Tensor:
+    """Now and then, mildly, what storing a clip does to it: 4:2:0 chroma or compression, 8-bit rounding.
+
+    clip: (T, 3, H, W); the same out, in [0, 1]. The generator lives on the CPU.
+    """
+    dice = Dice(generator)
+    if dice.chance(0.4):
+        clip = compressed(clip, Quantiser.draw(generator))
+    elif dice.chance(0.4):
         clip = chroma_subsampled(clip)
     clip = clip.clamp(0.0, 1.0)
-    return (clip * 255).round() / 255 if dice.chance(0.5) else clip
+    return (clip * 255).round() / 255 if dice.chance(0.6) else clip

@@ -78,14 +78,17 @@ SHAPES = (
 """Outlines of things, and how often each is drawn."""
 
 
-def cutout(dice: Dice, radius: float, stuff: Tensor) -> Tensor:
-    """A thing (4, N, N) of about the given radius, made of a part of a periodic scene (3, M, M)."""
-    radius = min(radius, stuff.shape[-1] / 2 - MARGIN - 1)
-    side = 2 * (math.ceil(radius) + MARGIN)
+def cutout(dice: Dice, radius: float, stuff: Tensor, *, margin: int = MARGIN) -> Tensor:
+    """A thing (4, N, N) of about the given radius, made of a part of a periodic scene (3, M, M).
+
+    margin: empty texels around it, for what is blurred later.
+    """
+    radius = min(radius, stuff.shape[-1] / 2 - margin - 1)
+    side = 2 * (math.ceil(radius) + margin)
     line = torch.arange(side, device=stuff.device) - (side - 1) / 2
     shape = dice.choice([s for s, _ in SHAPES], [w for _, w in SHAPES])
     distance = shape(dice, line[:, None], line[None], radius)
-    edge = torch.maximum(line.abs()[:, None], line.abs()[None]) - (side / 2 - MARGIN)
+    edge = torch.maximum(line.abs()[:, None], line.abs()[None]) - (side / 2 - margin)
     cover = (0.5 - torch.maximum(distance, edge)).clamp(0.0, 1.0)
     top, left = dice.integer(0, stuff.shape[-1] - 1), dice.integer(0, stuff.shape[-1] - 1)
     rows = (torch.arange(side, device=stuff.device) + top) % stuff.shape[-1]

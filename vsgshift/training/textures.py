@@ -134,6 +134,16 @@ def flat(dice: Dice, texels: int) -> Tensor:
     return 0.25 * spectral_noise(dice, texels, dice.uniform(0.8, 2.0))
 
 
+def mixture(dice: Dice, texels: int) -> Tensor:
+    """Two other kinds, added up or side by side in patches: worn paint, weeds in gravel, cloth on cloth."""
+    one, other = (dice.choice((cloud, grain, gratings, streaks, blotches))(dice, texels) for _ in range(2))
+    if dice.chance(0.5):
+        return standardised(one + dice.uniform(0.4, 1.0) * other)
+    patches = spectral_noise(dice, texels, dice.uniform(1.2, 2.2))
+    share = torch.sigmoid(dice.log_uniform(2.0, 20.0) * (patches - dice.normal(0.5)))
+    return standardised(torch.lerp(one, other, share))
+
+
 KINDS: tuple[tuple[Callable[[Dice, int], Tensor], float], ...] = (
     (cloud, 4.0),
     (grain, 3.0),
@@ -141,6 +151,7 @@ KINDS: tuple[tuple[Callable[[Dice, int], Tensor], float], ...] = (
     (blotches, 1.5),
     (streaks, 1.5),
     (gratings, 0.9),
+    (mixture, 1.2),
     (specks, 1.2),
     (bricks, 1.0),
     (glyphs, 0.8),

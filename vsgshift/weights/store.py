@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -89,15 +90,25 @@ def read(path: Path) -> tuple[Variant, dict[str, Tensor], str]:
     return variant, state, path.stem
 
 
-def write(path: Path, network: ShiftNet, *, name: str, training_data: str, licence: str, half: bool = False) -> None:
+def write(
+    path: Path,
+    network: ShiftNet,
+    *,
+    name: str,
+    training_data: str,
+    licence: str,
+    half: bool = False,
+    details: Mapping[str, str] | None = None,
+) -> None:
     """Write a network's weights with what is to be known of them. The file appears whole or not at all.
 
     Args:
         half: store float16 instead of float32.
+        details: more metadata, such as how long training took and on what.
     """
     dtype = torch.float16 if half else torch.float32
     state = {key: tensor.detach().cpu().to(dtype).contiguous() for key, tensor in network.state_dict().items()}
-    known = {"name": name, "training_data": training_data, "licence": licence}
+    known = dict(details or {}) | {"name": name, "training_data": training_data, "licence": licence}
     _replace(path, _packed(network.variant, state, known))
 
 
