@@ -266,7 +266,7 @@ def test_wrong_clips() -> None:
 
 def test_missing_and_broken_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VSGSHIFT_MODELS", str(tmp_path))
-    with pytest.raises(vs.Error, match="python -m vsgshift import"):
+    with pytest.raises(vs.Error, match="python -m vsgshift download gopro"):
         core.gshift.Deblur(moving(frames=2), model="gopro")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no weights")
