@@ -31,7 +31,7 @@ class Failing:
         self.capsys = capsys
 
     def __call__(self, why: str, *arguments: str) -> None:
-        from vsgshift.__main__ import main
+        from vsgshift.cli import main
 
         assert main(arguments or ["download", "gopro-small"]) == 1
         lines = self.capsys.readouterr().err.splitlines()

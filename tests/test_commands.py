@@ -10,7 +10,7 @@ import vapoursynth as vs
 from conftest import Failing
 from standin import published_state
 
-from vsgshift.__main__ import main
+from vsgshift.cli import main
 from vsgshift.network import VARIANTS
 
 

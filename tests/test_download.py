@@ -17,7 +17,7 @@ from drive import QUOTA, Drive, drive_stand_in
 from standin import file_size_limit, published_state
 from torch import Tensor
 
-from vsgshift.__main__ import main
+from vsgshift.cli import main
 from vsgshift.network import VARIANTS
 from vsgshift.weights import MODELS, download, load_network
 from vsgshift.weights.published import convert

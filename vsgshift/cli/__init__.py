@@ -1,0 +1,48 @@
+"""The command line: `vsgshift`, and `python -m vsgshift`.
+
+Each subject is a module with a function `add`, which enters its commands in the parser, and a
+function for each command, which takes the parsed options and returns the exit status. What takes
+long to import (torch, VapourSynth) is imported by those functions: arguments are checked before.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from vsgshift.cli import models
+from vsgshift.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    type Commands = _SubParsersAction[argparse.ArgumentParser]
+
+SUBJECTS: tuple[Callable[["Commands"], None], ...] = (models.add,)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0, 1 after an error, 2 for wrong arguments, 130 when stopped."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        sys.stderr.write(f"vsgshift: interrupted{options.when_interrupted}\n")
+        return 130
+    except (CommandError, ValueError, OSError) as error:
+        sys.stderr.write(f"vsgshift: {error}\n")
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    whole = argparse.ArgumentParser(
+        prog="vsgshift",
+        description="Deblur and denoise video with Shift-Net, and look after its models.",
+        epilog="Models are kept in $VSGSHIFT_MODELS, else in the user's data folder (~/.local/share/vsgshift/models).",
+    )
+    whole.set_defaults(when_interrupted="")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in SUBJECTS:
+        add(commands)
+    return whole
