@@ -634,10 +634,13 @@ def test_start_and_finish_keep_every_property(functions: SimpleNamespace) -> Non
         known = core.remember_props(clip, 6)
         rgb = core.invoke("resize", "Bicubic", clip=known, format=int(vs.RGBS))
         work = core.create_filter("Deblur", rgb, [rgb], Invert(core, rgb))
-        back = {
-            m: core.invoke("resize", "Bicubic", clip=work, format=clip.format.id, matrix=abs(m)) for m in (-1, 1, 6)
-        }
-        return core.restore_props(work, back)
+
+        def convert(node: Node) -> dict[int, Node]:
+            return {
+                m: core.invoke("resize", "Bicubic", clip=node, format=clip.format.id, matrix=abs(m)) for m in (-1, 1, 6)
+            }
+
+        return core.restore_props(work, convert)
 
     functions.deblur = deblur
     result = vs.core.gshift.Deblur(source)
@@ -651,9 +654,13 @@ def test_finish_chooses_by_colour(functions: SimpleNamespace) -> None:
 
     def deblur(core: Core, clip: Node) -> Node:
         known = core.remember_props(clip, 1)
-        back = {m: core.invoke("std", "Expr", clips=known, expr=str(levels[abs(m)])) for m in (-9, 1, 6)}
-        back[-1] = back.pop(-9)
-        return core.restore_props(known, back)
+
+        def convert(node: Node) -> dict[int, Node]:
+            back = {m: core.invoke("std", "Expr", clips=node, expr=str(levels[abs(m)])) for m in (-9, 1, 6)}
+            back[-1] = back.pop(-9)
+            return back
+
+        return core.restore_props(known, convert)
 
     functions.deblur = deblur
     matrices = random.Random(2).choices(list(levels), k=40)
@@ -679,26 +686,60 @@ def test_finish_computes_each_frame_once(functions: SimpleNamespace) -> None:
     def deblur(core: Core, clip: Node) -> Node:
         known = core.remember_props(clip, 6)
         work = core.create_filter("Deblur", known, [known], Count(core, known))
-        back = {m: core.invoke("resize", "Bicubic", clip=work, format=int(vs.GRAY16)) for m in (-1, 1, 6)}
-        return core.restore_props(work, back)
+
+        def convert(node: Node) -> dict[int, Node]:
+            return {m: core.invoke("resize", "Bicubic", clip=node, format=int(vs.GRAY16)) for m in (-1, 1, 6, 9)}
+
+        return core.restore_props(work, convert)
 
     functions.deblur = deblur
-    result = vs.core.gshift.Deblur(noise(length=300))
+    # Colours that change all the time, and more requests at once than any cache holds.
+    plain = noise(length=300)
+    matrices = random.Random(3).choices((1, 6, 9), k=300)
+    source = plain.std.FrameEval(lambda n: plain.std.SetFrameProps(_Matrix=matrices[n]))
+    result = vs.core.gshift.Deblur(source)
     pending = [result.get_frame_async(n) for n in range(300)]
     for future in pending:
         future.result(30).close()
     assert counts == dict.fromkeys(range(300), 1)
 
 
+@pytest.mark.parametrize("stage", ["request", "ready"])
+def test_finish_passes_a_failing_converter_on(functions: SimpleNamespace, stage: str) -> None:
+    """Whether or not it had taken the frame that was laid down for it."""
+
+    class Bad(Identity):
+        def request(self, n: int) -> Requests:
+            if stage == "request" and n == 1:
+                raise ValueError("bad converter")
+            return super().request(n)
+
+        def ready(self, n: int, frames: dict[tuple[int, int], Frame]) -> Frame | Requests:
+            if stage == "ready" and n == 1:
+                raise ValueError("bad converter")
+            return super().ready(n, frames)
+
+    def deblur(core: Core, clip: Node) -> Node:
+        known = core.remember_props(clip, 6)
+        return core.restore_props(known, lambda node: {-1: core.create_filter("Deblur", node, [node], Bad(core, node))})
+
+    functions.deblur = deblur
+    result = vs.core.gshift.Deblur(noise(length=3))
+    for _ in range(2):
+        with pytest.raises(vs.Error, match="bad converter"):
+            result.get_frame(1)
+    assert dict(result.get_frame(0).props) == dict(noise(length=3).get_frame(0).props)
+
+
 def test_finish_says_what_is_missing(functions: SimpleNamespace) -> None:
-    functions.deblur = lambda core, clip: core.restore_props(clip, {-1: clip})
+    functions.deblur = lambda core, clip: core.restore_props(clip, lambda node: {-1: node})
     with pytest.raises(vs.Error, match="remembered properties"):
         vs.core.gshift.Deblur(noise()).get_frame(0)
-    functions.deblur = lambda core, clip: core.restore_props(clip, {1: clip})
+    functions.deblur = lambda core, clip: core.restore_props(clip, lambda node: {1: node})
     with pytest.raises(vs.Error, match="no entry for -1"):
         vs.core.gshift.Deblur(noise())
     functions.deblur = lambda core, clip: core.restore_props(
-        clip, {-1: clip, 1: core.invoke("std", "Trim", clip=clip, length=2)}
+        clip, lambda node: {-1: node, 1: core.invoke("std", "Trim", clip=node, length=2)}
     )
     with pytest.raises(vs.Error, match="differ"):
         vs.core.gshift.Deblur(noise())

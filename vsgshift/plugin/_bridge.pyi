@@ -5,7 +5,7 @@ filters with Core.invoke, and puts its own work into it with Core.create_filter.
 be called from any thread that holds the GIL; calls into VapourSynth release it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, final, overload, type_check_only
 
 @type_check_only
@@ -178,13 +178,13 @@ class Core:
         it set; where `_Range` is absent it is set to what `_ColorRange` says, else to the family's
         usual one; an absent siting is left. Costs no Python per frame.
         """
-    def restore_props(self, node: Node, back: dict[int, Node]) -> Node:
+    def restore_props(self, node: Node, convert: Callable[[Node], dict[int, Node]]) -> Node:
         """Finish: `node` converted to the output format, with the properties Start has saved.
 
-        `back` maps a colour key to `node` as converted for it; -1 is for all other keys. Frame n
-        comes from the entry for its `_GShiftColour`. That and `_GShiftProps` must have come through
-        to the frames of `back`. Costs no Python per frame, and fetches each frame of `node` once
-        while the key stays the same from frame to frame.
+        `convert` is given a clip with the frames of `node`, which none but Finish may ask for, and
+        maps colour keys to that clip as converted for them; -1 is for all other keys. Frame n comes
+        from the entry for its `_GShiftColour`. That and `_GShiftProps` must come through to the
+        converted frames. Costs no Python per frame, and fetches each frame of `node` once.
 
         Raises ValueError if -1 is missing or the entries differ in format, size or length.
         """

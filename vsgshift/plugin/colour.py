@@ -46,8 +46,8 @@ def converted_around(core: Core, clip: Node, make: MakesFilter) -> Node:
     direct = kind.id == inside
     worked = make(start if direct else core.invoke("resize", "Bicubic", clip=start, format=inside))
     if direct:
-        return core.restore_props(worked, {-1: worked})
-    return core.restore_props(worked, _ways_back(core, worked, kind))
+        return core.restore_props(worked, lambda node: {-1: node})
+    return core.restore_props(worked, lambda node: _ways_back(core, node, kind))
 
 
 def _ways_back(core: Core, node: Node, kind: Format) -> dict[int, Node]:

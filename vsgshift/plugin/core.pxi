@@ -125,8 +125,15 @@ cdef class Core:
         return self.create("Start", node.info, remember_get_frame, native_free, fmParallel, rpStrictSpatial,
                            &self_.inputs, self_)
 
-    def restore_props(self, Node node not None, dict back not None):
+    def restore_props(self, Node node not None, convert not None):
         self.check()
+        cdef Handover *handover = <Handover *>make_inputs(sizeof(Handover), [], self.api)
+        pthread_mutex_init(&handover.lock, NULL)
+        cdef Node handed = self.create("Handover", node.info, handover_get_frame, handover_free, fmParallel,
+                                       rpStrictSpatial, &handover.inputs, handover)
+        # Each of its frames is taken once.
+        self.api.setCacheMode(handed.c, cmForceDisable)
+        cdef dict back = convert(handed)
         if -1 not in back:
             raise ValueError("back has no entry for -1: name the clip for colours that are not in the table")
         cdef const VSVideoInfo *info = (<Node?>back[-1]).info
@@ -137,8 +144,10 @@ cdef class Core:
                     and info.height == other.height and other.numFrames == node.info.numFrames):
                 raise ValueError("the clips in back differ in format, size or length: convert all to one")
         # Many keys may share a clip.
-        cdef list clips = list({id(value): value for value in back.values()}.values())
+        cdef list clips = [node, *{id(value): value for value in back.values()}.values()]
         cdef Restore *self_ = <Restore *>make_inputs(sizeof(Restore), clips, self.api)
+        self_.handover = handover
+        self_.handover_node = self.api.addNodeRef(handed.c)
         cdef int i
         self_.count = <int>len(back)
         self_.ways = <Way *>malloc(self_.count * sizeof(Way))
@@ -146,7 +155,7 @@ cdef class Core:
             self_.ways[i].colour = colour
             self_.ways[i].clip = clips.index(value)
             if colour == -1:
-                self_.default = self_.guess = self_.ways[i].clip
+                self_.default = self_.ways[i].clip
         return self.create("Finish", info, restore_get_frame, restore_free, fmParallel, rpStrictSpatial,
                            &self_.inputs, self_)
 

@@ -1,4 +1,10 @@
-"""Start and Finish, the two ends of every graph: one frame in, one frame out, no Python."""
+"""Start and Finish, the two ends of every graph, and Handover: one frame in, one out, no Python.
+
+What a frame is converted by on its way back depends on its properties, so Finish fetches the frame
+itself, then lays it down for Handover, from which all the converters take theirs, and asks the one
+that is right for it. Were the converters to fetch from the processed clip, so that Finish had to
+fetch there twice or guess, a frame could leave the core's cache in between and be computed again.
+"""
 
 ctypedef struct Remember:
     Inputs inputs
@@ -8,12 +14,23 @@ ctypedef struct Way:
     int64_t colour
     int clip  # index into Restore.inputs
 
+ctypedef struct Parcel:  # a frame on its way from Finish to a converter
+    int n
+    const VSFrame *frame
+    Parcel *next
+
+ctypedef struct Handover:  # an Inputs with no nodes: frames come by hand
+    Inputs inputs
+    pthread_mutex_t lock
+    Parcel *parcels
+
 ctypedef struct Restore:
-    Inputs inputs  # the clips of `back`, each once
+    Inputs inputs  # the processed clip, then the clips of `back`, each once
     Way *ways
     int count  # of ways
     int default  # where a colour has no way
-    int guess  # the clip that the last frame came from
+    VSNode *handover_node  # holds `handover`
+    Handover *handover
 
 cdef const char *PROPS = b"_GShiftProps"
 cdef const char *COLOUR = b"_GShiftColour"
@@ -26,7 +43,21 @@ cdef void native_free(void *instance, VSCore *core, const VSAPI *api) noexcept n
 
 
 cdef void restore_free(void *instance, VSCore *core, const VSAPI *api) noexcept nogil:
-    free((<Restore *>instance).ways)
+    cdef Restore *self = <Restore *>instance
+    free(self.ways)
+    api.freeNode(self.handover_node)
+    native_free(instance, core, api)
+
+
+cdef void handover_free(void *instance, VSCore *core, const VSAPI *api) noexcept nogil:
+    cdef Handover *self = <Handover *>instance
+    cdef Parcel *parcel
+    while self.parcels != NULL:
+        parcel = self.parcels
+        self.parcels = parcel.next
+        api.freeFrame(parcel.frame)
+        free(parcel)
+    pthread_mutex_destroy(&self.lock)
     native_free(instance, core, api)
 
 
@@ -71,38 +102,75 @@ cdef const VSFrame *remember_get_frame(int n, int reason, void *instance, void *
     return result
 
 
+cdef void lay_down(Handover *self, int n, const VSFrame *frame) noexcept nogil:
+    """Leaves frame n, with its reference, for the converter that will ask for it."""
+    cdef Parcel *parcel = <Parcel *>malloc(sizeof(Parcel))
+    parcel.n = n
+    parcel.frame = frame
+    pthread_mutex_lock(&self.lock)
+    parcel.next = self.parcels
+    self.parcels = parcel
+    pthread_mutex_unlock(&self.lock)
+
+
+cdef const VSFrame *pick_up(Handover *self, int n) noexcept nogil:
+    """Frame n with its reference, or NULL where nobody has left it."""
+    cdef const VSFrame *frame = NULL
+    cdef Parcel *parcel
+    cdef Parcel **link
+    pthread_mutex_lock(&self.lock)
+    link = &self.parcels
+    while link[0] != NULL and link[0].n != n:
+        link = &link[0].next
+    parcel = link[0]
+    if parcel != NULL:
+        link[0] = parcel.next
+        frame = parcel.frame
+    pthread_mutex_unlock(&self.lock)
+    free(parcel)
+    return frame
+
+
+cdef const VSFrame *handover_get_frame(int n, int reason, void *instance, void **frame_data,
+                                       VSFrameContext *context, VSCore *core, const VSAPI *api) noexcept nogil:
+    cdef const VSFrame *frame
+    if reason != arInitial:
+        return NULL
+    frame = pick_up(<Handover *>instance, n)
+    if frame == NULL:
+        api.setFilterError(b"gshift: a frame was asked for out of turn; please report this", context)
+    return frame
+
+
 cdef const VSFrame *restore_get_frame(int n, int reason, void *instance, void **frame_data,
                                       VSFrameContext *context, VSCore *core, const VSAPI *api) noexcept nogil:
-    """Colours hardly ever change within a clip, so the last frame's clip is tried first.
-
-    Asking the processed clip for its colour would fetch each of its frames twice, here and in the
-    converter, far enough apart for the frame to have left the cache and be computed again.
-    """
     cdef Restore *self = <Restore *>instance
+    cdef const VSFrame *worked
     cdef const VSFrame *converted
     cdef const VSFrame *remembered
     cdef VSFrame *result = NULL
     cdef VSMap *props
-    cdef int asked, right
+    cdef int way
     cdef int unset = 0
     if reason == arInitial:
-        asked = self.guess
-        frame_data[0] = <void *><uintptr_t>asked
-        api.requestFrameFilter(n, self.inputs.nodes[asked], context)
+        api.requestFrameFilter(n, self.inputs.nodes[0], context)
         return NULL
+    way = <int><uintptr_t>frame_data[0]
     if reason != arAllFramesReady:
+        if way:  # the converter failed, perhaps before it had taken the frame
+            api.freeFrame(pick_up(self.handover, n))
         return NULL
 
-    asked = <int><uintptr_t>frame_data[0]
-    converted = api.getFrameFilter(n, self.inputs.nodes[asked], context)
-    right = way_back(self, api.getFramePropertiesRO(converted), api)
-    if right != asked:
-        self.guess = right
-        frame_data[0] = <void *><uintptr_t>right
-        api.freeFrame(converted)
-        api.requestFrameFilter(n, self.inputs.nodes[right], context)
+    if not way:
+        worked = api.getFrameFilter(n, self.inputs.nodes[0], context)
+        api.releaseFrameEarly(self.inputs.nodes[0], n, context)
+        way = way_back(self, api.getFramePropertiesRO(worked), api)
+        frame_data[0] = <void *><uintptr_t>way
+        lay_down(self.handover, n, worked)
+        api.requestFrameFilter(n, self.inputs.nodes[way], context)
         return NULL
 
+    converted = api.getFrameFilter(n, self.inputs.nodes[way], context)
     remembered = api.mapGetFrame(api.getFramePropertiesRO(converted), PROPS, 0, &unset)
     if remembered == NULL:
         api.setFilterError(b"gshift: a frame came without its remembered properties: keep all frame "
@@ -118,7 +186,7 @@ cdef const VSFrame *restore_get_frame(int n, int reason, void *instance, void **
 
 
 cdef int way_back(Restore *self, const VSMap *props, const VSAPI *api) noexcept nogil:
-    """The index of the clip for a frame with these properties."""
+    """The input that converts a frame with these properties."""
     cdef int unset = 0
     cdef int64_t colour = api.mapGetInt(props, COLOUR, 0, &unset)
     cdef int i

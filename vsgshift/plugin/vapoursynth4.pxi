@@ -31,6 +31,7 @@ cdef extern from "VapourSynth4.h" nogil:
         mtVideo
         ptInt, ptFloat, ptData, ptVideoNode
         rpGeneral, rpStrictSpatial
+        cmForceDisable
         dtBinary, dtUtf8
         maReplace, maAppend
         mtDebug, mtInformation, mtWarning, mtCritical
@@ -49,6 +50,7 @@ cdef extern from "VapourSynth4.h" nogil:
             const VSFilterDependency *dependencies, int count, void *instance, VSCore *core) noexcept nogil
         void freeNode(VSNode *node) noexcept nogil
         VSNode *addNodeRef(VSNode *node) noexcept nogil
+        void setCacheMode(VSNode *node, int mode) noexcept nogil
         int getNodeType(VSNode *node) noexcept nogil
         const VSVideoInfo *getVideoInfo(VSNode *node) noexcept nogil
         VSFrame *newVideoFrame(const VSVideoFormat *format, int width, int height, const VSFrame *props,
