@@ -128,4 +128,5 @@ def new_pool(recipe: Recipe, seed: int, device: torch.device) -> synthetic.Pool:
         texels=made.texels,
         device=device,
         fixed=True,
+        calm=made.calm,
     )

@@ -84,13 +84,15 @@ SHAPES = (ellipse, rectangle, polygon, blob, bar)
 class Canvas:
     """A periodic picture under construction, painted from back to front."""
 
-    def __init__(self, dice: Dice, texels: int, tiles: Sequence[Tensor], device: torch.device) -> None:
-        """texels: side of the picture; tiles: (3, N, N) textures, N at least texels."""
+    def __init__(
+        self, dice: Dice, texels: int, tiles: Sequence[Tensor], device: torch.device, *, calm: bool = False
+    ) -> None:
+        """texels: side of the picture; tiles: (3, N, N) textures, N at least texels; calm: as for `world`."""
         self.dice = dice
         self.texels = texels
         self.tiles = tiles
         # Scenes differ in how rough their surfaces are; within one, surfaces do too.
-        self.roughness = dice.log_uniform(0.015, 0.16)
+        self.roughness = dice.log_uniform(0.0015, 0.02) if calm else dice.log_uniform(0.015, 0.16)
         self.softness = dice.choice((1.0, 1.0, 1.5, 2.0))
         self.ramp = torch.linspace(-1.0, 1.0, texels, device=device)
         self.picture = torch.zeros(3, texels, texels, device=device)
@@ -173,17 +175,19 @@ def power_radii(dice: Dice, count: int, low: float, high: float) -> Tensor:
     return (low**-2 + dice.rand(count) * (high**-2 - low**-2)).rsqrt()
 
 
-def world(dice: Dice, texels: int, tiles: Sequence[Tensor], device: torch.device) -> Tensor:
+def world(dice: Dice, texels: int, tiles: Sequence[Tensor], device: torch.device, *, calm: bool = False) -> Tensor:
     """A periodic scene (3, N, N), gamma-encoded, about [0, 1]: from a bare road to a thicket.
+
+    calm: only a few large things, and next to no texture: a wall, a sky, a face near the camera.
 
     Octaves of radii are laid from large to small. Under r**-3 each octave covers the same area; here
     that area is drawn for each, since a wall has no leaves of some sizes, and small leaves cluster.
     """
-    canvas = Canvas(dice, texels, tiles, device)
+    canvas = Canvas(dice, texels, tiles, device, calm=calm)
     canvas.ground(colours(dice, 1)[0])
     # One palette for the scene, or the picture would have the variety of a fairground.
     palette = colours(dice, 96)
-    richness = dice.choice((0.04, 0.25, 0.7, 1.1), (0.25, 0.3, 0.3, 0.15))
+    richness = dice.log_uniform(0.02, 0.3) if calm else dice.choice((0.04, 0.25, 0.7, 1.1), (0.25, 0.3, 0.3, 0.15))
     # Small things mostly differ less from what they lie on than large ones from each other.
     strength = dice.log_uniform(0.1, 1.0)
     crowd = spectral_noise(dice, texels, 1.8)[0]

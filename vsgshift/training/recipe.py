@@ -58,6 +58,8 @@ class Generated:
     """Scenes in a stock."""
     texels: int = 512
     """Side of a scene; about four times the crop or more."""
+    calm: float = 0.0
+    """Fraction of stocks whose scenes are calm, almost without texture: what is hard for denoising."""
     view: float = 1.5
     """Side of generated clips, relative to the crop: room for cuts that differ."""
     speeds: tuple[float, float] = (12.0, 12.0)
@@ -231,8 +233,8 @@ def _complaints(recipe: Recipe) -> typing.Iterator[str]:
         yield "generated.texels must be 64 or more and generated.view 1 or more"
     if generated.speeds[0] > generated.speeds[1]:
         yield "generated.speeds must be the smaller and the larger one"
-    if not 0 <= fit.average < 1 or not 0 <= generated.sharp <= 1 or not 0 <= data.hard <= 1:
-        yield "fit.average must be in [0, 1), generated.sharp and data.hard in [0, 1]"
+    if not 0 <= fit.average < 1 or not all(0 <= share <= 1 for share in (generated.sharp, generated.calm, data.hard)):
+        yield "fit.average must be in [0, 1), generated.sharp, generated.calm and data.hard in [0, 1]"
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

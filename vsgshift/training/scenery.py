@@ -29,12 +29,15 @@ class Pool:
         texels: int = 512,
         device: torch.device | str = "cpu",
         fixed: bool = False,
+        calm: float = 0.0,
     ) -> None:
-        """texels: side of the periodic pictures; a pixel of a clip takes one to five of them."""
+        """texels: side of the periodic pictures; a pixel of a clip takes one to five of them. calm: how
+        probably the stock is one of calm scenes, almost without texture, as most footage largely is."""
         self.texels = texels
         self.fixed = fixed
         self.device = torch.device(device)
         dice = Dice(generator)
+        self.calm = calm > 0 and dice.chance(calm)
         self.tiles = [texture(dice, texels).to(self.device) for _ in range(tiles)]
         self.grains = [spectral_noise(dice, texels, dice.uniform(0.0, 1.2)).to(self.device) for _ in range(4)]
         self.scenes = [self._paint(dice) for _ in range(scenes)]
@@ -42,7 +45,7 @@ class Pool:
     def _paint(self, dice: Dice) -> Tensor:
         # Few materials a scene: a wall, its paint, a plant.
         few = [dice.choice(self.tiles) for _ in range(dice.integer(2, 5))]
-        return world(dice, self.texels, few, self.device)
+        return world(dice, self.texels, few, self.device, calm=self.calm)
 
     def refresh(self, dice: Dice) -> None:
         """Repaints one scene, and now and then first replaces a texture."""
@@ -138,7 +141,7 @@ def prefiltered(dice: Dice, pool: Pool, picture: Tensor, *, density: float, shar
     picture = box_blur(picture, size)
     grain = standardised(box_blur(dice.choice(pool.grains), size))[:, : picture.shape[1], : picture.shape[2]]
     cover = picture[3:] if len(picture) == 4 else torch.ones_like(picture[:1])
-    amount = dice.log_uniform(0.001, 0.05)
+    amount = dice.log_uniform(0.0002, 0.004) if pool.calm else dice.log_uniform(0.001, 0.05)
     return torch.cat((picture[:3] + amount * grain * (0.15 * cover + picture[:3]), picture[3:]))
 
 
