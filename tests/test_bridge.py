@@ -444,6 +444,31 @@ def test_frame_contract(functions: SimpleNamespace) -> None:
     np.testing.assert_array_equal(samples(result, 4)[0], samples(source, 4)[0])
 
 
+def test_frame_properties(functions: SimpleNamespace) -> None:
+    class Write(Identity):
+        def ready(self, n: int, frames: dict[tuple[int, int], Frame]) -> Frame | Requests:
+            source = frames[0, n]
+            with pytest.raises(RuntimeError, match="read-only"):
+                source.set_property("Number", 1)
+            result = self.core.new_frame(self.clip, source)
+            for key, value in {"Number": n + 10, "Half": n / 2, "Name": "dot", "Gone": None}.items():
+                result.set_property(key, value)
+            assert (result.int_property("Number", -1), source.int_property("Number", -1)) == (n + 10, n)
+            assert (result.float_property("Half", None), result.float_property("Number", -1.0)) == (n / 2, -1)
+            with pytest.raises(ValueError, match="does not take 9"):
+                result.set_property("9", 1)
+            with pytest.raises(TypeError, match="Number is a object"):
+                result.set_property("Number", object())
+            result.set_property("Number", n + 10)
+            return result
+
+    use(functions, Write)
+    source = noise().std.SetFrameProps(Gone=3)
+    props = vs.core.gshift.Deblur(source).get_frame(3).props
+    assert {key: props[key] for key in ("Number", "Half", "Name")} == {"Number": 13, "Half": 1.5, "Name": "dot"}
+    assert "Gone" not in props
+
+
 def test_a_delivered_frame_is_read_only(functions: SimpleNamespace) -> None:
     class Keep(Invert):
         kept: Frame

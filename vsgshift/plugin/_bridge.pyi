@@ -121,6 +121,17 @@ class Frame:
     @overload
     def int_property(self, key: str, default: None) -> int | None:
         """The first value of a frame property; `default` where it is absent or not an integer."""
+    @overload
+    def float_property(self, key: str, default: float) -> float: ...
+    @overload
+    def float_property(self, key: str, default: None) -> float | None:
+        """The first value of a frame property; `default` where it is absent or not a floating point number."""
+    def set_property(self, key: str, value: int | float | str | bytes | None) -> None:
+        """Sets a frame property in place of what it was; None removes it.
+
+        Raises RuntimeError for a frame that is read-only, ValueError for a key that VapourSynth does not
+        take, TypeError for a value that it cannot hold.
+        """
     def has_property(self, key: str) -> bool: ...
     def release(self) -> None:
         """Gives the reference back now, or, while a buffer of a plane is in use, right after it.

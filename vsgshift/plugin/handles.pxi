@@ -212,6 +212,22 @@ cdef class Frame:
         cdef int64_t value = self.api.mapGetInt(self.api.getFramePropertiesRO(self.c), name, 0, &error)
         return default if error else value
 
+    def float_property(self, str key, default):
+        self.check()
+        cdef bytes name = key.encode()
+        cdef int error = 0
+        cdef double value = self.api.mapGetFloat(self.api.getFramePropertiesRO(self.c), name, 0, &error)
+        return default if error else value
+
+    def set_property(self, str key, value):
+        self.check()
+        if not self.writable:
+            raise RuntimeError("the frame is read-only: set properties of a frame of Core.new_frame "
+                               "not yet handed over")
+        cdef VSMap *props = self.api.getFramePropertiesRW(<VSFrame *>self.c)
+        self.api.mapDeleteKey(props, key.encode())
+        set_map(self.api, props, key, value)
+
     def has_property(self, str key):
         self.check()
         cdef bytes name = key.encode()

@@ -80,6 +80,7 @@ cdef extern from "VapourSynth4.h" nogil:
         const char *mapGetError(const VSMap *map) noexcept nogil
         int mapNumKeys(const VSMap *map) noexcept nogil
         const char *mapGetKey(const VSMap *map, int index) noexcept nogil
+        int mapDeleteKey(VSMap *map, const char *key) noexcept nogil
         int mapNumElements(const VSMap *map, const char *key) noexcept nogil
         int mapGetType(const VSMap *map, const char *key) noexcept nogil
         int64_t mapGetInt(const VSMap *map, const char *key, int index, int *error) noexcept nogil
