@@ -237,7 +237,6 @@ def test_information() -> None:
         ("Deblur", {"strength": 1.5}, "strength=1.5 is out of range"),
         ("Deblur", {"block": 0}, "block=0 is out of range"),
         ("Deblur", {"device_id": 99}, "device_id=99 does not exist"),
-        ("Denoise", {}, "Denoise: sigma is missing"),
         ("Denoise", {"sigma": -1}, "sigma=-1 is out of range"),
         ("Denoise", {"sigma": 256}, "sigma=256 is out of range"),
         ("Denoise", {"sigma": float("nan")}, "sigma=nan is out of range"),

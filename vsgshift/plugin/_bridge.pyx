@@ -62,6 +62,7 @@ include "start_finish.pxi"
 cdef dict FUNCTIONS = {
     "Deblur": "deblur",
     "Denoise": "denoise",
+    "EstimateNoise": "estimate_noise",
     "Version": "version",
     "DeviceProperties": "device_properties",
     "Models": "models",

@@ -8,7 +8,7 @@ that costs nothing sends each frame through its own.
 from itertools import product
 from typing import Protocol
 
-from vsgshift.plugin._bridge import Core, Format, Node
+from vsgshift.plugin._bridge import Core, Format, Frame, Node
 
 GRAY8 = 0x10080000
 RGBS = 0x21200000
@@ -38,10 +38,21 @@ def check_format(clip: Node) -> None:
         raise ValueError(f"{kind.name} is not supported; convert to 8-16 bit integer, half or float first")
 
 
+def with_colours_known(core: Core, clip: Node) -> Node:
+    """The clip after Core.remember_props."""
+    return core.remember_props(clip, usual_matrix(clip.width, clip.height))
+
+
+def colour_of(frame: Frame) -> tuple[int, bool, int]:
+    """Matrix, full range and chroma siting, as H.273 numbers them, of a frame of `with_colours_known`."""
+    key = frame.int_property("_GShiftColour", BT709)
+    return key % 16, key // 16 % 2 == 1, key // 32
+
+
 def converted_around(core: Core, clip: Node, make: MakesFilter) -> Node:
     """Run ``make`` on the clip as RGBS or GRAYS; the result has the clip's format and properties."""
     kind = clip.format
-    start = core.remember_props(clip, usual_matrix(clip.width, clip.height))
+    start = with_colours_known(core, clip)
     inside = GRAYS if kind.color_family == "GRAY" else RGBS
     direct = kind.id == inside
     worked = make(start if direct else core.invoke("resize", "Bicubic", clip=start, format=inside))

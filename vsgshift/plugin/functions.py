@@ -11,6 +11,7 @@ from vsgshift._version import __version__
 from vsgshift.network.variants import Task
 from vsgshift.plugin._bridge import Core, Node
 from vsgshift.plugin.colour import GRAY8, GRAYS, check_format, converted_around
+from vsgshift.plugin.measuring import CONFIDENCE, SIGMA, SceneChanges, mark_scenes, noise_levels, settled_levels
 
 LARGEST_BLOCK = 64
 
@@ -32,6 +33,16 @@ class Choices:
             raise ValueError(f"strength={self.strength:g} is out of range; 0 (the source) to 1 (fully restored)")
         if self.block is not None and not 1 <= self.block <= LARGEST_BLOCK:
             raise ValueError(f"block={self.block} is out of range; 1 to {LARGEST_BLOCK} frames")
+        check_scenechange(self.scenechange)
+
+
+def check_scenechange(scenechange: int) -> None:
+    """Raise ValueError for a number that stands for nothing."""
+    if scenechange not in list(SceneChanges):
+        raise ValueError(
+            f"scenechange={scenechange} is out of range; 0 ignores scene changes, 1 reads them from frame "
+            "properties, 2 detects them"
+        )
 
 
 def deblur(core: Core, clip: Node, **choices: Any) -> Node:
@@ -40,9 +51,10 @@ def deblur(core: Core, clip: Node, **choices: Any) -> Node:
 
 
 def denoise(core: Core, clip: Node, sigma: float | None = None, sigma_map: Node | None = None, **choices: Any) -> Node:
-    """`gshift.Denoise`; parameters as in the README. Raises ValueError for arguments that make no sense."""
-    if sigma is None and sigma_map is None:
-        raise ValueError("sigma is missing: give the noise level (0 to 255, on the 8-bit scale) or a sigma_map")
+    """`gshift.Denoise`; parameters as in the README. Raises ValueError for arguments that make no sense.
+
+    Without a sigma and a sigma_map each frame's level is measured, and settled over its segment.
+    """
     if sigma is not None and sigma_map is not None:
         raise ValueError("sigma and sigma_map are both given; give one of them")
     if sigma is not None and not 0 <= sigma <= 255:
@@ -50,6 +62,23 @@ def denoise(core: Core, clip: Node, sigma: float | None = None, sigma_map: Node 
     if sigma_map is not None:
         _check_map(clip, sigma_map)
     return _restored(core, "denoise", clip, sigma, sigma_map, Choices(**choices))
+
+
+def estimate_noise(core: Core, clip: Node, scenechange: int = 1) -> Node:
+    """`gshift.EstimateNoise`: the clip with two properties more, both floats.
+
+    `GShiftSigma` is the standard deviation of a frame's noise on the 8-bit scale, as Denoise's sigma,
+    in RGB; `GShiftSigmaConfidence` the share of the picture, 0 to 1, that shows this noise and nothing
+    else. With scenechange=2, `_SceneChangePrev` and `_SceneChangeNext` are set as well.
+
+    Raises ValueError for clips of varying format, and for arguments that make no sense.
+    """
+    check_format(clip)
+    check_scenechange(scenechange)
+    if scenechange == SceneChanges.DETECTED:
+        clip = mark_scenes(core, clip)
+    levels = noise_levels(core, clip, parted=scenechange != SceneChanges.IGNORED)
+    return core.invoke("std", "CopyFrameProps", clip=clip, prop_src=levels, props=[SIGMA, CONFIDENCE])
 
 
 def _check_map(clip: Node, sigma_map: Node) -> None:
@@ -88,15 +117,18 @@ def _restored(
     if network.variant.task != task:
         right = "Deblur" if network.variant.task == "deblur" else "Denoise"
         raise ValueError(f"model {name} is made for gshift.{right}; the default model here is tiny")
+    if choices.scenechange == SceneChanges.DETECTED:
+        clip = mark_scenes(core, clip)
     if choices.strength == 0 or sigma == 0:
         return clip
 
+    parted = choices.scenechange != SceneChanges.IGNORED
     options = Options(
         device=device,
         dtype=dtype,
         block=choices.block or 4,
         strength=choices.strength,
-        scenechange=bool(choices.scenechange),
+        scenechange=parted,
         sigma=None if sigma is None else sigma / 255,
     )
     props = core.invoke("std", "BlankClip", width=1, height=1, length=1, format=GRAY8, keep=1)
@@ -105,6 +137,8 @@ def _restored(
         levels = None
         if sigma_map is not None:
             levels = core.invoke("resize", "Bicubic", clip=sigma_map, format=GRAYS, range_in=1)
+        elif task == "denoise" and sigma is None:
+            levels = settled_levels(core, noise_levels(core, clip, parted=parted), parted=parted)
         restorer = Restorer(core, network, node, levels, props, options)
         inputs = [node] if levels is None else [node, levels]
         return core.create_filter(task.capitalize(), node, inputs, restorer)

@@ -36,6 +36,7 @@ typedef struct Function {
 static const Function functions[] = {
     {"Deblur", "clip:vnode;" COMMON_OPTIONS, "clip:vnode;"},
     {"Denoise", "clip:vnode;sigma:float:opt;sigma_map:vnode:opt;" COMMON_OPTIONS, "clip:vnode;"},
+    {"EstimateNoise", "clip:vnode;scenechange:int:opt;", "clip:vnode;"},
     {"Version", "", "any"},
     {"DeviceProperties", "device_id:int:opt;", "any"},
     {"Models", "", "any"},

@@ -38,7 +38,7 @@ class Options:
     strength: float
     scenechange: bool
     sigma: float | None
-    """Constant noise standard deviation on the [0, 1] scale; None where there is a map, or no noise."""
+    """Constant noise standard deviation on the [0, 1] scale; None where it comes as a clip, or there is none."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Restorer:
     Args:
         core: makes the frames that are returned.
         clip: RGBS or GRAYS source.
-        sigma_map: GRAYS noise standard deviation on the [0, 1] scale, or None.
+        sigma_map: GRAYS noise standard deviation on the [0, 1] scale, of the clip's size or 1x1; or None.
         props: a 1x1 clip, in whose format source properties wait for their restored frame.
     """
 
@@ -252,7 +252,8 @@ class Restorer:
 
     def _noise(self, numbers: Iterable[int], clip: Tensor) -> Tensor | None:
         if len(self.inputs_per_frame) > 1:
-            return self.transfer.upload([self.sources[SIGMA_MAP, number] for number in numbers], 1)
+            levels = self.transfer.upload([self.sources[SIGMA_MAP, number] for number in numbers], 1)
+            return levels.expand(-1, -1, *clip.shape[2:])
         if self.options.sigma is None:
             return None
         return clip.new_full((len(clip), 1, *clip.shape[2:]), self.options.sigma)

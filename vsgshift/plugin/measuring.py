@@ -1,0 +1,233 @@
+"""Measurements as clips: scene changes and noise levels, each frame's from a fixed window of the source.
+
+These clips are 1x1 and have one frame for each of the source. What a frame says depends on a few
+frames of the source, whatever was asked for before and in whatever order:
+
+- a scene change before frame n, on frames n - 2 to n + 1;
+- the noise level of frame n, on frames n - 1 to n + 1, those of its segment;
+- the settled level of frame n, on the levels of frames n - 8 to n + 8, those of its segment.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from functools import partial
+
+import numpy as np
+
+from vsgshift.analysis import (
+    Coding,
+    Level,
+    PlaneScale,
+    Thumbnail,
+    is_cut,
+    level,
+    plane_scales,
+    settled,
+    thumbnail,
+    together,
+)
+from vsgshift.plugin._bridge import Core, Frame, Node
+from vsgshift.plugin.colour import GRAY8, GRAYS, colour_of, with_colours_known
+
+PREV, NEXT = "_SceneChangePrev", "_SceneChangeNext"
+"""What VapourSynth calls the first and the last frame of a scene."""
+SIGMA, CONFIDENCE = "GShiftSigma", "GShiftSigmaConfidence"
+SETTLED_OVER = 8
+"""Frames on either side whose noise levels count."""
+VALUES_KEPT = 128
+"""So many frames' values are kept for the next requests."""
+type Keys = list[tuple[int, int]]
+type Frames = Mapping[tuple[int, int], Frame]
+
+
+class SceneChanges(IntEnum):
+    """Where a filter learns of scene changes: its parameter ``scenechange``."""
+
+    IGNORED = 0
+    READ = 1
+    DETECTED = 2
+
+
+def mark_scenes(core: Core, clip: Node) -> Node:
+    """The clip with `_SceneChangePrev` and `_SceneChangeNext` as detected, in place of those it had."""
+    dots = _dots(core, clip, GRAY8)
+    window = _Window(_thumbnail, partial(_marks, core, dots), clip.num_frames, back=2, ahead=2)
+    found = core.create_filter("SceneChanges", dots, [with_colours_known(core, clip)], window)
+    return core.invoke("std", "CopyFrameProps", clip=clip, prop_src=found, props=[PREV, NEXT])
+
+
+def noise_levels(core: Core, clip: Node, *, parted: bool) -> Node:
+    """Frames with `GShiftSigma` and `GShiftSigmaConfidence` of each of the clip's, and with its properties.
+
+    Parted: a neighbour across a scene change, as properties tell it, is not asked for help.
+    """
+    meter = _NoiseMeter(core, clip.num_frames, _dots(core, clip, GRAYS), parted)
+    return core.create_filter("NoiseLevels", meter.dots, [with_colours_known(core, clip)], meter)
+
+
+def settled_levels(core: Core, levels: Node, *, parted: bool) -> Node:
+    """The levels of `noise_levels`, settled: frames of one pixel, which is sigma on the [0, 1] scale.
+
+    That of frame n is the median by confidence (`vsgshift.analysis.settled`) of the levels of frames
+    n - 8 to n + 8. Parted: of those among them that are in n's segment.
+    """
+    write = partial(_settled, core, levels, parted)
+    window = _Window(_measured, write, levels.num_frames, back=SETTLED_OVER, ahead=SETTLED_OVER)
+    return core.create_filter("SettledLevels", levels, [levels], window)
+
+
+def _dots(core: Core, clip: Node, format: int) -> Node:
+    """1x1 frames, as many as the clip has."""
+    return core.invoke("std", "BlankClip", width=1, height=1, length=clip.num_frames, format=format, keep=1)
+
+
+class _Window[Value]:
+    """A processor: reads one small value off each source frame, and writes each frame from a window of values.
+
+    Args:
+        read: the value of a source frame.
+        write: frame n from the values of the frames around it, by number.
+        back, ahead: how far the window reaches.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Frame], Value],
+        write: Callable[[int, Mapping[int, Value]], Frame],
+        length: int,
+        *,
+        back: int,
+        ahead: int,
+    ) -> None:
+        self.read, self.write, self.length, self.back, self.ahead = read, write, length, back, ahead
+        self.lock = threading.Lock()
+        self.values: OrderedDict[int, Value] = OrderedDict()
+
+    def request(self, n: int) -> Frame | Keys:
+        return self._answer(n, {})
+
+    def ready(self, n: int, frames: Frames) -> Frame | Keys:
+        fresh = {number: self.read(frame) for (_, number), frame in frames.items()}
+        return self._answer(n, fresh)
+
+    def close(self) -> None:
+        with self.lock:
+            self.values.clear()
+
+    def _answer(self, n: int, fresh: dict[int, Value]) -> Frame | Keys:
+        around = range(max(n - self.back, 0), min(n + self.ahead + 1, self.length))
+        with self.lock:
+            self.values.update(fresh)
+            missing = [number for number in around if number not in self.values]
+            if missing:
+                return [(0, number) for number in missing]
+            window = {number: self.values[number] for number in around}
+            while len(self.values) > VALUES_KEPT:
+                self.values.popitem(last=False)
+        return self.write(n, window)
+
+
+class _NoiseMeter:
+    """A processor: the noise of each frame, with the help of its neighbours."""
+
+    def __init__(self, core: Core, length: int, dots: Node, parted: bool) -> None:
+        self.core, self.length, self.dots, self.parted = core, length, dots, parted
+
+    def request(self, n: int) -> Keys:
+        return [(0, number) for number in range(max(n - 1, 0), min(n + 2, self.length))]
+
+    def ready(self, n: int, frames: Frames) -> Frame:
+        here = frames[0, n]
+        neighbours = []
+        if n > 0 and not (self.parted and _part(frames[0, n - 1], here)):
+            neighbours.append(frames[0, n - 1])
+        if n + 1 < self.length and not (self.parted and _part(here, frames[0, n + 1])):
+            neighbours.append(frames[0, n + 1])
+        found = _level(here, neighbours)
+        dot = self.core.new_frame(self.dots, here)
+        np.asarray(dot.plane(0))[:] = 0
+        dot.set_property(SIGMA, found.sigma)
+        dot.set_property(CONFIDENCE, found.confidence)
+        return dot
+
+    def close(self) -> None:
+        pass
+
+
+def _part(frame: Frame, following: Frame) -> bool:
+    """Whether properties say that a scene ends between two frames."""
+    return frame.int_property(NEXT, 0) == 1 or following.int_property(PREV, 0) == 1
+
+
+def _scales(frame: Frame) -> tuple[PlaneScale, ...]:
+    kind = frame.format
+    assert kind.color_family != "UNDEFINED"
+    matrix, full, siting = colour_of(frame)
+    return plane_scales(
+        Coding(
+            family=kind.color_family,
+            bits=None if kind.sample_type == "float" else kind.bits,
+            subsampling=(kind.subsampling_w, kind.subsampling_h),
+            matrix=matrix,
+            full_range=full,
+            siting=siting,
+        )
+    )
+
+
+def _level(frame: Frame, neighbours: list[Frame]) -> Level:
+    scales = _scales(frame)
+    levels = [
+        level(
+            np.asarray(frame.plane(index)),
+            [np.asarray(other.plane(index)) for other in neighbours],
+            black=scale.black,
+            white=scale.white,
+        )
+        for index, scale in enumerate(scales)
+    ]
+    return together(levels, [scale.share for scale in scales])
+
+
+def _measured(frame: Frame) -> tuple[Level, bool, bool]:
+    """A measured level, and whether a scene starts and ends with the frame."""
+    found = Level(frame.float_property(SIGMA, 0.0), frame.float_property(CONFIDENCE, 0.0))
+    return found, frame.int_property(PREV, 0) == 1, frame.int_property(NEXT, 0) == 1
+
+
+def _settled(core: Core, dots: Node, parted: bool, n: int, window: Mapping[int, tuple[Level, bool, bool]]) -> Frame:
+    def joined(number: int, following: int) -> bool:
+        """Whether two neighbours are in the window and in one scene."""
+        if number not in window or following not in window:
+            return False
+        return not (parted and (window[number][2] or window[following][1]))
+
+    first = last = n
+    while joined(first - 1, first):
+        first -= 1
+    while joined(last, last + 1):
+        last += 1
+    dot = core.new_frame(dots)
+    np.asarray(dot.plane(0))[:] = settled([window[number][0] for number in range(first, last + 1)]) / 255
+    return dot
+
+
+def _thumbnail(frame: Frame) -> Thumbnail:
+    planes = range(3 if frame.format.color_family == "RGB" else 1)
+    return thumbnail([np.asarray(frame.plane(index)) for index in planes], [_scales(frame)[index] for index in planes])
+
+
+def _marks(core: Core, dots: Node, n: int, window: Mapping[int, Thumbnail]) -> Frame:
+    def cut(first: int) -> bool:
+        """Whether a scene starts with a frame."""
+        before = [window[number] for number in (first - 2, first - 1) if number in window]
+        behind = [window[number] for number in (first, first + 1) if number in window]
+        return bool(before and behind) and is_cut(before, behind)
+
+    dot = core.new_frame(dots)
+    np.asarray(dot.plane(0))[:] = 0
+    dot.set_property(PREV, int(cut(n)))
+    dot.set_property(NEXT, int(cut(n + 1)))
+    return dot
