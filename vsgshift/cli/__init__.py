@@ -6,11 +6,12 @@ long to import (torch, VapourSynth) is imported by those functions: arguments ar
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from vsgshift.cli import models
+from vsgshift.cli import models, restore
 from vsgshift.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -18,14 +19,26 @@ if TYPE_CHECKING:
 
     type Commands = _SubParsersAction[argparse.ArgumentParser]
 
-SUBJECTS: tuple[Callable[["Commands"], None], ...] = (models.add,)
+SUBJECTS: tuple[Callable[["Commands"], None], ...] = (restore.add, models.add)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0, 1 after an error, 2 for wrong arguments, 130 when stopped."""
+    """Run the command line.
+
+    Returns:
+        The exit status: 0, 1 after an error, 2 for wrong arguments, 130 when stopped, 141 when nobody
+        reads the output any more.
+    """
     options = parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        # Here, not when Python ends: whoever read the output may be gone, as in `vsgshift models | head -1`.
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # What is still to be written at the end must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         sys.stderr.write(f"vsgshift: interrupted{options.when_interrupted}\n")
         return 130

@@ -1,0 +1,227 @@
+"""Restoring a video file: `restore`."""
+
+import argparse
+import math
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from vsgshift.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from vsgshift.cli import Commands
+    from vsgshift.restoring.job import Job, Result
+
+DESCRIPTION = """\
+Remove noise or motion blur from a video file. Sound, subtitles, chapters, timestamps (a variable frame
+rate too), colour tags, HDR10 metadata, rotation and sample aspect ratio are carried over.
+
+  vsgshift restore holiday.mp4 clean.mp4                    remove the noise that is measured in the film
+  vsgshift restore holiday.mp4 clean.mp4 --end 10           the same, to try it on ten seconds
+  vsgshift restore goal.mkv sharp.mkv --deblur              remove motion blur
+  vsgshift restore goal.mkv sharp.mkv --deblur --resume     go on where that was stopped
+"""
+EPILOG = """\
+With both --denoise and --deblur the noise is removed first, since the camera added it last. What is
+finished is kept in OUT.parts until OUT is complete. Models: vsgshift models.
+"""
+
+
+def add(commands: "Commands") -> None:
+    """Enter the command."""
+    restorer = commands.add_parser(
+        "restore",
+        help="remove noise or motion blur from a video file",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    restorer.set_defaults(run=restore, usage_error=restorer.error)
+    restorer.add_argument("source", type=Path, metavar="IN", help="the video file")
+    restorer.add_argument("output", type=Path, metavar="OUT", help="the file to write: .mkv, .mp4, .mov or .webm")
+
+    what = restorer.add_argument_group("what is removed")
+    what.add_argument("--denoise", action="store_true", help="noise (this is the default)")
+    what.add_argument("--deblur", action="store_true", help="motion blur")
+    what.add_argument(
+        "--sigma",
+        type=_sigma,
+        metavar="S",
+        help="the noise level, 0 to 255 on the 8-bit scale; default: auto, measured",
+    )
+    what.add_argument(
+        "--strength", type=_share, metavar="F", help="share of the change that is applied, 0 to 1; default 1"
+    )
+    what.add_argument("--start", type=_time, metavar="TIME", help="begin here: seconds, or [H:]M:S")
+    what.add_argument("--end", type=_time, metavar="TIME", help="stop here")
+
+    how = restorer.add_argument_group("with what")
+    how.add_argument("--model", help="a model's name or file; default: the bundled one")
+    how.add_argument(
+        "--device", type=_device, help="cpu, cuda, or a GPU's number; default: the first GPU, else the CPU"
+    )
+    how.add_argument("--fp16", action="store_true", help="half precision: faster on a GPU, and half the memory")
+    how.add_argument("--block", type=int, metavar="N", help="frames per run of the network; fewer need less memory")
+    how.add_argument("--no-scenes", action="store_true", help="do not look for scene changes, which part the film")
+
+    into = restorer.add_argument_group("how it is written")
+    into.add_argument("--codec", help="ffmpeg's encoder; default: libx264, libx265 above 8 bits, libvpx-vp9 in .webm")
+    into.add_argument("--crf", type=float, metavar="Q", help="quality, lower is better; default 16 with libx264")
+    into.add_argument("--preset", help="of the encoder, as slow")
+    into.add_argument(
+        "--ffmpeg-options", type=_words, default=(), metavar="WORDS", help="further ones, in one argument"
+    )
+    into.add_argument("--no-audio", action="store_true", help="leave the sound behind")
+    into.add_argument("--no-subtitles", action="store_true", help="leave subtitles behind")
+
+    order = restorer.add_argument_group("going about it")
+    order.add_argument("--dry-run", action="store_true", help="print the script and the ffmpeg command, write nothing")
+    order.add_argument("--resume", action="store_true", help="go on where an earlier run was stopped, if there was one")
+    order.add_argument("--force", action="store_true", help="overwrite OUT; without --resume, begin anew")
+
+
+def restore(options: argparse.Namespace) -> int:
+    """Restore the file, or say what would be run."""
+    denoise = options.denoise or not options.deblur
+    if options.sigma is not None and not denoise:
+        options.usage_error("--sigma is a noise level; it does not go with --deblur alone")
+    if options.model and options.denoise and options.deblur:
+        options.usage_error("--model is for one task; run --denoise and --deblur one after the other")
+    if options.start is not None and options.end is not None and options.start >= options.end:
+        options.usage_error("--start must lie before --end")
+    try:
+        import av  # noqa: F401
+        import tqdm  # noqa: F401
+    except ImportError as error:
+        raise CommandError(
+            f"{error.name} is missing; install what restoring needs: pip install 'vsgshift[restore]'"
+        ) from error
+    from vsgshift.restoring import job as restoring
+    from vsgshift.restoring.parts import parts_folder
+
+    job = _job(options, denoise=denoise)
+    with _stopped_by_signals():
+        if options.dry_run:
+            sys.stdout.write(restoring.commands(job))
+            return 0
+        try:
+            result = restoring.restore(job)
+        except (KeyboardInterrupt, OSError):
+            if parts_folder(job.output).exists():
+                kept = "what is finished is kept; the same command with --resume goes on"
+                options.when_interrupted = f"; {kept}"
+            raise
+    sys.stdout.write(_told(job, result))
+    return 0
+
+
+def _job(options: argparse.Namespace, *, denoise: bool) -> "Job":
+    from vsgshift.restoring.job import Job
+    from vsgshift.restoring.script import Filter
+
+    model = options.model
+    if model and Path(model).is_file():
+        model = str(Path(model).absolute())
+    common = {
+        "model": model,
+        "strength": options.strength,
+        "device_id": options.device,
+        "fp16": 1 if options.fp16 else None,
+        "block": options.block,
+    }
+    filters = []
+    if denoise:
+        sigma = None if options.sigma in (None, "auto") else options.sigma
+        filters.append(Filter(task="denoise", options={"sigma": sigma, **common}))
+    if options.deblur:
+        filters.append(Filter(task="deblur", options=common))
+    return Job(
+        source=options.source.absolute(),
+        output=options.output.absolute(),
+        filters=tuple(filters),
+        scenes=not options.no_scenes,
+        start=options.start,
+        end=options.end,
+        codec=options.codec,
+        crf=options.crf,
+        preset=options.preset,
+        options=options.ffmpeg_options,
+        audio=not options.no_audio,
+        subtitles=not options.no_subtitles,
+        force=options.force,
+        resume=options.resume,
+        remark=lambda text: None if sys.stderr.write(f"vsgshift: note: {text}\n") else None,
+    )
+
+
+def _told(job: "Job", result: "Result") -> str:
+    rate = f", {result.made / result.seconds:.1f} frames/s" if result.made and result.seconds else ""
+    memory = f", {result.peak / 1e9:.1f} GB of memory" if result.peak else ""
+    return f"{job.output}: {result.frames} frames in {result.seconds:.0f} s{rate}{memory}\n"
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let the end of the session, or of the machine, stop the work as Ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _sigma(text: str) -> float | str:
+    if text == "auto":
+        return text
+    return _between(text, 0, 255)
+
+
+def _share(text: str) -> float:
+    return _between(text, 0, 1)
+
+
+def _between(text: str, least: float, most: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text} is out of range, {least:g} to {most:g}")
+    return value
+
+
+def _time(text: str) -> float:
+    found = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no time; write seconds, as 90.5, or minutes and seconds, as 1:30.5"
+        )
+    hours, minutes, seconds = found.groups()
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)
+
+
+def _device(text: str) -> int:
+    if text == "cpu":
+        return -1
+    found = re.fullmatch(r"(?:cuda:)?(\d+)|cuda", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text} is no device; cpu, cuda, or a GPU's number")
+    return int(found[1] or 0)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {str(error).lower()}") from error

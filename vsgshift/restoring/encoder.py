@@ -1,0 +1,154 @@
+"""The ffmpeg command that encodes, and the tags that Y4M does not carry."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from subprocess import run
+from typing import Any
+
+from vsgshift.restoring.errors import RestoreError
+
+UNSPECIFIED = 2
+"""A matrix, primaries or transfer that a clip does not tell, as H.273 numbers it."""
+BT709 = 1
+"""The matrix that RGB is given for the pipe, as H.273 numbers it."""
+FULL_RANGE = 1
+"""VapourSynth's number for it in `_Range`."""
+QUALITY = {"libx264": 16, "libx265": 18, "libsvtav1": 24, "libaom-av1": 20, "libvpx-vp9": 20}
+"""The CRF where none is asked for: hardly to be told from the restored frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How the restored frames are encoded."""
+
+    codec: str
+    """ffmpeg's name of the encoder."""
+    crf: float | None = None
+    """Quality; None for the encoder's own default."""
+    preset: str | None = None
+    options: tuple[str, ...] = ()
+    """Further options for ffmpeg, as it takes them."""
+
+    def command(self, ffmpeg: str, tags: str, colour: "Colour", target: str, container: str) -> list[str]:
+        """ffmpeg's command, which reads Y4M from stdin.
+
+        Args:
+            ffmpeg: the program.
+            tags: a filter chain that marks the frames.
+            colour: for what the encoder itself must be told.
+            target: the file to write.
+            container: ffmpeg's name of its format.
+        """
+        command = [ffmpeg, "-y", "-loglevel", "error", "-f", "yuv4mpegpipe", "-i", "-", "-vf", tags, "-c:v", self.codec]
+        if self.crf is not None:
+            command += ["-crf", f"{self.crf:g}"]
+            # Without it VP9 takes the CRF for an upper limit beside a bit rate.
+            command += ["-b:v", "0"] if self.codec == "libvpx-vp9" else []
+        command += ["-preset", self.preset] if self.preset else []
+        command += colour.encoder_options(self.codec)
+        return [*command, *self.options, "-f", container, target]
+
+
+def default_codec(ending: str, bits: int) -> str:
+    """H.264 plays everywhere, but with more than 8 bits hardly anywhere: HEVC does. WebM holds neither."""
+    if ending == ".webm":
+        return "libvpx-vp9"
+    return "libx264" if bits == 8 else "libx265"
+
+
+def default_crf(codec: str) -> float | None:
+    """The CRF where none is asked for; None for encoders whose scale is not known here."""
+    return QUALITY.get(codec)
+
+
+@dataclass(frozen=True)
+class Colour:
+    """What the first frame of a film says of its colours."""
+
+    props: Mapping[str, Any]
+    is_rgb: bool = False
+    """RGB goes through the pipe as limited range BT.709 YUV."""
+
+    def filters(self, *, siting: bool) -> str:
+        """The ffmpeg filter that writes matrix, primaries, transfer, range and siting on the frames.
+
+        Args:
+            siting: whether this ffmpeg's setparams takes the place of chroma samples.
+        """
+        tags = {
+            "colorspace": BT709 if self.is_rgb else self.props.get("_Matrix", UNSPECIFIED),
+            "color_primaries": self.props.get("_Primaries", UNSPECIFIED),
+            "color_trc": self.props.get("_Transfer", UNSPECIFIED),
+        }
+        full = not self.is_rgb and self.props.get("_Range") == FULL_RANGE
+        text = "".join(f":{name}={int(value)}" for name, value in tags.items() if value != UNSPECIFIED)
+        place = self.props.get("_ChromaLocation")
+        if siting and place is not None and not self.is_rgb:
+            # ffmpeg counts from 1, and keeps 0 for a place that is not known.
+            text += f":chroma_location={int(place) + 1}"
+        return f"setparams=range={'pc' if full else 'tv'}{text}"
+
+    @property
+    def mastering(self) -> str | None:
+        """The mastering display (SMPTE ST 2086) as x264, x265 and SVT-AV1 write it, in whole units for x265."""
+        try:
+            xs, ys = self.props["MasteringDisplayPrimariesX"], self.props["MasteringDisplayPrimariesY"]
+            white = self.props["MasteringDisplayWhitePointX"], self.props["MasteringDisplayWhitePointY"]
+            light = self.props["MasteringDisplayMaxLuminance"], self.props["MasteringDisplayMinLuminance"]
+        except KeyError:
+            return None
+        points = dict(zip("RGB", zip(xs, ys, strict=True), strict=True))
+        written = [f"{name}({_units(points[name], 50_000)})" for name in "GBR"]
+        return "".join([*written, f"WP({_units(white, 50_000)})", f"L({_units(light, 10_000)})"])
+
+    @property
+    def light_level(self) -> str | None:
+        """MaxCLL and MaxFALL (CTA-861.3), in candela per square metre."""
+        largest, average = (self.props.get(f"ContentLightLevel{name}") for name in ("Max", "Average"))
+        return None if largest is None or average is None else f"{int(largest)},{int(average)}"
+
+    def encoder_options(self, codec: str) -> list[str]:
+        """The options that make an encoder write HDR metadata; none where there is none or it cannot."""
+        mastering, light = self.mastering, self.light_level
+        if codec == "libx265":
+            words = ["log-level=error", *(["hdr10=1", "repeat-headers=1"] if mastering or light else [])]
+            words += [f"master-display={mastering}"] if mastering else []
+            words += [f"max-cll={light}"] if light else []
+            return ["-x265-params", ":".join(words)]
+        if codec == "libx264" and (mastering or light):
+            words = [f"mastering-display={mastering}"] if mastering else []
+            words += [f"cll={light}"] if light else []
+            return ["-x264-params", ":".join(words)]
+        return []
+
+    def lost(self, codec: str) -> str | None:
+        """What the encoder does not carry over, for a remark."""
+        if codec in ("libx264", "libx265") or not (self.mastering or self.light_level):
+            return None
+        return f"HDR metadata is not carried over with {codec}; libx265 and libx264 do"
+
+
+def _units(values: Sequence[float], per_one: int) -> str:
+    return ",".join(str(round(value * per_one)) for value in values)
+
+
+def aspect(props: Mapping[str, Any]) -> list[str]:
+    """The filter for the sample aspect ratio, where the film tells one."""
+    across, down = int(props.get("_SARNum", 0)), int(props.get("_SARDen", 0))
+    return [f"setsar={across}/{down}"] if across > 0 and down > 0 else []
+
+
+@cache
+def knows_siting(ffmpeg: str) -> bool:
+    """Whether an ffmpeg's setparams has the option chroma_location."""
+    told = run([ffmpeg, "-hide_banner", "-h", "filter=setparams"], capture_output=True)
+    return b"chroma_location" in told.stdout
+
+
+def check_codec(ffmpeg: str, codec: str) -> None:
+    """Raises RestoreError where an ffmpeg has no video encoder of that name."""
+    told = run([ffmpeg, "-hide_banner", "-encoders"], capture_output=True, text=True).stdout
+    names = [line.split()[1] for line in told.splitlines() if line.startswith(" V") and len(line.split()) > 1]
+    if codec not in names:
+        raise RestoreError(f"this ffmpeg has no video encoder {codec!r}; ffmpeg -encoders lists those it has")

@@ -1,0 +1,338 @@
+"""The whole file out of the parts: their frames at the times of the source's, and what else the source has.
+
+Nothing is encoded again. Sound and subtitles are copied packet by packet; where only a stretch of the
+film is wanted, the packets that fall into it.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+from av.stream import AttachmentStream, Disposition, Stream
+
+from vsgshift.restoring.errors import RestoreError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+
+FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
+"""Endings of the files that can be written, with ffmpeg's name of their format."""
+RUN_UP = 30
+"""Seconds before a stretch at which reading starts: subtitles that begin before it may last into it."""
+OVERRUN = 10
+"""Seconds behind it after which no packet of it can come any more."""
+NOT_COPIED = (
+    "DURATION",
+    "BPS",
+    "NUMBER_OF_",
+    "_STATISTICS",
+    "ENCODER",
+    "MAJOR_BRAND",
+    "MINOR_VERSION",
+    "COMPATIBLE_BRANDS",
+)
+"""How the names of those metadata begin that tell of the source's file and not of the film."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """When the output's frames are shown."""
+
+    time_base: Fraction
+    """Seconds for a tick."""
+    shown: Sequence[int]
+    """In ticks, one for each frame and one for the end of the last, increasing; on the source's clock."""
+    cut: bool
+    """Whether only a stretch of the film is wanted, from the first of these to the last."""
+
+    @property
+    def start(self) -> Fraction:
+        """The first, in seconds."""
+        return self.shown[0] * self.time_base
+
+    @property
+    def end(self) -> Fraction:
+        """The last, in seconds."""
+        return self.shown[-1] * self.time_base
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How the picture is to be turned by players."""
+
+    rotation: int = 0
+    """Degrees clockwise, as BestSource tells it."""
+    flip_vertical: bool = False
+    flip_horizontal: bool = False
+
+
+def companions(source: "InputContainer", *, audio: bool, subtitles: bool) -> tuple[list[Stream], list[str]]:
+    """The streams to be copied beside the picture, and remarks on those that are left behind."""
+    chosen, remarks, pictures = [], [], 0
+    for stream in source.streams:
+        kind = stream.type
+        if kind == "video":
+            if stream.disposition & Disposition.attached_pic:
+                chosen.append(stream)
+            else:
+                pictures += 1
+                remarks += [f"stream {stream.index} is a further video; it is left behind"] if pictures > 1 else []
+        elif (kind == "audio" and audio) or (kind == "subtitle" and subtitles) or kind == "attachment":
+            chosen.append(stream)
+        elif kind not in ("audio", "subtitle"):
+            remarks.append(f"stream {stream.index} is {kind}; it is left behind")
+    return chosen, remarks
+
+
+def video_track(path: Path) -> int:
+    """The index of a file's first video stream that is not a cover picture. Raises RestoreError."""
+    with opened(path) as source:
+        for stream in source.streams.video:
+            if not stream.disposition & Disposition.attached_pic:
+                return stream.index
+    raise RestoreError(f"{path} has no video in it")
+
+
+def opened(path: Path) -> "InputContainer":
+    """A file opened for reading. Raises RestoreError."""
+    try:
+        return av.open(str(path), "r")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise RestoreError(f"{path} is no video that can be read: {_reason(error)}") from error
+
+
+def check_container(source: Path, sample: Path, ending: str, *, audio: bool, subtitles: bool) -> list[str]:
+    """Find out early whether a kind of file can hold what is to go into it.
+
+    Args:
+        source: the film.
+        sample: a file with a frame from the encoder.
+        ending: of the output.
+        audio, subtitles: whether they are copied.
+
+    Returns:
+        Remarks on what is left behind.
+
+    Raises:
+        RestoreError: it cannot hold one of the streams.
+    """
+    import io
+
+    def fits(stream: Stream) -> bool:
+        try:
+            with av.open(io.BytesIO(), "w", format=FORMATS[ending]) as trial:
+                _add(trial, stream)
+                trial.start_encoding()
+        except (av.FFmpegError, OSError, ValueError):
+            return False
+        return True
+
+    with opened(source) as film, opened(sample) as encoded:
+        if not fits(encoded.streams.video[0]):
+            name = encoded.streams.video[0].codec_context.name
+            raise RestoreError(
+                f"a {ending} file cannot hold {name} video; choose another --codec, or .mkv for the output"
+            )
+        chosen, remarks = companions(film, audio=audio, subtitles=subtitles)
+        for stream in chosen:
+            if stream.type in ("audio", "subtitle") and not fits(stream):
+                name, leave = stream.codec_context.name, "audio" if stream.type == "audio" else "subtitles"
+                raise RestoreError(
+                    f"a {ending} file cannot hold stream {stream.index} ({name}); "
+                    f"choose another ending, as .mkv, or leave it behind with --no-{leave}"
+                )
+            if stream.type in ("video", "attachment") and not fits(stream):
+                remarks.append(f"stream {stream.index} ({stream.type}) does not fit into {ending}; it is left behind")
+    return remarks
+
+
+def join(
+    parts: Sequence[tuple[Path, int]],
+    source: Path,
+    target: Path,
+    ending: str,
+    timing: Timing,
+    shape: Shape,
+    *,
+    audio: bool,
+    subtitles: bool,
+) -> None:
+    """Write the whole file.
+
+    Args:
+        parts: files with the encoded frames, in order, and how many each has.
+        source: the film they come from.
+        target: where to write; overwritten.
+        ending: of the name that it will have, for its format.
+        timing: of the frames.
+        shape: rotation and mirroring.
+        audio, subtitles: whether they are copied.
+
+    Raises:
+        RestoreError: a part is damaged or of another kind than the first, or the file cannot be written.
+    """
+    delay = max(_checked(file, count) for file, count in parts)
+    options = {"movflags": "+faststart"} if FORMATS[ending] in ("mp4", "mov") else {}
+    try:
+        with (
+            opened(source) as film,
+            opened(parts[0][0]) as first,
+            av.open(str(target), "w", format=FORMATS[ending], container_options=options) as out,
+        ):
+            picture = first.streams.video[0]
+            own = next(s for s in film.streams.video if not s.disposition & Disposition.attached_pic)
+            video: Any = _add(out, picture)
+            video.time_base = timing.time_base
+            if video.codec_context.name == "hevc" and FORMATS[ending] in ("mp4", "mov"):
+                # Apple's players want the parameter sets in the header, which this tag promises.
+                video.codec_context.codec_tag = "hvc1"
+            _describe(video, own)
+            if shape != Shape():
+                # FFmpeg turns the other way.
+                video.set_display_rotation(-shape.rotation % 360, shape.flip_horizontal, shape.flip_vertical)
+            chosen, _ = companions(film, audio=audio, subtitles=subtitles)
+            copies: dict[int, Stream] = {}
+            for stream in chosen:
+                copy = _added_if_it_fits(out, stream, FORMATS[ending])
+                if copy is not None:
+                    _describe(copy, stream)
+                    copies[stream.index] = copy
+            out.metadata.update(_kept(film.metadata))
+            origin = timing.start if timing.cut else Fraction(film.start_time or 0, av.time_base)
+            out.set_chapters(_chapters(film, timing, origin))
+            frames = _frames([file for file, _ in parts], picture, timing, origin, delay, video)
+            others = _others(film, copies, timing, origin)
+            for packet in heapq.merge(frames, others, key=_when):
+                out.mux_one(packet)
+    except (av.FFmpegError, OSError) as error:
+        if isinstance(error, RestoreError):
+            raise
+        raise RestoreError(f"cannot write {target}: {_reason(error)}") from error
+
+
+def _checked(file: Path, count: int) -> int:
+    """By how many frames a part's packets run ahead of their frames; raises RestoreError where it is not whole."""
+    with opened(file) as part:
+        shown = [packet.pts for packet in part.demux(video=0) if packet.size]
+    if len(shown) != count or None in shown:
+        raise RestoreError(f"{file} has {len(shown)} frames instead of {count}; delete it and run again with --resume")
+    return max((place - rank for place, rank in enumerate(_ranks(shown))), default=0)
+
+
+def _ranks(values: Sequence[Any]) -> list[int]:
+    """Each value's place among them all."""
+    ranks = [0] * len(values)
+    for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        ranks[place] = rank
+    return ranks
+
+
+def _frames(
+    files: Sequence[Path], kind: Stream, timing: Timing, origin: Fraction, delay: int, video: Stream
+) -> Iterator["Packet[Any]"]:
+    """All parts' packets with the times of the source's frames."""
+    zero = round(origin / timing.time_base)
+    shown = [ticks - zero for ticks in timing.shown]
+    step = shown[1] - shown[0]
+    before = 0
+    for file in files:
+        with opened(file) as part:
+            stream = part.streams.video[0]
+            if stream.codec_context.extradata != kind.codec_context.extradata:
+                raise RestoreError(f"{file} was encoded in another way than the first part; begin anew with --force")
+            packets = [packet for packet in part.demux(stream) if packet.size]
+            ranks = _ranks([packet.pts for packet in packets])
+            for place, (packet, rank) in enumerate(zip(packets, ranks, strict=True)):
+                number, turn = before + rank, before + place - delay
+                packet.stream, packet.time_base = video, timing.time_base
+                packet.pts, packet.duration = shown[number], shown[number + 1] - shown[number]
+                # Packets are decoded in the order of the frames' times, as much earlier as the encoder reorders.
+                packet.dts = shown[turn] if turn >= 0 else shown[0] + turn * step
+                yield packet
+            before += len(packets)
+
+
+def _others(
+    film: "InputContainer", copies: dict[int, Stream], timing: Timing, origin: Fraction
+) -> Iterator["Packet[Any]"]:
+    """The packets of the streams that are copied, as far as they belong to the stretch."""
+    if not copies:
+        return
+    if timing.cut and timing.start - RUN_UP > Fraction(film.start_time or 0, av.time_base):
+        film.seek(int((timing.start - RUN_UP) * av.time_base))
+    for packet in film.demux([film.streams[index] for index in copies]):
+        if packet.pts is None or not packet.size:
+            continue
+        base = Fraction(packet.time_base.numerator, packet.time_base.denominator)
+        start = packet.pts * base
+        if timing.cut and not packet.stream.disposition & Disposition.attached_pic:
+            if start > timing.end + OVERRUN:
+                return
+            until = start + (packet.duration or 0) * base
+            # Sound begins with the picture; a subtitle that has begun before it is shown from there on.
+            if start >= timing.end or (
+                until <= timing.start if packet.stream.type == "subtitle" else start < timing.start
+            ):
+                continue
+            begins = max(start, timing.start)
+            packet.duration = max(round((min(until, timing.end) - begins) / base), 0)
+            packet.pts = round(begins / base)
+        shift = round(origin / base)
+        packet.pts -= shift
+        packet.dts = packet.pts if packet.stream.type == "subtitle" or packet.dts is None else packet.dts - shift
+        packet.stream = copies[packet.stream_index]
+        yield packet
+
+
+def _when(packet: "Packet[Any]") -> Fraction:
+    base = packet.time_base
+    return Fraction(packet.dts or 0) * base.numerator / base.denominator
+
+
+def _add(out: "OutputContainer", stream: Stream) -> Stream:
+    """A stream of the same kind in the output."""
+    if isinstance(stream, AttachmentStream):
+        mimetype = stream.mimetype or "application/octet-stream"
+        return out.add_attachment(stream.name or f"attachment-{stream.index}", mimetype, stream.data)
+    return out.add_stream_from_template(stream, opaque=True)
+
+
+def _added_if_it_fits(out: "OutputContainer", stream: Stream, kind: str) -> Stream | None:
+    """The same, or None for pictures and attachments that this kind of file does not hold."""
+    if isinstance(stream, AttachmentStream) and kind != "matroska":
+        return None
+    if stream.type == "video" and kind not in ("mp4", "mov"):
+        return None
+    return _add(out, stream)
+
+
+def _describe(copy: Stream, stream: Stream) -> None:
+    copy.metadata.update(_kept(stream.metadata))
+    copy.disposition = stream.disposition
+
+
+def _kept(metadata: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in metadata.items() if not name.upper().startswith(NOT_COPIED)}
+
+
+def _chapters(film: "InputContainer", timing: Timing, origin: Fraction) -> list[Any]:
+    """The chapters of the stretch, on the output's clock."""
+    kept = []
+    for chapter in film.chapters():
+        base = Fraction(chapter["time_base"].numerator, chapter["time_base"].denominator)
+        start, end = chapter["start"] * base, chapter["end"] * base
+        if timing.cut:
+            start, end = max(start, timing.start), min(end, timing.end)
+        if end > start or (not timing.cut and end == start):
+            kept.append({**chapter, "start": round((start - origin) / base), "end": round((end - origin) / base)})
+    return kept
+
+
+def _reason(error: BaseException) -> str:
+    """An error's reason without the path that it repeats."""
+    return str(getattr(error, "strerror", None) or error)
