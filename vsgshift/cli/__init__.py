@@ -29,16 +29,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 after an error, 2 for wrong arguments, 130 when stopped, 141 when nobody
         reads the output any more.
     """
-    options = parser().parse_args(arguments)
     try:
-        status = int(options.run(options))
-        # Here, not when Python ends: whoever read the output may be gone, as in `vsgshift models | head -1`.
-        sys.stdout.flush()
-        return status
+        try:
+            return _run(arguments)
+        finally:
+            # Here, not when Python ends: whoever read the output may be gone, as in `vsgshift models | head -1`.
+            sys.stdout.flush()
     except BrokenPipeError:
         # What is still to be written at the end must go somewhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except BrokenPipeError:
+        raise
     except KeyboardInterrupt:
         sys.stderr.write(f"vsgshift: interrupted{options.when_interrupted}\n")
         return 130

@@ -156,8 +156,12 @@ def _job(options: argparse.Namespace, *, denoise: bool) -> "Job":
         subtitles=not options.no_subtitles,
         force=options.force,
         resume=options.resume,
-        remark=lambda text: None if sys.stderr.write(f"vsgshift: note: {text}\n") else None,
+        remark=_remark,
     )
+
+
+def _remark(text: str) -> None:
+    sys.stderr.write(f"vsgshift: note: {text}\n")
 
 
 def _told(job: "Job", result: "Result") -> str:

@@ -14,7 +14,7 @@ from vsgshift.restoring import parts as kept
 from vsgshift.restoring.encoder import Colour, Encoding, aspect, check_codec, default_codec, default_crf, knows_siting
 from vsgshift.restoring.errors import RestoreError
 from vsgshift.restoring.meter import Meter
-from vsgshift.restoring.mux import FORMATS, Shape, Timing, check_container, join, video_track
+from vsgshift.restoring.mux import FORMATS, Shape, Timing, Track, check_container, join, video_track
 from vsgshift.restoring.parts import Parts
 from vsgshift.restoring.pipe import Frames
 from vsgshift.restoring.programs import Programs, last_line
@@ -209,7 +209,8 @@ def _check_paths(job: Job) -> None:
 
 def _plan(job: Job, index: Path) -> _Plan:
     programs = Programs.find()
-    source = probe(job.source, video_track(job.source), index)
+    track = video_track(job.source)
+    source = probe(job.source, track.index, index)
     if source.interlaced:
         raise RestoreError(
             f"{job.source} is interlaced; deinterlace it first, as with: "
@@ -223,14 +224,24 @@ def _plan(job: Job, index: Path) -> _Plan:
     codec = job.codec or default_codec(job.output.suffix.lower(), source.bits)
     crf = default_crf(codec) if job.crf is None else job.crf
     encoding = Encoding(codec=codec, crf=crf, preset=job.preset, options=job.options)
-    for remark in (Colour(source.props).lost(codec), _dynamic(source)):
+    for remark in (Colour(source.props).lost(codec), *_remarks(source, track)):
         if remark:
             job.remark(remark)
     return _Plan(job=job, programs=programs, source=source, first=first, stop=stop, encoding=encoding)
 
 
-def _dynamic(source: Source) -> str | None:
-    return "dynamic HDR metadata (Dolby Vision, HDR10+) is not carried over" if source.dynamic else None
+def _remarks(source: Source, track: Track) -> Iterator[str]:
+    """What is not as the user may think."""
+    if source.dynamic:
+        yield "dynamic HDR metadata (Dolby Vision, HDR10+) is not carried over"
+    if (source.width, source.height) != track.size:
+        across, down = track.size
+        now = f"{source.width}x{source.height}"
+        yield f"the picture is {across}x{down}, which its format does not divide; it becomes {now}"
+    length = float((source.timestamps[-1] - source.timestamps[0]) * source.time_base)
+    if track.seconds - length > max(2.0, track.seconds / 20):
+        told = f"the film should last {track.seconds:.0f} s, but its picture ends at {length:.0f} s"
+        yield f"{told}; is the file complete?"
 
 
 def _try_encoder(plan: _Plan, folder: Path) -> None:

@@ -5,7 +5,7 @@ film is wanted, the packets that fall into it.
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +19,7 @@ from vsgshift.restoring.errors import RestoreError
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
+    from av.video.stream import VideoStream
 
 FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
 """Endings of the files that can be written, with ffmpeg's name of their format."""
@@ -84,17 +85,31 @@ def companions(source: "InputContainer", *, audio: bool, subtitles: bool) -> tup
                 remarks += [f"stream {stream.index} is a further video; it is left behind"] if pictures > 1 else []
         elif (kind == "audio" and audio) or (kind == "subtitle" and subtitles) or kind == "attachment":
             chosen.append(stream)
-        elif kind not in ("audio", "subtitle"):
+        elif kind not in ("audio", "subtitle") and not (kind == "data" and source.chapters()):
+            # Where there are chapters, MP4 has a data stream with their names.
             remarks.append(f"stream {stream.index} is {kind}; it is left behind")
     return chosen, remarks
 
 
-def video_track(path: Path) -> int:
-    """The index of a file's first video stream that is not a cover picture. Raises RestoreError."""
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """What the container says of a film's picture."""
+
+    index: int
+    """Of the stream in the file."""
+    size: tuple[int, int]
+    """Width and height as stored."""
+    seconds: float
+    """How long the film is said to be; 0 where nothing is said."""
+
+
+def video_track(path: Path) -> Track:
+    """A file's first video stream that is not a cover picture. Raises RestoreError."""
     with opened(path) as source:
         for stream in source.streams.video:
             if not stream.disposition & Disposition.attached_pic:
-                return stream.index
+                seconds = (source.duration or 0) / av.time_base
+                return Track(index=stream.index, size=(stream.width, stream.height), seconds=seconds)
     raise RestoreError(f"{path} has no video in it")
 
 
@@ -184,7 +199,7 @@ def join(
             opened(parts[0][0]) as first,
             av.open(str(target), "w", format=FORMATS[ending], container_options=options) as out,
         ):
-            picture = first.streams.video[0]
+            picture: Stream = first.streams.video[0]
             own = next(s for s in film.streams.video if not s.disposition & Disposition.attached_pic)
             video: Any = _add(out, picture)
             video.time_base = timing.time_base
@@ -233,7 +248,7 @@ def _ranks(values: Sequence[Any]) -> list[int]:
 
 
 def _frames(
-    files: Sequence[Path], kind: Stream, timing: Timing, origin: Fraction, delay: int, video: Stream
+    files: Sequence[Path], kind: Stream, timing: Timing, origin: Fraction, delay: int, video: "VideoStream"
 ) -> Iterator["Packet[Any]"]:
     """All parts' packets with the times of the source's frames."""
     zero = round(origin / timing.time_base)

@@ -39,7 +39,7 @@ class Frames:
 
     def __init__(self, programs: Programs, script: str, *, first: int = 0) -> None:
         self.command = [programs.vspipe, "-c", "y4m", *(["-s", str(first)] if first else []), script, "-"]
-        self.complaints: IO[bytes] = tempfile.TemporaryFile()
+        self.complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
         self.process = subprocess.Popen(
             self.command,
             stdin=subprocess.DEVNULL,

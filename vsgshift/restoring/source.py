@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from vsgshift.restoring.programs import last_line
 
 LOOKS = 5
 """Frames that are looked at for interlacing, spread over the film."""
+ERROR = "vsgshift: "
+"""How a line of the child process begins that is meant for the user."""
 UNKNOWN_RATE = Fraction(25)
 """Frames per second of a film that tells neither timestamps nor a rate."""
 
@@ -58,7 +61,7 @@ class Source:
     @property
     def variable(self) -> bool:
         """Whether the frame rate varies by more than the rounding of timestamps."""
-        steps = [after - before for before, after in zip(self.timestamps, self.timestamps[1:], strict=False)]
+        steps = [after - before for before, after in pairwise(self.timestamps)]
         return bool(steps) and max(steps) - min(steps) > 2
 
     def first_from(self, seconds: float) -> int:
@@ -98,15 +101,12 @@ def probe(path: Path, track: int, index: Path) -> Source:
     command = [sys.executable, "-m", "vsgshift.restoring.source", str(path), str(track), str(index)]
     child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True)
     if child.returncode:
-        raise RestoreError(last_line(child.stderr, child.returncode).removeprefix("vsgshift: "))
+        said = last_line(child.stderr, child.returncode)
+        raise RestoreError(said.removeprefix(ERROR) if said.startswith(ERROR) else f"{path}: BestSource {said}")
     told = json.loads(child.stdout)
     time_base, fps = Fraction(*told.pop("time_base")), Fraction(*told.pop("fps"))
     stamps = told.pop("timestamps")
-    if (
-        any(after <= before for before, after in zip(stamps, stamps[1:], strict=False))
-        or not stamps
-        or stamps[0] is None
-    ):
+    if any(after <= before for before, after in pairwise(stamps)) or not stamps:
         # Bare streams have none, and some broken files have them out of order.
         rate = fps or UNKNOWN_RATE
         time_base, stamps = 1 / rate, range(told["frames"])
@@ -173,5 +173,5 @@ if __name__ == "__main__":
     try:
         sys.stdout.write(json.dumps(_look(sys.argv[1], int(sys.argv[2]), sys.argv[3])))
     except RestoreError as failure:
-        sys.stderr.write(f"vsgshift: {failure}\n")
+        sys.stderr.write(f"{ERROR}{failure}\n")
         raise SystemExit(1) from failure

@@ -1,0 +1,140 @@
+"""`vsgshift restore` as a user runs it, with the filter: the picture, stopping and going on, what is printed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from films import FFMPEG, NEEDS_PROGRAMS, film, streams, vs
+
+from vsgshift.cli import main
+from vsgshift.restoring import job
+
+pytestmark = NEEDS_PROGRAMS
+OPTIONS = ("--sigma", "12", "--device", "cpu", "--crf", "4")
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Long enough for three parts."""
+    file = tmp_path_factory.mktemp("films") / "noisy.mkv"
+    return film(file, "-vf", "noise=alls=20:allf=t", "-pix_fmt", "yuv420p", "-c:v", "ffv1", frames=260, size="32x32")
+
+
+def run(*options: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vsgshift", "restore", *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_film(noisy: Path, tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole.mkv", tmp_path / "stopped.mkv"
+    done = run(noisy, whole, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{whole}: 260 frames in ")
+    assert done.stderr == ""
+
+    command = [sys.executable, "-m", "vsgshift", "restore", str(noisy), str(stopped), *OPTIONS]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = tmp_path / "stopped.mkv.parts" / "00000.mkv"
+    while process.poll() is None and not first.exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()
+    assert (process.returncode, said[0]) == (130, "")
+    assert said[1] == ("vsgshift: interrupted; what is finished is kept; the same command with --resume goes on\n")
+    assert first.exists()
+    assert not stopped.exists()
+    assert not list(first.parent.glob("*.unfinished"))
+
+    assert run(noisy, stopped, *OPTIONS, "--resume").returncode == 0
+    assert streams(stopped)[0].packets == streams(whole)[0].packets
+    assert [file.name for file in tmp_path.iterdir() if not file.name.endswith(".mkv")] == []
+
+    # And that film is what the filter gives for the clip as a whole.
+    clip = vs.core.bs.VideoSource(str(noisy), cachemode=0)
+    wanted = vs.core.gshift.Denoise(clip, sigma=12, device_id=-1)
+    found = vs.core.bs.VideoSource(str(whole), cachemode=0)
+    for number in (0, 119, 120, 259):
+        pair = vs.core.std.PlaneStats(found[number], wanted[number], prop="Change").get_frame(0)
+        change = vs.core.std.PlaneStats(clip[number], wanted[number], prop="Change").get_frame(0)
+        assert pair.props["ChangeDiff"] < min(0.005, change.props["ChangeDiff"] / 4)
+
+
+def test_both_tasks_with_a_stretch(noisy: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    done = run(
+        noisy, output, "--denoise", "--sigma", "5", "--deblur", "--strength", "0.5", "--start", "1", "--end", "1.2"
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(streams(output)[0].times) == 5
+
+
+def test_a_dry_run_prints_what_can_be_run(noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out.mkv"
+    options = ["--deblur", "--strength", "0.5", "--end", "0.2", "--preset", "fast", "--ffmpeg-options", "-tune film"]
+    assert main(["restore", str(noisy), str(output), *options, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+    assert "clip = core.gshift.Deblur(clip, strength=0.5)\nclip = clip[0:5]\n" in printed
+    command = printed.splitlines()[-1]
+    for words in ("vspipe -c y4m", " | ", "-c:v libx264 -crf 16 -preset fast", "-tune film"):
+        assert words in command
+    compile(printed.rsplit("\n", 3)[0], "script", "exec")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--sigma", "300"], "argument --sigma: 300 is out of range, 0 to 255"),
+        (["--deblur", "--sigma", "5"], "--sigma is a noise level"),
+        (["--strength", "half"], "half is out of range, 0 to 1"),
+        (["--start", "2", "--end", "1:61"], None),
+        (["--start", "2", "--end", "1"], "--start must lie before --end"),
+        (["--end", "soon"], "soon is no time"),
+        (["--device", "gpu"], "gpu is no device"),
+        (["--denoise", "--deblur", "--model", "tiny"], "--model is for one task"),
+    ],
+)
+def test_wrong_arguments(options: list[str], complaint: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    if complaint is None:
+        assert main(["restore", "missing.mkv", "out.mkv", *options]) == 1
+        assert "no such file" in capsys.readouterr().err
+        return
+    with pytest.raises(SystemExit) as stopped:
+        main(["restore", "in.mkv", "out.mkv", *options])
+    assert stopped.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_the_plugin_s_own_words_reach_the_user(noisy: Path, tmp_path: Path) -> None:
+    done = run(noisy, tmp_path / "out.mkv", "--deblur", "--model", "tiny-denoise")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "vsgshift: vspipe: Deblur: model tiny-denoise is made for gshift.Denoise; the default model here is tiny\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_runs_do_not_write_one_file(noisy: Path, tmp_path: Path) -> None:
+    from vsgshift.restoring.parts import working_folder
+
+    with working_folder(tmp_path / "out.mkv"), pytest.raises(OSError, match="another run is writing"):
+        job.restore(job.Job(source=noisy, output=tmp_path / "out.mkv", filters=()))
+
+
+def test_nobody_reads_the_output(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "vsgshift", "restore", "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_ffmpeg_is_the_one_of_the_tests() -> None:
+    from vsgshift.restoring.programs import Programs
+
+    assert Programs.find().ffmpeg == FFMPEG

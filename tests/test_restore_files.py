@@ -1,0 +1,300 @@
+"""Restoring a file: what becomes of its streams, tags and times, and what is refused.
+
+Where the picture itself does not matter, no filter runs: vspipe need not load torch then.
+"""
+
+import subprocess
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from films import FFMPEG, NEEDS_PROGRAMS, film, frame_props, streams, vs
+from standin import file_size_limit
+
+from vsgshift.restoring import parts
+from vsgshift.restoring.errors import RestoreError
+from vsgshift.restoring.job import Job, restore
+
+pytestmark = NEEDS_PROGRAMS
+
+SUBTITLES = "1\n00:00:00,040 --> 00:00:00,200\nfirst\n\n2\n00:00:00,300 --> 00:00:02,000\nlong\n"
+CHAPTERS = (
+    ";FFMETADATA1\ntitle=A film\n"
+    "[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\ntitle=One\n"
+    "[CHAPTER]\nTIMEBASE=1/1000\nSTART=400\nEND=1600\ntitle=Two\n"
+)
+
+
+def copied(source: Path, ending: str = ".mkv", **options: Any) -> Path:
+    """The file with nothing done to its picture but encoding."""
+    output = source.with_name(f"{source.stem} out{ending}")
+    restore(Job(source=source, output=output, filters=(), **options))
+    assert not list(source.parent.glob("*.parts"))
+    assert not list(source.parent.glob("*.partial"))
+    return output
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film with everything: a frame rate that changes, sound, subtitles, chapters, an attachment, a title."""
+    folder = tmp_path_factory.mktemp('it\'s a "folder"')
+    (folder / "s.srt").write_text(SUBTITLES)
+    (folder / "m.txt").write_text(CHAPTERS)
+    (folder / "font.ttf").write_bytes(b"letters")
+    inputs = ["-f", "lavfi", "-i", "sine=duration=1.6", "-i", str(folder / "s.srt")]
+    inputs += ["-f", "ffmetadata", "-i", str(folder / "m.txt"), "-map", "0:v", "-map", "1:a", "-map", "2:s"]
+    inputs += [
+        "-map_chapters",
+        "3",
+        "-map_metadata",
+        "3",
+        "-metadata:s:a",
+        "language=deu",
+        "-metadata:s:a",
+        "title=Ton",
+    ]
+    inputs += ["-attach", str(folder / "font.ttf"), "-metadata:s:t", "mimetype=application/x-font"]
+    slower = "settb=1/1000,setpts='if(lt(N,10),N*40,400+(N-10)*80)',setsar=16/15"
+    options = ["-vf", slower, "-fps_mode", "vfr", "-enc_time_base", "1/1000", "-c:v", "libx264", "-c:a", "aac"]
+    return film(folder / 'my "best" film\'s.mkv', *options, "-c:s", "srt", frames=25, inputs=inputs)
+
+
+def test_everything_beside_the_picture_is_carried_over(rich: Path) -> None:
+    before, after = streams(rich), streams(copied(rich))
+    assert [stream.kind for stream in after] == ["video", "audio", "subtitle", "attachment"]
+    assert after[0].times == [Fraction(n * 40 if n < 10 else 400 + (n - 10) * 80, 1000) for n in range(25)]
+    assert after[0].aspect == Fraction(16, 15)
+    for old, new in zip(before[1:], after[1:], strict=True):
+        assert new.times == old.times
+        assert new.packets == old.packets
+        for name in ("language", "title", "mimetype"):
+            assert new.metadata.get(name) == old.metadata.get(name)
+    told = subprocess.run(
+        [str(FFMPEG), "-i", str(rich.with_name(f"{rich.stem} out.mkv"))], capture_output=True, text=True
+    )
+    assert [line.split(":", 1)[1].strip() for line in told.stderr.splitlines() if "title " in line] == [
+        "A film", "One", "Two", "Ton",
+    ]  # fmt: skip
+    assert "Chapter #0:1: start 0.400000, end 1.600000" in told.stderr
+
+
+def test_a_stretch_takes_its_sound_and_chapters_along(rich: Path) -> None:
+    output = copied(rich, ".mov", start=0.2, end=0.8, subtitles=False, force=True)
+    picture, sound, *_ = streams(output)
+    assert picture.times == [Fraction(n * 40 if n < 5 else 200 + (n - 5) * 80, 1000) for n in range(10)]
+    assert 0 <= sound.times[0] < Fraction(25, 1000)
+    assert Fraction(570, 1000) < sound.times[-1] < Fraction(600, 1000)
+    whole = streams(rich)[1].packets
+    first = whole.index(sound.packets[0])
+    assert sound.packets == whole[first : first + len(sound.packets)]
+    told = subprocess.run([str(FFMPEG), "-i", str(output)], capture_output=True, text=True).stderr
+    assert "Chapter #0:0: start 0.000000, end 0.200000" in told
+    assert "Chapter #0:1: start 0.200000, end 0.600000" in told
+
+
+def test_what_a_kind_of_file_cannot_hold_is_told_before_the_work(rich: Path) -> None:
+    for ending, complaint in (
+        (".mp4", r"hold stream 2 \(.*--no-subtitles"),
+        (".webm", r"hold stream 1 \(aac\).*--no-audio"),
+    ):
+        with pytest.raises(RestoreError, match=complaint):
+            copied(rich, ending)
+    with pytest.raises(RestoreError, match="cannot hold h264 video"):
+        copied(rich, ".webm", codec="libx264", audio=False, subtitles=False)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
+def test_rotation(ending: str, tmp_path: Path) -> None:
+    upright = film(tmp_path / "upright.mp4", "-pix_fmt", "yuv420p", frames=4)
+    turned = tmp_path / "turned.mp4"
+    command = [
+        str(FFMPEG),
+        "-loglevel",
+        "error",
+        "-display_rotation",
+        "90",
+        "-i",
+        str(upright),
+        "-c",
+        "copy",
+        str(turned),
+    ]
+    subprocess.run(command, check=True)
+    wanted = frame_props(turned)["Rotation"]
+    assert wanted in (90, 270)
+    found = frame_props(copied(turned, ending))
+    assert (found["Rotation"], found["FlipVertical"]) == (wanted, 0)
+
+
+DISPLAY = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"
+HDR = f"log-level=error:hdr10=1:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:chromaloc=2:{DISPLAY}"
+KEPT = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
+LIGHT = (
+    "MasteringDisplayMaxLuminance",
+    "MasteringDisplayPrimariesX",
+    "ContentLightLevelMax",
+    "ContentLightLevelAverage",
+)
+
+
+@pytest.mark.parametrize("codec", [None, "libx264"])
+def test_hdr10(codec: str | None, tmp_path: Path) -> None:
+    source = film(tmp_path / "hdr.mkv", "-pix_fmt", "yuv420p10le", "-c:v", "libx265", "-x265-params", HDR, frames=3)
+    output = copied(source, ".mp4", codec=codec)
+    before, after = frame_props(source), frame_props(output)
+    assert before["MasteringDisplayMaxLuminance"] == 1000
+    for name in (*KEPT, *LIGHT):
+        assert after[name] == pytest.approx(before[name]), name
+    assert streams(output)[0].codec == ("hevc" if codec is None else "h264")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "frames", "size", "format"),
+    [
+        ("422p10.mkv", ("-pix_fmt", "yuv422p10le", "-c:v", "ffv1"), 3, "64x48", "YUV422P10"),
+        ("one frame.mp4", ("-pix_fmt", "yuv420p"), 1, "64x48", "YUV420P8"),
+        ("odd444.mkv", ("-pix_fmt", "yuv444p", "-c:v", "ffv1"), 3, "65x49", "YUV444P8"),
+        ("odd420.mkv", ("-pix_fmt", "yuv420p", "-c:v", "ffv1"), 3, "65x49", "YUV420P8"),
+        ("rgb.mkv", ("-pix_fmt", "gbrp", "-c:v", "ffv1"), 3, "64x48", "YUV420P8"),
+        (
+            "full.mp4",
+            ("-vf", "scale=out_range=pc", "-pix_fmt", "yuv420p", "-color_range", "pc"),
+            3,
+            "64x48",
+            "YUV420P8",
+        ),
+        ("bare.h264", ("-pix_fmt", "yuv420p"), 5, "64x48", "YUV420P8"),
+        ("stream.ts", ("-pix_fmt", "yuv420p"), 5, "64x48", "YUV420P8"),
+    ],
+)
+def test_pictures(name: str, options: tuple[str, ...], frames: int, size: str, format: str, tmp_path: Path) -> None:
+    source = film(tmp_path / name, *options, frames=frames, size=size)
+    remarks: list[str] = []
+    output = copied(source, ".mkv", remark=remarks.append)
+    old, new = (vs.core.bs.VideoSource(str(file), cachemode=0) for file in (source, output))
+    assert (new.format.name, new.num_frames, new.fps) == (format, frames, old.fps)
+    assert (new.width, new.height) == (old.width, old.height)
+    assert [remark for remark in remarks if "becomes 64x48" in remark] == remarks
+    assert bool(remarks) == (name == "odd420.mkv")
+    is_rgb = old.format.color_family == vs.RGB
+    told = vs.RANGE_LIMITED if is_rgb else old.get_frame(0).props.get("_Range", vs.RANGE_LIMITED)
+    assert new.get_frame(0).props.get("_Range", vs.RANGE_LIMITED) == told
+    # Encoding takes little away, so the frames themselves have come through, each in its place.
+    if is_rgb:
+        old = old.resize.Bicubic(format=vs.YUV444P8, matrix=1)
+    grey = [clip.std.ShufflePlanes(0, vs.GRAY).resize.Bicubic(format=vs.GRAY8) for clip in (old, new)]
+    for frame in grey[0].std.PlaneStats(grey[1], prop="Change").frames():
+        assert frame.props["ChangeDiff"] < 0.02
+    assert streams(output)[0].times[0] == 0
+
+
+def test_a_truncated_film_gives_what_is_there(rich: Path, tmp_path: Path) -> None:
+    source = tmp_path / "cut short.mkv"
+    data = rich.read_bytes()
+    source.write_bytes(data[: len(data) * 3 // 5])
+    picture, sound, *_ = streams(copied(source))
+    assert 0 < len(picture.times) < 25
+    assert sound.packets
+
+
+@pytest.mark.parametrize(
+    ("prepare", "complaint"),
+    [
+        (lambda file: None, "no such file"),
+        (lambda file: file.mkdir(), "is a folder"),
+        (lambda file: file.write_bytes(b""), "is empty"),
+        (lambda file: file.write_bytes(b"not a film" * 100), "no video that can be read"),
+        (
+            lambda file: film(file, "-vn", inputs=["-f", "lavfi", "-i", "sine=duration=0.1", "-map", "1:a"]),
+            "no video in it",
+        ),
+        (
+            lambda file: film(file, "-flags", "+ildct+ilme", "-x264opts", "interlaced=1"),
+            "interlaced; deinterlace.* bwdif",
+        ),
+    ],
+    ids=["missing", "folder", "empty", "garbage", "sound", "interlaced"],
+)
+def test_no_film(prepare: Callable[[Path], object], complaint: str, tmp_path: Path) -> None:
+    source = tmp_path / "a film.mkv"
+    prepare(source)
+    with pytest.raises(RestoreError, match=complaint) as caught:
+        copied(source)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "a film out.mkv").exists()
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_outputs_that_are_refused(tmp_path: Path) -> None:
+    source = film(tmp_path / "film.mkv", frames=2)
+    (tmp_path / "there.mkv").write_bytes(b"precious")
+    (tmp_path / "folder.mkv").mkdir()
+    for output, options, complaint in (
+        ("there.mkv", {}, "exists already; --force overwrites it"),
+        ("folder.mkv", {}, "is a folder"),
+        ("film.mkv", {"force": True}, "same file"),
+        ("film.xyz", {}, "name it .mkv, .mp4"),
+        ("no/film.mkv", {}, "there is no folder"),
+        ("new.mkv", {"codec": "libx266"}, "no video encoder 'libx266'"),
+        ("new.mkv", {"preset": "soon"}, "^ffmpeg: "),
+        ("new.mkv", {"start": 3.0}, "no frame between --start and --end; the last one is at 0.040 s"),
+    ):
+        with pytest.raises(RestoreError, match=complaint):
+            restore(Job(source=source, output=tmp_path / output, filters=(), **options))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["film.mkv", "folder.mkv", "there.mkv"]
+    assert (tmp_path / "there.mkv").read_bytes() == b"precious"
+    restore(Job(source=source, output=tmp_path / "there.mkv", filters=(), force=True))
+    assert len(streams(tmp_path / "there.mkv")[0].times) == 2
+
+
+def test_a_full_disk_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART_FRAMES", 4)
+    source = film(tmp_path / "film.mkv", "-vf", "noise=alls=60:allf=t", frames=12)
+    job = {"source": source, "output": tmp_path / "out.mkv", "filters": (), "codec": "ffv1"}
+    # Enough for each part, but not for all of them together.
+    with (
+        file_size_limit(3 * source.stat().st_size // 2),
+        pytest.raises(RestoreError, match=r"cannot write .*: File too large"),
+    ):
+        restore(Job(**job))
+    folder = tmp_path / "out.mkv.parts"
+    assert len(list(folder.glob("*.mkv"))) == 3
+    assert not list(tmp_path.glob("out.mkv*.partial"))
+    (folder / "00001.mkv").unlink()
+    with file_size_limit(20_000), pytest.raises(RestoreError, match=r"^ffmpeg: "):
+        restore(Job(**job, resume=True))
+    assert sorted(file.name for file in folder.glob("*.mkv*")) == ["00000.mkv", "00002.mkv"]
+    assert not (tmp_path / "out.mkv").exists()
+    result = restore(Job(**job, resume=True))
+    assert (result.frames, result.made) == (12, 4)
+    assert len(streams(tmp_path / "out.mkv")[0].times) == 12
+
+
+def test_going_on_with_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART_FRAMES", 4)
+    source, output = film(tmp_path / "film.mkv", frames=6), tmp_path / "out.mkv"
+    complete = parts.Parts.complete
+
+    def stop_at_the_second(self: parts.Parts, number: int) -> None:
+        if number:
+            raise KeyboardInterrupt
+        complete(self, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parts.Parts, "complete", stop_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            restore(Job(source=source, output=output, filters=()))
+    assert sorted(file.name for file in (tmp_path / "out.mkv.parts").glob("*.mkv*")) == ["00000.mkv"]
+    with pytest.raises(
+        RestoreError, match=r"holds an unfinished run; go on with --resume, or begin anew with --force$"
+    ):
+        restore(Job(source=source, output=output, filters=()))
+    with pytest.raises(RestoreError, match=r"cannot go on: crf was 16, now it is 20.0; repeat the command as it was"):
+        restore(Job(source=source, output=output, filters=(), crf=20.0, resume=True))
+    source.touch()
+    with pytest.raises(RestoreError, match="the input's time of change was"):
+        restore(Job(source=source, output=output, filters=(), resume=True))
+    assert (tmp_path / "out.mkv.parts" / "00000.mkv").exists()
+    assert restore(Job(source=source, output=output, filters=(), force=True)).made == 6
