@@ -79,65 +79,6 @@ def streams(file: Path) -> list[Stream]:
             data = [bytes(packet) for packet in packets]
             found.append(Stream(stream.type, codec, dict(stream.metadata), times, data, aspect))
         return found
-    try:
-        import imageio_ffmpeg
-
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError):
-        return None
-
-
-FFMPEG = find_ffmpeg()
-NEEDS_PROGRAMS = [
-    pytest.mark.skipif(FFMPEG is None, reason="ffmpeg is not installed"),
-    pytest.mark.skipif(
-        not (Path(sys.executable).parent / "vspipe").is_file(), reason="vspipe is not beside this Python"
-    ),
-    pytest.mark.skipif(not hasattr(vs.core, "bs"), reason="BestSource is not installed"),
-]
-
-
-def film(
-    file: Path, *options: str, frames: int = 10, size: str = "64x48", rate: str = "25", inputs: Sequence[str] = ()
-) -> Path:
-    """A moving test card of few frames, written by ffmpeg with further inputs and options."""
-    card = ["-f", "lavfi", "-i", f"testsrc=size={size}:rate={rate}"]
-    command = [str(FFMPEG), "-y", "-loglevel", "error", *card, *inputs, "-frames:v", str(frames), *options, str(file)]
-    subprocess.run(command, check=True)
-    return file
-
-
-@dataclass
-class Stream:
-    """A stream of a file with its packets in the order of time."""
-
-    kind: str
-    codec: str
-    metadata: dict[str, str]
-    times: list[Fraction]
-    """In seconds."""
-    packets: list[bytes]
-    aspect: Any = None
-    """The sample aspect ratio of a picture."""
-
-
-def streams(file: Path) -> list[Stream]:
-    """What a file holds."""
-    with av.open(str(file)) as container:
-        found = []
-        for stream in container.streams:
-            if stream.type == "attachment":
-                found.append(Stream("attachment", "", dict(stream.metadata), [], [stream.data]))
-                continue
-            container.seek(0)
-            packets = sorted((p for p in container.demux(stream) if p.size), key=lambda packet: packet.pts)
-            base = Fraction(stream.time_base.numerator, stream.time_base.denominator)
-            times = [packet.pts * base for packet in packets]
-            context = stream.codec_context
-            found.append(
-                Stream(stream.type, context.name, dict(stream.metadata), times, [bytes(p) for p in packets], stream)
-            )
-        return found
 
 
 def frame_props(file: Path) -> dict[str, Any]:

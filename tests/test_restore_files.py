@@ -249,10 +249,9 @@ def test_outputs_that_are_refused(tmp_path: Path) -> None:
     assert len(streams(tmp_path / "there.mkv")[0].times) == 2
 
 
-def test_a_full_disk_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "PART_FRAMES", 4)
+def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
     source = film(tmp_path / "film.mkv", "-vf", "noise=alls=60:allf=t", frames=12)
-    job = {"source": source, "output": tmp_path / "out.mkv", "filters": (), "codec": "ffv1"}
+    job = {"source": source, "output": tmp_path / "out.mkv", "filters": (), "codec": "ffv1", "part": 4}
     # Enough for each part, but not for all of them together.
     with (
         file_size_limit(3 * source.stat().st_size // 2),
@@ -273,7 +272,6 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_going_on_with_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "PART_FRAMES", 4)
     source, output = film(tmp_path / "film.mkv", frames=6), tmp_path / "out.mkv"
     complete = parts.Parts.complete
 
@@ -285,16 +283,16 @@ def test_going_on_with_something_else_is_refused(tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as patched:
         patched.setattr(parts.Parts, "complete", stop_at_the_second)
         with pytest.raises(KeyboardInterrupt):
-            restore(Job(source=source, output=output, filters=()))
+            restore(Job(source=source, output=output, filters=(), part=4))
     assert sorted(file.name for file in (tmp_path / "out.mkv.parts").glob("*.mkv*")) == ["00000.mkv"]
     with pytest.raises(
         RestoreError, match=r"holds an unfinished run; go on with --resume, or begin anew with --force$"
     ):
-        restore(Job(source=source, output=output, filters=()))
+        restore(Job(source=source, output=output, filters=(), part=4))
     with pytest.raises(RestoreError, match=r"cannot go on: crf was 16, now it is 20.0; repeat the command as it was"):
-        restore(Job(source=source, output=output, filters=(), crf=20.0, resume=True))
+        restore(Job(source=source, output=output, filters=(), part=4, crf=20.0, resume=True))
     source.touch()
     with pytest.raises(RestoreError, match="the input's time of change was"):
-        restore(Job(source=source, output=output, filters=(), resume=True))
+        restore(Job(source=source, output=output, filters=(), part=4, resume=True))
     assert (tmp_path / "out.mkv.parts" / "00000.mkv").exists()
-    assert restore(Job(source=source, output=output, filters=(), force=True)).made == 6
+    assert restore(Job(source=source, output=output, filters=(), part=4, force=True)).made == 6

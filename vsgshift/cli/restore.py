@@ -67,7 +67,7 @@ def add(commands: "Commands") -> None:
         "--device", type=_device, help="cpu, cuda, or a GPU's number; default: the first GPU, else the CPU"
     )
     how.add_argument("--fp16", action="store_true", help="half precision: faster on a GPU, and half the memory")
-    how.add_argument("--block", type=int, metavar="N", help="frames per run of the network; fewer need less memory")
+    how.add_argument("--block", type=_count, metavar="N", help="frames per run of the network; fewer need less memory")
     how.add_argument("--no-scenes", action="store_true", help="do not look for scene changes, which part the film")
 
     into = restorer.add_argument_group("how it is written")
@@ -83,6 +83,9 @@ def add(commands: "Commands") -> None:
     order = restorer.add_argument_group("going about it")
     order.add_argument("--dry-run", action="store_true", help="print the script and the ffmpeg command, write nothing")
     order.add_argument("--resume", action="store_true", help="go on where an earlier run was stopped, if there was one")
+    order.add_argument(
+        "--part", type=_count, default=120, metavar="N", help="frames that a stopped run may lose; default 120"
+    )
     order.add_argument("--force", action="store_true", help="overwrite OUT; without --resume, begin anew")
 
 
@@ -154,6 +157,7 @@ def _job(options: argparse.Namespace, *, denoise: bool) -> "Job":
         options=options.ffmpeg_options,
         audio=not options.no_audio,
         subtitles=not options.no_subtitles,
+        part=options.part,
         force=options.force,
         resume=options.resume,
         remark=_remark,
@@ -203,6 +207,12 @@ def _between(text: str, least: float, most: float) -> float:
     if not least <= value <= most:
         raise argparse.ArgumentTypeError(f"{text} is out of range, {least:g} to {most:g}")
     return value
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of frames, 1 or more")
+    return int(text)
 
 
 def _time(text: str) -> float:

@@ -49,6 +49,8 @@ class Job:
     """For ffmpeg."""
     audio: bool = True
     subtitles: bool = True
+    part: int = kept.PART_FRAMES
+    """Frames in a part; a run that is stopped loses at most as many."""
     force: bool = False
     resume: bool = False
     remark: Callable[[str], None] = field(default=lambda text: None, compare=False)
@@ -137,7 +139,7 @@ class _Plan:
             "input": str(self.source.path),
             "the input's size": told.st_size,
             "the input's time of change": told.st_mtime_ns,
-            "frames of a part": kept.PART_FRAMES,
+            "frames of a part": self.job.part,
             "range of frames": [self.first, self.stop],
             "filters": filters,
             "the models' files": [_model_file(call) for call in self.job.filters],
@@ -167,7 +169,7 @@ def restore(job: Job) -> Result:
         if not job.resume:
             kept.refuse_unfinished(job.output, afresh=job.force)
         plan = _plan(job, kept.index_name(job.output))
-        parts = Parts(job.output, plan.frames)
+        parts = Parts(job.output, plan.frames, job.part)
         _try_encoder(plan, kept.parts_folder(job.output))
         kept.begin(job.output, plan.state(), resume=job.resume)
         parts.script.write_text(plan.script(), encoding="utf-8")
@@ -182,11 +184,11 @@ def commands(job: Job) -> str:
     with tempfile.TemporaryDirectory() as folder:
         plan = _plan(job, Path(folder) / "index")
         _try_encoder(plan, Path(folder))
-    parts = Parts(job.output, plan.frames)
+    parts = Parts(job.output, plan.frames, job.part)
     pipe = [plan.programs.vspipe, "-c", "y4m", str(parts.script), "-"]
     return (
         f"# {parts.script}\n{plan.script()}\n"
-        f"# {plan.frames} frames, {len(parts)} parts of up to {kept.PART_FRAMES}, joined with what else the input has\n"
+        f"# {plan.frames} frames, {len(parts)} parts of up to {parts.size}, joined with what else the input has\n"
         f"{shlex.join(pipe)} | {shlex.join(plan.ffmpeg(parts.unfinished(0)))}\n"
     )
 
@@ -273,7 +275,7 @@ def _encode(plan: _Plan, parts: Parts) -> Result:
         if missing:
             plan.programs.configure()
         for stretch in _stretches(missing):
-            with Frames(plan.programs, str(parts.script), first=stretch[0] * kept.PART_FRAMES) as frames:
+            with Frames(plan.programs, str(parts.script), first=stretch[0] * parts.size) as frames:
                 running.append(frames)
                 for number in stretch:
                     frames.encode(parts.length(number), plan.ffmpeg(parts.unfinished(number)), meter.frame)

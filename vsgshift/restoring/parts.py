@@ -18,7 +18,7 @@ from typing import Any
 from vsgshift.restoring.errors import RestoreError
 
 PART_FRAMES = 120
-"""Frames in a part, the last one excepted: half a usual GOP, and what a stopped run may lose."""
+"""Frames in a part where nothing else is asked for: half a usual GOP, so that cutting there costs next to nothing."""
 UNFINISHED = ".unfinished"
 STATE = "job.json"
 
@@ -30,10 +30,12 @@ class Parts:
     Args:
         output: the file that will be made of them.
         frames: how many it has.
+        size: frames in a part, the last one excepted; a run that is stopped loses at most as many.
     """
 
     output: Path
     frames: int
+    size: int = PART_FRAMES
 
     @property
     def folder(self) -> Path:
@@ -51,11 +53,11 @@ class Parts:
         return index_name(self.output)
 
     def __len__(self) -> int:
-        return -(-self.frames // PART_FRAMES)
+        return -(-self.frames // self.size)
 
     def length(self, number: int) -> int:
         """Frames of a part."""
-        return min(PART_FRAMES, self.frames - number * PART_FRAMES)
+        return min(self.size, self.frames - number * self.size)
 
     def file(self, number: int) -> Path:
         """A part's file, once it is complete."""
