@@ -11,17 +11,21 @@ the PSNR before and after. The audio of a video is left behind.
 
 import argparse
 import math
-import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import vapoursynth as vs
+
+from vsgshift.restoring.encoder import UNSPECIFIED, Colour, Encoding
+from vsgshift.restoring.errors import RestoreError
+from vsgshift.restoring.pipe import Frames
+from vsgshift.restoring.programs import Programs, last_line
+from vsgshift.restoring.script import Filter, conversion, script_text
+from vsgshift.restoring.source import check_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,12 +36,6 @@ FRAMES = 48
 """Length of the generated clip."""
 SIGMA_MADE, SIGMA_FILMED = 25.0, 8.0
 """Noise put on the generated clip, and noise that a video is taken to have, on the 8-bit scale."""
-UNSPECIFIED = 2
-"""A matrix, primaries or transfer that a clip does not tell, as H.273 numbers it."""
-
-
-class RestoreError(Exception):
-    """What stands between the user and a result, in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +53,9 @@ class Job:
     folder: Path
 
     @property
-    def call(self) -> str:
-        """The plugin's function with its arguments, as written in a script."""
-        options = [f"sigma={self.sigma:g}"] if self.task == "denoise" else []
-        options += [f"model={self.model!r}"] if self.model else []
-        return f"core.gshift.{self.task.capitalize()}({', '.join(['clip', *options])})"
+    def options(self) -> dict[str, float | int | str | None]:
+        """The arguments of the plugin's function."""
+        return {"sigma": self.sigma if self.task == "denoise" else None, "model": self.model}
 
     def output(self, ending: str) -> Path:
         """A file in the output folder, named for the video and the task."""
@@ -67,8 +63,7 @@ class Job:
 
     def restored(self, clip: vs.VideoNode) -> vs.VideoNode:
         """The clip with the plugin run over it."""
-        options = {"sigma": self.sigma} if self.task == "denoise" else {}
-        options |= {"model": self.model} if self.model else {}
+        options = {name: value for name, value in self.options.items() if value is not None}
         try:
             return getattr(vs.core.gshift, self.task.capitalize())(clip, **options)
         except vs.Error as error:
@@ -113,7 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
     video: Path | None = arguments.video
     if video is not None:
         check_file(video)
-    tools = Tools.find()
+    tools = Programs.find()
     check_plugins()
     folder: Path = arguments.output
     try:
@@ -136,7 +131,7 @@ def run(arguments: argparse.Namespace) -> None:
     restored = job.restored(source)
 
     script, movie, picture = job.output(".vpy"), job.output(".mp4"), job.output(".png")
-    script.write_text(script_text(job, source), encoding="utf-8")
+    script.write_text(script_of(job, source), encoding="utf-8")
     encode(tools, script, movie, source)
     if clean is not None:
         reference = rgb(read(clean, job.frames), vs.RGBS)
@@ -149,16 +144,6 @@ def run(arguments: argparse.Namespace) -> None:
         print(file)
 
 
-def check_file(video: Path) -> None:
-    """Say what is wrong with a path before a reader is asked to open it."""
-    if video.is_dir():
-        raise RestoreError(f"{video} is a folder; give a video file")
-    if not video.exists():
-        raise RestoreError(f"no such file: {video}")
-    if video.stat().st_size == 0:
-        raise RestoreError(f"{video} is empty")
-
-
 def check_plugins() -> None:
     """Say what to install where a plugin is missing."""
     if not hasattr(vs.core, "gshift"):
@@ -167,42 +152,18 @@ def check_plugins() -> None:
         raise RestoreError("BestSource is missing; install it with: pip install vapoursynth-bestsource")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tools:
-    """The programs that are run."""
-
-    vspipe: str
-    ffmpeg: str
-
-    @staticmethod
-    def find() -> "Tools":
-        """vspipe of this Python, else of the system; ffmpeg of the system, else the one in a wheel."""
-        # Not resolved: a virtual environment's python is a link out of its folder.
-        beside = Path(sys.executable).parent / "vspipe"
-        vspipe = str(beside) if beside.is_file() else shutil.which("vspipe")
-        if vspipe is None:
-            raise RestoreError("vspipe is missing; install it with: pip install vapoursynth")
-        ffmpeg = shutil.which("ffmpeg")
-        if ffmpeg is None:
-            try:
-                import imageio_ffmpeg
-
-                ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-            except (ImportError, RuntimeError) as error:
-                raise RestoreError("ffmpeg is missing; install it, or: pip install imageio-ffmpeg") from error
-        return Tools(vspipe=vspipe, ffmpeg=ffmpeg)
-
-    def feed(self, pixels: bytes, size: tuple[int, int], *options: str) -> None:
-        """Run ffmpeg on RGB24 pixels of frames of (height, width), with the options for its output."""
-        height, width = size
-        given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "25", "-i", "-"]
-        command = [self.ffmpeg, "-y", "-loglevel", "error", *given, *options]
-        done = subprocess.run(command, input=pixels, capture_output=True)
-        if done.returncode:
-            raise RestoreError(f"ffmpeg: {last_line(done.stderr)}")
+def feed(tools: Programs, pixels: bytes, size: tuple[int, int], *options: str) -> None:
+    """Run ffmpeg on RGB24 pixels of frames of (height, width), with the options for its output."""
+    height, width = size
+    given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "25", "-i", "-"]
+    done = subprocess.run(
+        [tools.ffmpeg, "-y", "-loglevel", "error", *given, *options], input=pixels, capture_output=True
+    )
+    if done.returncode:
+        raise RestoreError(f"ffmpeg: {last_line(done.stderr, done.returncode)}")
 
 
-def generate(tools: Tools, folder: Path, task: str, sigma: float, frames: int) -> tuple[Path, Path]:
+def generate(tools: Programs, folder: Path, task: str, sigma: float, frames: int) -> tuple[Path, Path]:
     """Make a clip, always the same one, and degrade it; returns the files, degraded and clean."""
     import torch
 
@@ -218,7 +179,7 @@ def generate(tools: Tools, folder: Path, task: str, sigma: float, frames: int) -
     files = folder / f"generated-{'noisy' if task == 'denoise' else 'blurred'}.mkv", folder / "generated-clean.mkv"
     for file, clip in zip(files, (degraded, clean), strict=True):
         # FFV1 in RGB loses nothing but what 8 bits cannot hold.
-        tools.feed(codes(clip), SIZE, "-c:v", "ffv1", "-pix_fmt", "gbrp", str(file))
+        feed(tools, codes(clip), SIZE, "-c:v", "ffv1", "-pix_fmt", "gbrp", str(file))
     return files
 
 
@@ -236,96 +197,39 @@ def read(video: Path, frames: int | None) -> vs.VideoNode:
     return clip[:frames]
 
 
-def script_text(job: Job, clip: vs.VideoNode) -> str:
+def script_of(job: Job, clip: vs.VideoNode) -> str:
     """The VapourSynth script that does the job."""
-    lines = [
-        "# Written by scripts/restore.py; run it with",
-        f"#   vspipe -c y4m {job.output('.vpy').name} - | ffmpeg -i - {job.output('.mp4').name}",
-        "import vapoursynth as vs",
-        "",
-        "core = vs.core",
-        f"clip = core.bs.VideoSource({str(job.video)!r})",
-    ]
-    if job.frames is not None:
-        lines.append(f"clip = clip[:{job.frames}]")
-    lines.append(f"clip = {job.call}")
-    if (target := y4m_format(clip)) is not None:
-        # Y4M carries neither RGB nor floating point numbers.
-        matrix = ", matrix=vs.MATRIX_BT709" if clip.format.color_family == vs.RGB else ""
-        lines.append(f"clip = clip.resize.Bicubic(format=vs.{target.name}{matrix})")
-    lines += ["clip.set_output()", ""]
-    return "\n".join(lines)
-
-
-def y4m_format(clip: vs.VideoNode) -> vs.PresetVideoFormat | None:
-    """What the clip must become to go through the pipe; None where it can go as it is."""
     kind = clip.format
-    if kind.color_family == vs.RGB:
-        even = clip.width % 2 == 0 and clip.height % 2 == 0
-        return vs.YUV420P8 if even else vs.YUV444P8
-    if kind.sample_type == vs.FLOAT:
-        return vs.GRAY8 if kind.color_family == vs.GRAY else vs.YUV444P8
-    return None
+    family, is_float = vs.ColorFamily(kind.color_family).name, kind.sample_type == vs.FLOAT
+    return script_text(
+        header=[
+            "Written by scripts/restore.py; run it with",
+            f"  vspipe -c y4m {job.output('.vpy').name} - | ffmpeg -i - {job.output('.mp4').name}",
+        ],
+        source=f"core.bs.VideoSource({str(job.video)!r})",
+        before=[] if job.frames is None else [f"clip = clip[:{job.frames}]"],
+        filters=[Filter(task=job.task, options=job.options)],
+        after=conversion(family, is_float, (clip.width, clip.height)),
+    )
 
 
-def encode(tools: Tools, script: Path, movie: Path, clip: vs.VideoNode) -> None:
+def encode(tools: Programs, script: Path, movie: Path, clip: vs.VideoNode) -> None:
     """vspipe script.vpy - | ffmpeg ... movie.mp4, with the exit status of both checked."""
-    source = [tools.vspipe, "-c", "y4m", "-p", str(script), "-"]
-    sink = [tools.ffmpeg, "-y", "-loglevel", "error", "-f", "yuv4mpegpipe", "-i", "-", "-vf", colour_tags(clip)]
-    sink += ["-c:v", "libx264", "-crf", "16", "-movflags", "+faststart", str(movie)]
-    error = piped(source, sink)
-    if error and "vapoursynth config" in error:
-        # vspipe must be told once which Python to run scripts with.
-        subprocess.run([sys.executable, "-m", "vapoursynth", "config"], capture_output=True)
-        error = piped(source, sink)
-    if error:
-        raise RestoreError(error)
+    colour = Colour(clip.get_frame(0).props, is_rgb=clip.format.color_family == vs.RGB)
+    encoding = Encoding(codec="libx264", crf=16, options=("-movflags", "+faststart"))
+    command = encoding.command(tools.ffmpeg, colour.filters(siting=False), colour, str(movie), "mp4")
+    tools.configure()
+    with Frames(tools, str(script)) as frames:
+        done = 0
 
+        def show() -> None:
+            nonlocal done
+            done += 1
+            if sys.stderr.isatty():
+                sys.stderr.write(f"Frame: {done}/{clip.num_frames}\r")
 
-def piped(source: list[str], sink: list[str]) -> str | None:
-    """Run `source | sink`, showing the progress of source; returns what went wrong, in one line."""
-    with tempfile.TemporaryFile() as complaints:
-        producer = subprocess.Popen(source, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        consumer = subprocess.Popen(sink, stdin=producer.stdout, stderr=complaints)
-        assert producer.stdout is not None
-        assert producer.stderr is not None
-        # Only the consumer may hold the pipe's far end, or the producer would not see it stop.
-        producer.stdout.close()
-        tail = b""
-        show = sys.stderr.isatty()
-        while part := producer.stderr.read1(4096):
-            tail = (tail + part)[-4096:]
-            if show and b"Frame:" in part:
-                sys.stderr.write(part.decode(errors="replace"))
-                sys.stderr.flush()
-        failed, refused = producer.wait(), consumer.wait()
-        complaints.seek(0)
-        said = last_line(complaints.read())
-    # Without frames ffmpeg fails as well; without ffmpeg vspipe fails with "fwrite() call failed".
-    if failed and not (refused and b"fwrite" in tail):
-        return f"vspipe: {last_line(tail)}"
-    return f"ffmpeg: {said}" if refused else None
-
-
-def last_line(output: bytes) -> str:
-    """The last line of a program's complaints that says anything."""
-    lines = re.split(r"[\r\n]+", output.decode(errors="replace"))
-    told = [line.strip() for line in lines if line.strip() and not re.match(r"(Frame|Output \d+|Script eval)", line)]
-    return told[-1] if told else "failed without a word"
-
-
-def colour_tags(clip: vs.VideoNode) -> str:
-    """The ffmpeg filter that writes the clip's colour properties on the frames: Y4M drops most of them."""
-    props = clip.get_frame(0).props
-    made_here = clip.format.color_family == vs.RGB
-    tags = {
-        "colorspace": vs.MATRIX_BT709 if made_here else props.get("_Matrix", UNSPECIFIED),
-        "color_primaries": props.get("_Primaries", UNSPECIFIED),
-        "color_trc": props.get("_Transfer", UNSPECIFIED),
-    }
-    full = not made_here and props.get("_Range") == vs.RANGE_FULL
-    text = "".join(f":{name}={int(value)}" for name, value in tags.items() if value != UNSPECIFIED)
-    return f"setparams=range={'pc' if full else 'tv'}{text}"
+        frames.encode(clip.num_frames, command, show)
+        frames.finish()
 
 
 def rgb(clip: vs.VideoNode, preset: vs.PresetVideoFormat) -> vs.VideoNode:
@@ -361,11 +265,11 @@ def side_by_side(before: vs.VideoNode, after: vs.VideoNode) -> vs.VideoNode:
     return vs.core.std.StackVertical(rows)
 
 
-def write_png(tools: Tools, clip: vs.VideoNode, file: Path) -> None:
+def write_png(tools: Programs, clip: vs.VideoNode, file: Path) -> None:
     """Write the first frame of an RGB24 clip."""
     frame = clip.get_frame(0)
     pixels = np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1)
-    tools.feed(pixels.tobytes(), (frame.height, frame.width), "-frames:v", "1", "-update", "1", str(file))
+    feed(tools, pixels.tobytes(), (frame.height, frame.width), "-frames:v", "1", "-update", "1", str(file))
 
 
 if __name__ == "__main__":
