@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ def run(*options: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def processes_about(folder: Path) -> list[str]:
+    """The command lines of running processes that name a folder."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(file.read_bytes().decode(errors="replace"))
+    return [line for line in lines if str(folder) in line]
+
+
 def test_a_run_that_was_stopped_goes_on_to_the_same_film(noisy: Path, tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole.mkv", tmp_path / "stopped.mkv"
     done = run(noisy, whole, *OPTIONS)
@@ -48,6 +58,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_film(noisy: Path, tmp_path: 
     assert first.exists()
     assert not stopped.exists()
     assert not list(first.parent.glob("*.unfinished"))
+    for _ in range(500):
+        if not (still := processes_about(first.parent)):
+            break
+        time.sleep(0.01)
+    assert not still
 
     assert run(noisy, stopped, *OPTIONS, "--resume").returncode == 0
     assert streams(stopped)[0].packets == streams(whole)[0].packets

@@ -113,6 +113,9 @@ def restore(options: argparse.Namespace) -> int:
         if options.dry_run:
             sys.stdout.write(restoring.commands(job))
             return 0
+        if sys.stderr.isatty():
+            # Long films take minutes to read through; the bar will take this line's place.
+            sys.stderr.write(f"looking at {job.source.name} ...\r")
         try:
             result = restoring.restore(job)
         except (KeyboardInterrupt, OSError):
@@ -125,7 +128,7 @@ def restore(options: argparse.Namespace) -> int:
 
 
 def _job(options: argparse.Namespace, *, denoise: bool) -> "Job":
-    from vsgshift.restoring.job import Job
+    from vsgshift.restoring.plan import Job
     from vsgshift.restoring.script import Filter
 
     model = options.model

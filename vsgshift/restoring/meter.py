@@ -31,7 +31,7 @@ class Meter:
             desc=name,
             total=total,
             initial=done,
-            unit="frame",
+            unit=" frames",
             disable=None,
             leave=False,
             dynamic_ncols=True,

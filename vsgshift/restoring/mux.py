@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import av
 from av.stream import AttachmentStream, Disposition, Stream
 
+from vsgshift.restoring.container import FORMATS, add_copy, companions, opened, reason
 from vsgshift.restoring.errors import RestoreError
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
-"""Endings of the files that can be written, with ffmpeg's name of their format."""
 RUN_UP = 30
 """Seconds before a stretch at which reading starts: subtitles that begin before it may last into it."""
 OVERRUN = 10
@@ -72,100 +71,6 @@ class Shape:
     flip_horizontal: bool = False
 
 
-def companions(source: "InputContainer", *, audio: bool, subtitles: bool) -> tuple[list[Stream], list[str]]:
-    """The streams to be copied beside the picture, and remarks on those that are left behind."""
-    chosen, remarks, pictures = [], [], 0
-    for stream in source.streams:
-        kind = stream.type
-        if kind == "video":
-            if stream.disposition & Disposition.attached_pic:
-                chosen.append(stream)
-            else:
-                pictures += 1
-                remarks += [f"stream {stream.index} is a further video; it is left behind"] if pictures > 1 else []
-        elif (kind == "audio" and audio) or (kind == "subtitle" and subtitles) or kind == "attachment":
-            chosen.append(stream)
-        elif kind not in ("audio", "subtitle") and not (kind == "data" and source.chapters()):
-            # Where there are chapters, MP4 has a data stream with their names.
-            remarks.append(f"stream {stream.index} is {kind}; it is left behind")
-    return chosen, remarks
-
-
-@dataclass(frozen=True, kw_only=True)
-class Track:
-    """What the container says of a film's picture."""
-
-    index: int
-    """Of the stream in the file."""
-    size: tuple[int, int]
-    """Width and height as stored."""
-    seconds: float
-    """How long the film is said to be; 0 where nothing is said."""
-
-
-def video_track(path: Path) -> Track:
-    """A file's first video stream that is not a cover picture. Raises RestoreError."""
-    with opened(path) as source:
-        for stream in source.streams.video:
-            if not stream.disposition & Disposition.attached_pic:
-                seconds = (source.duration or 0) / av.time_base
-                return Track(index=stream.index, size=(stream.width, stream.height), seconds=seconds)
-    raise RestoreError(f"{path} has no video in it")
-
-
-def opened(path: Path) -> "InputContainer":
-    """A file opened for reading. Raises RestoreError."""
-    try:
-        return av.open(str(path), "r")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise RestoreError(f"{path} is no video that can be read: {_reason(error)}") from error
-
-
-def check_container(source: Path, sample: Path, ending: str, *, audio: bool, subtitles: bool) -> list[str]:
-    """Find out early whether a kind of file can hold what is to go into it.
-
-    Args:
-        source: the film.
-        sample: a file with a frame from the encoder.
-        ending: of the output.
-        audio, subtitles: whether they are copied.
-
-    Returns:
-        Remarks on what is left behind.
-
-    Raises:
-        RestoreError: it cannot hold one of the streams.
-    """
-    import io
-
-    def fits(stream: Stream) -> bool:
-        try:
-            with av.open(io.BytesIO(), "w", format=FORMATS[ending]) as trial:
-                _add(trial, stream)
-                trial.start_encoding()
-        except (av.FFmpegError, OSError, ValueError):
-            return False
-        return True
-
-    with opened(source) as film, opened(sample) as encoded:
-        if not fits(encoded.streams.video[0]):
-            name = encoded.streams.video[0].codec_context.name
-            raise RestoreError(
-                f"a {ending} file cannot hold {name} video; choose another --codec, or .mkv for the output"
-            )
-        chosen, remarks = companions(film, audio=audio, subtitles=subtitles)
-        for stream in chosen:
-            if stream.type in ("audio", "subtitle") and not fits(stream):
-                name, leave = stream.codec_context.name, "audio" if stream.type == "audio" else "subtitles"
-                raise RestoreError(
-                    f"a {ending} file cannot hold stream {stream.index} ({name}); "
-                    f"choose another ending, as .mkv, or leave it behind with --no-{leave}"
-                )
-            if stream.type in ("video", "attachment") and not fits(stream):
-                remarks.append(f"stream {stream.index} ({stream.type}) does not fit into {ending}; it is left behind")
-    return remarks
-
-
 def join(
     parts: Sequence[tuple[Path, int]],
     source: Path,
@@ -201,7 +106,7 @@ def join(
         ):
             picture: Stream = first.streams.video[0]
             own = next(s for s in film.streams.video if not s.disposition & Disposition.attached_pic)
-            video: Any = _add(out, picture)
+            video: Any = add_copy(out, picture)
             video.time_base = timing.time_base
             if video.codec_context.name == "hevc" and FORMATS[ending] in ("mp4", "mov"):
                 # Apple's players want the parameter sets in the header, which this tag promises.
@@ -227,7 +132,7 @@ def join(
     except (av.FFmpegError, OSError) as error:
         if isinstance(error, RestoreError):
             raise
-        raise RestoreError(f"cannot write {target}: {_reason(error)}") from error
+        raise RestoreError(f"cannot write {target}: {reason(error)}") from error
 
 
 def _checked(file: Path, count: int) -> int:
@@ -309,21 +214,13 @@ def _when(packet: "Packet[Any]") -> Fraction:
     return Fraction(packet.dts or 0) * base.numerator / base.denominator
 
 
-def _add(out: "OutputContainer", stream: Stream) -> Stream:
-    """A stream of the same kind in the output."""
-    if isinstance(stream, AttachmentStream):
-        mimetype = stream.mimetype or "application/octet-stream"
-        return out.add_attachment(stream.name or f"attachment-{stream.index}", mimetype, stream.data)
-    return out.add_stream_from_template(stream, opaque=True)
-
-
 def _added_if_it_fits(out: "OutputContainer", stream: Stream, kind: str) -> Stream | None:
     """The same, or None for pictures and attachments that this kind of file does not hold."""
     if isinstance(stream, AttachmentStream) and kind != "matroska":
         return None
     if stream.type == "video" and kind not in ("mp4", "mov"):
         return None
-    return _add(out, stream)
+    return add_copy(out, stream)
 
 
 def _describe(copy: Stream, stream: Stream) -> None:
@@ -346,8 +243,3 @@ def _chapters(film: "InputContainer", timing: Timing, origin: Fraction) -> list[
         if end > start or (not timing.cut and end == start):
             kept.append({**chapter, "start": round((start - origin) / base), "end": round((end - origin) / base)})
     return kept
-
-
-def _reason(error: BaseException) -> str:
-    """An error's reason without the path that it repeats."""
-    return str(getattr(error, "strerror", None) or error)

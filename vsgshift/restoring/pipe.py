@@ -4,7 +4,9 @@ One vspipe runs for all frames that are wanted, since loading the network takes 
 the film has an ffmpeg of its own, so that it is a whole file, whose bytes do not depend on others.
 """
 
+import os
 import re
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -56,7 +58,8 @@ class Frames:
     def __exit__(self, *_: object) -> None:
         for process in (self.encoder, self.process):
             if process is not None and process.poll() is None:
-                process.kill()
+                # The whole session: the vspipe of a wheel is a Python that starts the real one.
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -105,9 +108,9 @@ class Frames:
                     done += 1
                     passed()
             refused = encoder.wait()
-            self.encoder = None
             complaints.seek(0)
             said = complaints.read()
+        self.encoder = None
         if refused:
             raise RestoreError(f"ffmpeg: {last_line(said, refused)}")
         if done != count and (count is not None or self.process.wait()):
