@@ -69,7 +69,7 @@ def test_everything_beside_the_picture_is_carried_over(rich: Path) -> None:
     for old, new in zip(before[1:], after[1:], strict=True):
         assert new.times == old.times
         assert new.packets == old.packets
-        for name in ("language", "title", "mimetype"):
+        for name in ("language", "title", "mimetype", "filename"):
             assert new.metadata.get(name) == old.metadata.get(name)
     told = subprocess.run(
         [str(FFMPEG), "-i", str(rich.with_name(f"{rich.stem} out.mkv"))], capture_output=True, text=True
@@ -126,6 +126,20 @@ def test_rotation(ending: str, tmp_path: Path) -> None:
     assert wanted in (90, 270)
     found = frame_props(copied(turned, ending))
     assert (found["Rotation"], found["FlipVertical"]) == (wanted, 0)
+
+
+def test_a_cover_picture(tmp_path: Path) -> None:
+    cover = film(tmp_path / "cover.png", frames=1, size="16x16")
+    plain, source = film(tmp_path / "plain.mp4", frames=3), tmp_path / "film.mp4"
+    both = ["-i", str(plain), "-i", str(cover), "-map", "0", "-map", "1", "-c", "copy"]
+    command = [str(FFMPEG), "-loglevel", "error", *both, "-disposition:v:1", "attached_pic", str(source)]
+    subprocess.run(command, check=True)
+    old = streams(source)
+    assert [len(stream.packets) for stream in old] == [3, 1]
+    for ending in (".mp4", ".mkv"):
+        picture, beside = streams(copied(source, ending))
+        assert len(picture.times) == 3
+        assert beside.packets == old[1].packets
 
 
 DISPLAY = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"

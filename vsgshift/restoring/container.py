@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
 """Endings of the files that can be written, with ffmpeg's name of their format."""
+BESIDE = {"attachment": ("matroska",), "video": ("matroska", "mp4", "mov")}
+"""The formats that hold attachments, and a cover picture beside the film."""
+COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
+"""Ending and type of a cover picture's file."""
 
 
 def companions(source: "InputContainer", *, audio: bool, subtitles: bool) -> tuple[list[Stream], list[str]]:
@@ -100,22 +104,45 @@ def check_container(source: Path, sample: Path, ending: str, *, audio: bool, sub
         chosen, remarks = companions(film, audio=audio, subtitles=subtitles)
         for stream in chosen:
             if stream.type in ("audio", "subtitle") and not fits(stream):
-                name, leave = stream.codec_context.name, "audio" if stream.type == "audio" else "subtitles"
+                name = stream.codec_context.name if stream.codec_context else "of a codec that is not known"
+                leave = "audio" if stream.type == "audio" else "subtitles"
                 raise RestoreError(
                     f"a {ending} file cannot hold stream {stream.index} ({name}); "
                     f"choose another ending, as .mkv, or leave it behind with --no-{leave}"
                 )
-            if stream.type in ("video", "attachment") and not fits(stream):
-                remarks.append(f"stream {stream.index} ({stream.type}) does not fit into {ending}; it is left behind")
+            if stream.type in BESIDE and FORMATS[ending] not in BESIDE[stream.type]:
+                what = "a cover picture" if stream.type == "video" else "an attachment"
+                remarks.append(f"stream {stream.index} is {what}, which {ending} files do not hold; it is left behind")
     return remarks
 
 
 def add_copy(out: "OutputContainer", stream: Stream) -> Stream:
     """A stream of the same kind in the output."""
-    if isinstance(stream, AttachmentStream):
-        mimetype = stream.mimetype or "application/octet-stream"
-        return out.add_attachment(stream.name or f"attachment-{stream.index}", mimetype, stream.data)
     return out.add_stream_from_template(stream, opaque=True)
+
+
+def add_beside(out: "OutputContainer", stream: Stream, film: Path) -> Stream | None:
+    """Add what `companions` found to the output.
+
+    Returns:
+        The stream that takes its packets; None where there are none to copy, or no place for it.
+    """
+    kind = out.format.name
+    if stream.type in BESIDE and kind not in BESIDE[stream.type]:
+        return None
+    if isinstance(stream, AttachmentStream):
+        name = stream.metadata.get("filename", f"attachment-{stream.index}")
+        out.add_attachment(name, stream.mimetype or "application/octet-stream", stream.data)
+        return None
+    if stream.type == "video" and kind == "matroska":
+        # There a cover is an attachment of that name.
+        codec = stream.codec_context.name if stream.codec_context else ""
+        ending, mimetype = COVERS.get(codec, ("bin", "application/octet-stream"))
+        with opened(film) as again:
+            data = next((bytes(packet) for packet in again.demux(again.streams[stream.index]) if packet.size), b"")
+        out.add_attachment(f"cover.{ending}", mimetype, data)
+        return None
+    return add_copy(out, stream)
 
 
 def reason(error: BaseException) -> str:

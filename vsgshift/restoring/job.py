@@ -54,8 +54,13 @@ def restore(job: Job) -> Result:
         _try_encoder(plan, kept.parts_folder(job.output))
         kept.begin(job.output, plan.state(), resume=job.resume)
         parts.script.write_text(plan.script(), encoding="utf-8")
-        result = _encode(plan, parts)
-        _finish(plan, parts)
+        try:
+            result = _encode(plan, parts)
+            _finish(plan, parts)
+        except RestoreError as error:
+            if len(parts.missing()) == len(parts) or "--" in str(error):
+                raise
+            raise RestoreError(f"{error}; what is finished is kept: --resume goes on") from error
     return result
 
 

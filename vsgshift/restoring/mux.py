@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
-from av.stream import AttachmentStream, Disposition, Stream
+from av.stream import Disposition, Stream
 
-from vsgshift.restoring.container import FORMATS, add_copy, companions, opened, reason
+from vsgshift.restoring.container import FORMATS, add_beside, add_copy, companions, opened, reason
 from vsgshift.restoring.errors import RestoreError
 
 if TYPE_CHECKING:
-    from av.container import InputContainer, OutputContainer
+    from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
 
@@ -118,7 +118,7 @@ def join(
             chosen, _ = companions(film, audio=audio, subtitles=subtitles)
             copies: dict[int, Stream] = {}
             for stream in chosen:
-                copy = _added_if_it_fits(out, stream, FORMATS[ending])
+                copy = add_beside(out, stream, source)
                 if copy is not None:
                     _describe(copy, stream)
                     copies[stream.index] = copy
@@ -186,11 +186,16 @@ def _others(
     if timing.cut and timing.start - RUN_UP > Fraction(film.start_time or 0, av.time_base):
         film.seek(int((timing.start - RUN_UP) * av.time_base))
     for packet in film.demux([film.streams[index] for index in copies]):
+        if packet.stream.disposition & Disposition.attached_pic and packet.size:
+            packet.pts = packet.dts = 0
+            packet.stream = copies[packet.stream_index]
+            yield packet
+            continue
         if packet.pts is None or not packet.size:
             continue
         base = Fraction(packet.time_base.numerator, packet.time_base.denominator)
         start = packet.pts * base
-        if timing.cut and not packet.stream.disposition & Disposition.attached_pic:
+        if timing.cut:
             if start > timing.end + OVERRUN:
                 return
             until = start + (packet.duration or 0) * base
@@ -212,15 +217,6 @@ def _others(
 def _when(packet: "Packet[Any]") -> Fraction:
     base = packet.time_base
     return Fraction(packet.dts or 0) * base.numerator / base.denominator
-
-
-def _added_if_it_fits(out: "OutputContainer", stream: Stream, kind: str) -> Stream | None:
-    """The same, or None for pictures and attachments that this kind of file does not hold."""
-    if isinstance(stream, AttachmentStream) and kind != "matroska":
-        return None
-    if stream.type == "video" and kind not in ("mp4", "mov"):
-        return None
-    return add_copy(out, stream)
 
 
 def _describe(copy: Stream, stream: Stream) -> None:
