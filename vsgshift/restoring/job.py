@@ -74,7 +74,7 @@ def commands(job: Job) -> str:
     pipe = [plan.programs.vspipe, "-c", "y4m", str(parts.script), "-"]
     return (
         f"# {parts.script}\n{plan.script()}\n"
-        f"# {plan.frames} frames, {len(parts)} parts of up to {parts.size}, joined with what else the input has\n"
+        f"# For each part ({len(parts)}, of up to {parts.size} frames); they are joined with what else the input has\n"
         f"{shlex.join(pipe)} | {shlex.join(plan.ffmpeg(parts.unfinished(0)))}\n"
     )
 

@@ -9,6 +9,8 @@ from typing import Self
 
 from tqdm import tqdm
 
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
+"""tqdm's own, but with frames per second where a frame takes more than one."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at the memory."""
 
@@ -32,6 +34,7 @@ class Meter:
             total=total,
             initial=done,
             unit=" frames",
+            bar_format=BAR,
             disable=None,
             leave=False,
             dynamic_ncols=True,
