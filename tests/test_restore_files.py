@@ -3,6 +3,7 @@
 Where the picture itself does not matter, no filter runs: vspipe need not load torch then.
 """
 
+import io
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
@@ -16,6 +17,7 @@ from standin import file_size_limit
 from vsgshift.restoring import parts
 from vsgshift.restoring.errors import RestoreError
 from vsgshift.restoring.job import Job, restore
+from vsgshift.restoring.pipe import frame_bytes, y4m_header
 
 pytestmark = NEEDS_PROGRAMS
 
@@ -310,3 +312,16 @@ def test_going_on_with_something_else_is_refused(tmp_path: Path, monkeypatch: py
         restore(Job(source=source, output=output, filters=(), part=4, resume=True))
     assert (tmp_path / "out.mkv.parts" / "00000.mkv").exists()
     assert restore(Job(source=source, output=output, filters=(), part=4, force=True)).made == 6
+
+
+@pytest.mark.parametrize(
+    "format", [vs.YUV420P8, vs.YUV422P10, vs.YUV444P16, vs.YUV411P8, vs.YUV410P8, vs.YUV440P8, vs.GRAY8, vs.GRAY16]
+)
+def test_frames_have_the_size_that_the_header_tells(format: vs.PresetVideoFormat) -> None:
+    clip = vs.core.std.BlankClip(format=format, width=16, height=12, length=1)
+    stream = io.BytesIO()
+    clip.output(stream, y4m=True)
+    header, frame = stream.getvalue().split(b"\n", 1)
+    assert frame_bytes(header + b"\n") + len(b"FRAME\n") == len(frame)
+    own = y4m_header(clip.format.name, (16, 12)).decode().split()
+    assert own[:4] == header.decode().split()[:4]

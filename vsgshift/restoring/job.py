@@ -15,9 +15,10 @@ from vsgshift.restoring.errors import RestoreError
 from vsgshift.restoring.meter import Meter
 from vsgshift.restoring.mux import join
 from vsgshift.restoring.parts import Parts
-from vsgshift.restoring.pipe import Frames
+from vsgshift.restoring.pipe import Frames, frame_bytes, y4m_header
 from vsgshift.restoring.plan import Job, Plan, make_plan
 from vsgshift.restoring.programs import last_line
+from vsgshift.restoring.script import y4m_format
 from vsgshift.restoring.source import check_file
 
 __all__ = ["Job", "Result", "commands", "restore"]
@@ -96,16 +97,12 @@ def _check_paths(job: Job) -> None:
 
 
 def _try_encoder(plan: Plan, folder: Path) -> None:
-    """Encode one grey frame: what ffmpeg or the kind of file refuses is known before the work, not after it."""
+    """Encode one black frame: what ffmpeg or the kind of file refuses is known before the work, not after it."""
     check_codec(plan.programs.ffmpeg, plan.encoding.codec)
     source, sample = plan.source, folder / f"sample.mkv{kept.UNFINISHED}"
-    kind = "gray" if source.family == "GRAY" else "yuv420p"
-    header = (
-        f"YUV4MPEG2 C{'mono' if kind == 'gray' else '420'} W{source.width // 2 * 2} H{source.height // 2 * 2} F25:1\n"
-    )
-    pixels = (source.width // 2 * 2) * (source.height // 2 * 2)
-    frame = b"FRAME\n" + bytes([128]) * (pixels if kind == "gray" else pixels * 3 // 2)
-    done = run(plan.ffmpeg(sample), input=header.encode() + frame, capture_output=True)
+    size = source.width, source.height
+    header = y4m_header(y4m_format(source.family, source.is_float, size) or source.format, size)
+    done = run(plan.ffmpeg(sample), input=header + b"FRAME\n" + bytes(frame_bytes(header)), capture_output=True)
     if done.returncode:
         raise RestoreError(f"ffmpeg: {last_line(done.stderr, done.returncode)}")
     job = plan.job

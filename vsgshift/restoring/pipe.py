@@ -20,6 +20,21 @@ SAMPLES = {"410": 1 / 8, "411": 1 / 2, "420": 1 / 2, "422": 1.0, "440": 1.0, "44
 """Chroma samples for each one of brightness, by Y4M's name."""
 
 
+def y4m_header(format: str, size: tuple[int, int]) -> bytes:
+    """The first line of a Y4M stream.
+
+    Args:
+        format: VapourSynth's name of an integer format, as YUV422P10 or Gray8.
+        size: width and height.
+    """
+    found = re.fullmatch(r"(?i:YUV(?P<kind>\d{3})P|GRAY)(?P<bits>\d+)", format)
+    assert found
+    kind, bits = found["kind"], int(found["bits"])
+    depth = str(bits) if bits > 8 else ""
+    colours = f"{kind}{'p' if depth else ''}{depth}" if kind else f"mono{depth}"
+    return f"YUV4MPEG2 C{colours} W{size[0]} H{size[1]} F25:1 Ip A0:0\n".encode()
+
+
 def frame_bytes(header: bytes) -> int:
     """Bytes of a frame's planes, from the first line of a Y4M stream. Raises RestoreError where it is none."""
     found = re.fullmatch(

@@ -58,12 +58,6 @@ class Source:
         """The number of frames."""
         return len(self.timestamps)
 
-    @property
-    def variable(self) -> bool:
-        """Whether the frame rate varies by more than the rounding of timestamps."""
-        steps = [after - before for before, after in pairwise(self.timestamps)]
-        return bool(steps) and max(steps) - min(steps) > 2
-
     def first_from(self, seconds: float) -> int:
         """The number of the first frame that is shown at a time, counted from the film's start, or later."""
         start = self.timestamps[0] * self.time_base
