@@ -70,7 +70,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_film(noisy: Path, tmp_path: 
 
     # And that film is what the filter gives for the clip as a whole.
     clip = vs.core.bs.VideoSource(str(noisy), cachemode=0)
-    wanted = vs.core.gshift.Denoise(clip, sigma=12, device_id=-1)
+    wanted = vs.core.gshift.Denoise(clip, sigma=12, scenechange=2, device_id=-1)
     found = vs.core.bs.VideoSource(str(whole), cachemode=0)
     for number in (7, 8, 35):
         pair = vs.core.std.PlaneStats(found[number], wanted[number], prop="Change").get_frame(0)
@@ -93,7 +93,7 @@ def test_a_dry_run_prints_what_can_be_run(noisy: Path, tmp_path: Path, capsys: p
     assert main(["restore", str(noisy), str(output), *options, "--dry-run"]) == 0
     printed = capsys.readouterr().out
     assert not list(tmp_path.iterdir())
-    assert "clip = core.gshift.Deblur(clip, strength=0.5)\nclip = clip[0:5]\n" in printed
+    assert "clip = core.gshift.Deblur(clip, strength=0.5, scenechange=2)\nclip = clip[0:5]\n" in printed
     command = printed.splitlines()[-1]
     for words in ("vspipe -c y4m", " | ", "-c:v libx264 -crf 16 -preset fast", "-tune film"):
         assert words in command

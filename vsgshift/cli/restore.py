@@ -68,7 +68,7 @@ def add(commands: "Commands") -> None:
     )
     how.add_argument("--fp16", action="store_true", help="half precision: faster on a GPU, and half the memory")
     how.add_argument("--block", type=_count, metavar="N", help="frames per run of the network; fewer need less memory")
-    how.add_argument("--no-scenes", action="store_true", help="do not look for scene changes, which part the film")
+    how.add_argument("--no-scenes", action="store_true", help="restore across scene changes as well")
 
     into = restorer.add_argument_group("how it is written")
     into.add_argument("--codec", help="ffmpeg's encoder; default: libx264, libx265 above 8 bits, libvpx-vp9 in .webm")
@@ -140,6 +140,8 @@ def _job(options: argparse.Namespace, *, denoise: bool) -> "Job":
         "device_id": options.device,
         "fp16": 1 if options.fp16 else None,
         "block": options.block,
+        # Those that are marked, and those that the filter finds.
+        "scenechange": 0 if options.no_scenes else 2,
     }
     filters = []
     if denoise:
@@ -151,7 +153,6 @@ def _job(options: argparse.Namespace, *, denoise: bool) -> "Job":
         source=options.source.absolute(),
         output=options.output.absolute(),
         filters=tuple(filters),
-        scenes=not options.no_scenes,
         start=options.start,
         end=options.end,
         codec=options.codec,

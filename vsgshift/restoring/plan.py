@@ -28,8 +28,6 @@ class Job:
     output: Path
     filters: tuple[Filter, ...]
     """Run one after the other."""
-    scenes: bool = True
-    """Mark scene changes before."""
     start: float | None = None
     """Seconds from the beginning; None for it."""
     end: float | None = None
@@ -110,7 +108,6 @@ class Plan:
             before=rate,
             filters=self.job.filters,
             after=after,
-            scenes=self.job.scenes and bool(self.job.filters),
         )
 
     def ffmpeg(self, target: Path, container: str = "matroska") -> list[str]:
@@ -135,7 +132,6 @@ class Plan:
             "range of frames": [self.first, self.stop],
             "filters": filters,
             "the models' files": [_model_file(call) for call in self.job.filters],
-            "marking of scene changes": self.job.scenes,
             **asdict(self.encoding),
             "ffmpeg": self.programs.ffmpeg,
         }

@@ -29,7 +29,6 @@ def script_text(
     before: Sequence[str] = (),
     filters: Sequence[Filter],
     after: Sequence[str] = (),
-    scenes: bool = False,
 ) -> str:
     """A script that reads, filters, and gives frames that a Y4M pipe can carry.
 
@@ -39,13 +38,9 @@ def script_text(
         before: lines between reading and filtering, which change ``clip``.
         filters: run one after the other.
         after: lines behind them.
-        scenes: mark scene changes, so that the filters keep them apart.
     """
     lines = [*(f"# {line}" for line in header), "import vapoursynth as vs", ""]
-    if scenes:
-        lines[-1:] = ["", "from vsgshift.restoring.scenes import mark_scene_changes", ""]
     lines += ["core = vs.core", f"clip = {source}", *before]
-    lines += ["clip = mark_scene_changes(clip)"] if scenes else []
     lines += [f"clip = {call}" for call in filters]
     return "\n".join([*lines, *after, "clip.set_output()", ""])
 
