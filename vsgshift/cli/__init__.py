@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from vsgshift.cli import compare, doctor, models
+from vsgshift.cli import benchmark, compare, doctor, models
 from vsgshift.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     type Commands = _SubParsersAction[argparse.ArgumentParser]
 
-SUBJECTS: tuple[Callable[["Commands"], None], ...] = (models.add, compare.add, doctor.add)
+SUBJECTS: tuple[Callable[["Commands"], None], ...] = (models.add, compare.add, doctor.add, benchmark.add)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

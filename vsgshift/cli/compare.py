@@ -89,8 +89,10 @@ def compare(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{output}: {frames} frames\n")
         return 0
     pairs = [pair for number in numbers for pair in video.pairs(range(number, number + 1))]
-    write = page.write if ending in PAGES else sheet.write
-    write(output, pairs, names, options.source.name)
+    if ending in PAGES:
+        page.write(output, pairs, names[1], options.source.name)
+    else:
+        sheet.write(output, pairs, names, options.source.name)
     sys.stdout.write(f"{output}: frame {', '.join(str(pair.number) for pair in pairs)}\n")
     return 0
 

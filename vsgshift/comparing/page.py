@@ -41,21 +41,20 @@ _HANDLE = """<input type="range" min="0" max="100" step="0.5" value="50" aria-la
 <span class="name left">Before</span><span class="name right">After</span>"""
 
 
-def write(file: Path, pairs: Sequence[Pair], names: tuple[str, str], title: str) -> None:
+def write(file: Path, pairs: Sequence[Pair], after: str, title: str) -> None:
     """Write the page.
 
     Args:
         pairs: at least one.
-        names: what the left and the right side are.
+        after: what was done, as "After: deblur".
         title: of the video.
 
     Raises:
         CompareError: Pillow is missing, or the file cannot be written.
     """
     template = Template(resources.files("vsgshift.comparing").joinpath("page.html").read_text(encoding="utf-8"))
-    before, after = map(html.escape, names)
     sections = "".join(map(_section, pairs))
-    text = template.substitute(title=html.escape(title), before=before, after=after, sections=sections)
+    text = template.substitute(title=html.escape(title), after=html.escape(after), sections=sections)
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -6,8 +6,8 @@ import numpy as np
 
 from vsgshift.comparing.video import Picture
 
-type Plane = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+type Plane = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+LUMA = np.array([0.2126, 0.7152, 0.0722])
 """Weights of R, G and B in brightness, ITU-R BT.709."""
 
 
@@ -52,8 +52,8 @@ def most_telling(before: Picture, after: Picture, size: tuple[int, int]) -> Box:
         before, after: of one size.
         size: height and width of the box, not larger than the picture's.
     """
-    change = np.abs(after.astype(np.float32) - before.astype(np.float32)).mean(-1)
-    brightness = after.astype(np.float32) @ LUMA
+    change = np.abs(after.astype(np.float64) - before).mean(-1)
+    brightness = after.astype(np.float64) @ LUMA
     contrast = np.zeros_like(brightness)
     contrast[1:] += np.abs(np.diff(brightness, axis=0))
     contrast[:, 1:] += np.abs(np.diff(brightness, axis=1))
@@ -63,10 +63,11 @@ def most_telling(before: Picture, after: Picture, size: tuple[int, int]) -> Box:
     return Box(top=int(top), left=int(left), height=size[0], width=size[1])
 
 
-def _means(values: Plane, size: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _means(values: Plane, size: tuple[int, int]) -> Plane:
     """The mean of every box of a size, by the place of its top left corner."""
     height, width = size
     sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-    sums[1:, 1:] = values.astype(np.float64).cumsum(0).cumsum(1)
+    sums[1:, 1:] = values.cumsum(0).cumsum(1)
     boxes = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
-    return boxes / (height * width)
+    means: Plane = boxes / (height * width)
+    return means

@@ -61,7 +61,7 @@ def label(text: str, width: int) -> "Sheet":
         CompareError: Pillow is missing.
     """
     image, drawing = pillow()
-    strip = image.new("RGB", (width, LINE), BACKGROUND)
+    strip: Sheet = image.new("RGB", (width, LINE), BACKGROUND)
     drawing.Draw(strip).text((0, 3), text, fill=INK, font_size=TEXT)
     return strip
 
@@ -71,7 +71,7 @@ def _block(pair: Pair, names: tuple[str, str], title: str) -> "Sheet":
     crop, place = layout(pair)
     column = max(crop.width, ZOOM * place.width)
     size = 2 * column + 3 * GAP, 3 * LINE + crop.height + ZOOM * place.height + 3 * GAP
-    block = image.new("RGB", size, BACKGROUND)
+    block: Sheet = image.new("RGB", size, BACKGROUND)
     draw = drawing.Draw(block)
     draw.text((GAP, GAP), f"{title}, {pair.time}, frame {pair.number}", fill=FAINT, font_size=TEXT)
     for side, (name, picture) in enumerate(zip(names, (pair.before, pair.after), strict=True)):
@@ -90,7 +90,8 @@ def enlarged(picture: Picture) -> "Sheet":
     """Each pixel as a square of ZOOM pixels."""
     image, _ = pillow()
     small = image.fromarray(picture)
-    return small.resize((ZOOM * small.width, ZOOM * small.height), image.Resampling.NEAREST)
+    large: Sheet = small.resize((ZOOM * small.width, ZOOM * small.height), image.Resampling.NEAREST)
+    return large
 
 
 def _outline(draw: Any, place: Box, left: int, top: int) -> None:
