@@ -234,7 +234,7 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
         "dragged": ["75", "inset(0px 0px 0px 75%)"],
         "left": ["75", "inset(0px 0px 0px 75%)"],
         "before": ["100", "inset(0px 0px 0px 100%)"],
-        "after": ["0", "inset(0px)"],
+        "after": ["0", "inset(0px 0px 0px 0%)"],
         "stepped": ["40", "inset(0px 0px 0px 40%)"],
         "spoken": "40 percent before",
         "sideways": False,

@@ -88,7 +88,9 @@ def _measured(cases: "list[Case]", patience: float | None, *, quiet: bool) -> tu
         row = Row(case=case)
         left = None if patience is None else patience - (time.monotonic() - started)
         reckoned = _reckoned(case, rows)
-        if left is not None and MARGIN * reckoned > left:
+        if left is not None and reckoned is None:
+            row.missing = f"left out: no figures at a smaller size; ask with --model {case.model}"
+        elif left is not None and reckoned is not None and MARGIN * reckoned > left:
             row.missing = f"left out: it would take about {reckoned:.0f} s; ask with --model {case.model}"
         else:
             try:
@@ -106,15 +108,15 @@ def _measured(cases: "list[Case]", patience: float | None, *, quiet: bool) -> tu
     return rows, failures
 
 
-def _reckoned(case: "Case", rows: list[Row]) -> float:
-    """Seconds that a case will take, from the same model at another size; a few, where none was measured."""
+def _reckoned(case: "Case", rows: list[Row]) -> float | None:
+    """Seconds that a case will take, from the same model at a smaller size; None where that gave no figures."""
     from vsgshift.benchmarking.cases import BLOCK
 
     for row in reversed(rows):
         if row.case.model != case.model:
             continue
         if row.figures is None:
-            return float("inf")
+            return None
         larger = case.width * case.height / (row.case.width * row.case.height)
         # Two blocks to get warm, two to measure, and as much again of looking ahead.
         return case.seconds + 8 * (case.block or BLOCK) * larger / row.figures.fps
