@@ -85,7 +85,7 @@ def measure(case: Case) -> Figures:
     """Measure a case in this process. Raises vapoursynth.Error where the plugin refuses."""
     import torch
 
-    from vsgshift.benchmarking.measures import blank, peak_resident, restored, steady_rate
+    from vsgshift.benchmarking.measures import blank, device_name, peak_resident, restored, steady_rate
     from vsgshift.plugin import devices
     from vsgshift.weights.store import find
     from vsgshift.weights.untrusted import metadata
@@ -104,7 +104,7 @@ def measure(case: Case) -> Figures:
         memory_mib=peak_resident(),
         gpu_memory_mib=torch.cuda.max_memory_reserved(device) / 2**20 if cuda else None,
         kind=device.type,
-        device=str(devices.properties(case.device_id)["name"]),
+        device=device_name(device),
         threads=torch.get_num_threads(),
     )
 

@@ -100,14 +100,22 @@ def busyness() -> float:
     return os.getloadavg()[0] / (os.cpu_count() or 1)
 
 
+def device_name(device: "torch.device") -> str:
+    """A GPU by its maker's name, a CPU by its architecture and cores, as reports have them."""
+    if device.type == "cuda":
+        import torch
+
+        return str(torch.cuda.get_device_name(device))
+    return f"{platform.machine()}, {os.cpu_count()} cores"
+
+
 def surroundings() -> dict[str, object]:
     """What figures belong to: the device that is used by default, and versions."""
     import torch
     import vapoursynth as vs
 
-    cuda = torch.cuda.is_available()
     return {
-        "device": torch.cuda.get_device_name() if cuda else f"{platform.machine()}, {os.cpu_count()} cores",
+        "device": device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "torch": torch.__version__,
         "vapoursynth": vs.core.core_version.release_major,
         "python": platform.python_version(),

@@ -17,8 +17,10 @@ SIZES = (320, 180), (640, 360)
 """Width and height, where none are asked for: so small that a CPU is done in time."""
 PATIENCE = 110.0
 """Seconds for everything, where no models or sizes are asked for."""
+FOREVER = 3600.0
+"""Seconds that a case may take where there is no hurry."""
 MARGIN = 1.5
-"""A larger frame is left out where this many times its reckoned time is more than is left."""
+"""A case is left out where this many times its reckoned time is more than it may take."""
 DESCRIPTION = """\
 Measure frames per second and memory of each installed model on this machine, and compare with machines
 whose figures are known. By default it ends within two minutes and leaves out what would take longer.
@@ -64,11 +66,10 @@ def benchmark(options: argparse.Namespace) -> int:
     """Measure all cases; the exit status is 1 where one of them failed."""
     from vsgshift.benchmarking.measures import busyness
 
-    cases = _cases(options)
     # Who names models or sizes wants them, however long they take.
-    left = None if options.model or options.size else PATIENCE
+    end = None if options.model or options.size else time.monotonic() + PATIENCE
     busy = busyness()
-    rows, failures = _measured(cases, left, quiet=options.json)
+    rows, failures = _measured(_cases(options), end, quiet=options.json)
     if options.json:
         sys.stdout.write(
             json.dumps({"load_per_core": round(busy, 2), "results": list(map(_plain, rows))}, indent=2) + "\n"
@@ -78,23 +79,28 @@ def benchmark(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _measured(cases: "list[Case]", patience: float | None, *, quiet: bool) -> tuple[list[Row], int]:
-    """Measure one after the other, telling each; also how many failed."""
+def _measured(cases: "list[Case]", end: float | None, *, quiet: bool) -> tuple[list[Row], int]:
+    """Measure one after the other, telling each; also how many failed.
+
+    Args:
+        end: when all must be done, by time.monotonic; None for no hurry.
+    """
     from vsgshift.benchmarking.cases import CaseError, TooSlowError, measured
 
-    started, failures = time.monotonic(), 0
+    failures = 0
     rows: list[Row] = []
     for case in cases:
         row = Row(case=case)
-        left = None if patience is None else patience - (time.monotonic() - started)
+        # Twice its share, so that a slow model does not use up the others' time.
+        share = FOREVER if end is None else 2 * max(0.0, end - time.monotonic()) / (len(cases) - len(rows) + 1)
         reckoned = _reckoned(case, rows)
-        if left is not None and reckoned is None:
+        if end is not None and reckoned is None:
             row.missing = f"left out: no figures at a smaller size; ask with --model {case.model}"
-        elif left is not None and reckoned is not None and MARGIN * reckoned > left:
-            row.missing = f"left out: it would take about {reckoned:.0f} s; ask with --model {case.model}"
+        elif end is not None and reckoned is not None and MARGIN * reckoned > share:
+            row.missing = f"left out: it may take {reckoned:.0f} s and more; ask with --model {case.model}"
         else:
             try:
-                row.figures = measured(case, patience=left or 3600.0)
+                row.figures = measured(case, patience=share)
                 row.verdict = _verdict(case, row.figures)
             except TooSlowError as error:
                 row.missing = f"{error}; ask with --model {case.model}"
