@@ -104,7 +104,7 @@ def test_what_would_take_too_long_is_left_out(
     lines = {tuple(line.split()[:2]): line for line in capsys.readouterr().out.splitlines() if line}
     assert lines["tiny-deblur", "640x360"].endswith("10.00 frames/s  0.50 GiB  fast: 2.9 x known")
     assert "nothing to compare with" in lines["large", "320x180"]
-    assert "it may take 132 s and more; ask with --model large" in lines["large", "640x360"]
+    assert "it may take 96 s and more; ask with --model large" in lines["large", "640x360"]
     assert "took more than 9 seconds; ask with" in lines["huge", "320x180"]
     assert "left out: no figures at a smaller size" in lines["huge", "640x360"]
     assert "no such weights" in lines["broken", "320x180"]

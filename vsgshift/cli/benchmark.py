@@ -124,8 +124,9 @@ def _reckoned(case: "Case", rows: list[Row]) -> float | None:
         if row.figures is None:
             return None
         larger = case.width * case.height / (row.case.width * row.case.height)
-        # Two blocks to get warm, two to measure, and as much again of looking ahead.
-        return case.seconds + 8 * (case.block or BLOCK) * larger / row.figures.fps
+        a_block = (case.block or BLOCK) * larger / row.figures.fps
+        # Two to get warm and as many of looking ahead; then two, or for as long as is asked for.
+        return 4 * a_block + max(case.seconds, 2 * a_block)
     return case.seconds
 
 
