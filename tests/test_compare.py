@@ -298,4 +298,5 @@ def test_the_noise_goes_before_the_blur(card: Path) -> None:
     restored = source.gshift.Denoise(sigma=20).gshift.Deblur(strength=0.5)
     frame = restored.resize.Bicubic(format=vs.RGB24, matrix_in=vs.MATRIX_ST170_M).get_frame(2)
     assert np.array_equal(shown.after, np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1))
+    assert str(Filter(task="denoise", options={"device_id": -1})) == "denoise, sigma measured"
     assert "; ".join(map(str, filters)) == "denoise, sigma 20; deblur, strength 0.5"

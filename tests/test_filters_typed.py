@@ -54,10 +54,12 @@ def test_errors_are_the_plugins() -> None:
         deblur(noisy(), DeblurModel.TINY)  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["Deblur", "Denoise"])
-def test_no_parameter_is_missing(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "typed"), [("Deblur", "deblur"), ("Denoise", "denoise"), ("EstimateNoise", "estimate_noise")]
+)
+def test_no_parameter_is_missing(name: str, typed: str) -> None:
     arguments = getattr(vs.core.gshift, name).signature.rstrip(";").split(";")
-    ours = inspect.signature(getattr(vsgshift, name.lower())).parameters
+    ours = inspect.signature(getattr(vsgshift, typed)).parameters
     assert list(ours) == [argument.split(":")[0] for argument in arguments]
     assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in list(ours.values())[1:])
 

@@ -1,6 +1,6 @@
 """Shift-Net video restoration for VapourSynth: `core.gshift.Deblur` and `core.gshift.Denoise`.
 
-The same with types, for scripts: `deblur`, `denoise`. The same networks for Python programs:
+The same with types, for scripts: `deblur`, `denoise`, `estimate_noise`. The same networks for Python programs:
 `load_network`, `restore`, `Stream`.
 """
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vsgshift._version import __version__
 
 if TYPE_CHECKING:
-    from vsgshift.filters import DeblurModel, DenoiseModel, SceneChange, deblur, denoise
+    from vsgshift.filters import DeblurModel, DenoiseModel, SceneChange, deblur, denoise, estimate_noise
     from vsgshift.network import ShiftNet
     from vsgshift.streaming import Stream, restore
     from vsgshift.weights import load_network
@@ -23,6 +23,7 @@ __all__ = [
     "__version__",
     "deblur",
     "denoise",
+    "estimate_noise",
     "load_network",
     "restore",
 ]
@@ -35,6 +36,7 @@ _HOMES = {
     "Stream": "vsgshift.streaming",
     "deblur": "vsgshift.filters",
     "denoise": "vsgshift.filters",
+    "estimate_noise": "vsgshift.filters",
     "load_network": "vsgshift.weights",
     "restore": "vsgshift.streaming",
 }

@@ -121,6 +121,23 @@ def denoise(
     )
 
 
+def estimate_noise(clip: vs.VideoNode, *, scenechange: SceneChange | None = None) -> vs.VideoNode:
+    """Measure noise: `core.gshift.EstimateNoise`.
+
+    Args:
+        clip: of constant format and size; YUV, RGB or GRAY; 8-16 bit integer, half or float.
+        scenechange: what parts the clip into scenes; `SceneChange.DETECT` marks them as well.
+
+    Returns:
+        The clip with two frame properties more: `GShiftSigma`, the noise on the scale of `denoise`'s
+        `sigma`, and `GShiftSigmaConfidence`, 0 to 1.
+
+    Raises:
+        vs.Error: as for `deblur`.
+    """
+    return _call("EstimateNoise", clip, scenechange=scenechange)
+
+
 def _call(name: str, clip: vs.VideoNode, **options: Any) -> vs.VideoNode:
     if not hasattr(vs.core, "gshift"):
         raise vs.Error("VapourSynth does not find the plugin of vsgshift; run: vsgshift doctor")

@@ -30,11 +30,12 @@ class Filter:
 
     def __str__(self) -> str:
         told = [self.task]
-        told += [f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in self._told()]
+        if self.task == "denoise" and "sigma" not in self.options:
+            told.append("sigma measured")
+        for name, value in self.options.items():
+            if name != "device_id":
+                told.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
         return ", ".join(told)
-
-    def _told(self) -> list[tuple[str, float | int | str]]:
-        return [(name, value) for name, value in self.options.items() if name != "device_id"]
 
 
 @dataclass(frozen=True, kw_only=True)
