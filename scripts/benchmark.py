@@ -3,20 +3,18 @@
     python scripts/benchmark.py bridge            # cost per frame of a filter that does nothing
     python scripts/benchmark.py speed             # the bare stream beside the filter in VapourSynth
     python scripts/benchmark.py memory            # resident memory at frame 300 and 3,000
+    python scripts/benchmark.py reference         # the table of `vsgshift benchmark`, from the committed reports
 
-Each prints one JSON object with device, versions, commit and date; `-o FILE` also writes it.
+The first three print one JSON object with device, versions, commit and date; `-o FILE` also writes it.
+The last writes the table into the package.
 """
 
 import argparse
 import json
-import os
-import platform
 import re
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,11 +23,15 @@ from statistics import median
 import torch
 import vapoursynth as vs
 
-from vsgshift import ShiftNet, Stream, load_network
+from vsgshift import load_network
+from vsgshift.benchmarking import reference
+from vsgshift.benchmarking.measures import blank, frames_per_second, resident, run_filter, run_stream, surroundings
+from vsgshift.network.variants import Task
 
 core = vs.core
 SIZES = {"320x180": (320, 180), "640x360": (640, 360)}
-TASKS = ("deblur", "denoise")
+TASKS: tuple[Task, ...] = ("deblur", "denoise")
+REPORTS = Path(__file__).parent / "benchmarks"
 
 
 BRIDGE_SCRIPT = """
@@ -74,27 +76,6 @@ def bridge() -> dict[str, object]:
     return result
 
 
-def frames_per_second(run: Callable[[], int]) -> float:
-    """Frames that ``run`` says it made, per second."""
-    started = time.perf_counter()
-    return run() / (time.perf_counter() - started)
-
-
-def run_stream(network: ShiftNet, frames: torch.Tensor, noise: torch.Tensor | None, count: int) -> int:
-    """Restore ``count`` frames, the same few again and again."""
-    stream = Stream(network)
-    for _ in range(count // len(frames)):
-        stream.push(frames, noise)
-    stream.finish()
-    return count
-
-
-def run_filter(source: vs.VideoNode, task: str) -> int:
-    """Restore all frames of ``source`` through the plugin."""
-    restored = core.gshift.Deblur(source) if task == "deblur" else core.gshift.Denoise(source, sigma=25.5)
-    return sum(1 for _ in restored.frames(close=True))
-
-
 def speed() -> dict[str, object]:
     """Frames per second of the bundled models on RGB float: the bare stream, and through VapourSynth."""
     torch.set_flush_denormal(True)
@@ -106,7 +87,7 @@ def speed() -> dict[str, object]:
             frames = torch.rand(4, 3, height, width)
             noise = torch.full((4, 1, height, width), 0.1) if task == "denoise" else None
 
-            source = core.std.BlankClip(width=width, height=height, format=vs.RGBS, length=count, keep=True)
+            source = blank(width, height, count)
             bare = partial(run_stream, network, frames, noise, count)
             filtered = partial(run_filter, source, task)
             bare(), filtered()
@@ -118,11 +99,6 @@ def speed() -> dict[str, object]:
                 "ratio": round(filter_fps / stream_fps, 3),
             }
     return result
-
-
-def resident() -> float:
-    """Resident memory of this process, MiB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def memory() -> dict[str, object]:
@@ -137,28 +113,36 @@ def memory() -> dict[str, object]:
     return marks
 
 
-def surroundings() -> dict[str, object]:
-    """What the figures belong to."""
+def origin() -> dict[str, object]:
+    """When and of what the figures are."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    cuda = torch.cuda.is_available()
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit or "unknown",
-        "device": torch.cuda.get_device_name() if cuda else f"{platform.machine()}, {os.cpu_count()} cores",
-        "torch": torch.__version__,
-        "vapoursynth": core.core_version.release_major,
-        "python": platform.python_version(),
-    }
+    return {"date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit or "unknown"}
+
+
+def write_reference() -> None:
+    """Write what is known of other machines' speed into the package."""
+    reports = [json.loads(file.read_text()) for file in sorted(REPORTS.glob("*.json"))]
+    table = Path(reference.__file__).with_name("reference.json")
+    table.write_text(json.dumps(reference.rows(reports), indent=2) + "\n")
+    print(table)
 
 
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     benchmarks = {"bridge": bridge, "speed": speed, "memory": memory}
-    parser.add_argument("benchmark", choices=benchmarks)
+    parser.add_argument("benchmark", choices=[*benchmarks, "reference"])
     parser.add_argument("-o", "--output", type=Path, help="write the JSON here as well")
     arguments = parser.parse_args()
-    report = {"benchmark": arguments.benchmark, **surroundings(), "result": benchmarks[arguments.benchmark]()}
+    if arguments.benchmark == "reference":
+        write_reference()
+        return
+    report = {
+        "benchmark": arguments.benchmark,
+        **origin(),
+        **surroundings(),
+        "result": benchmarks[arguments.benchmark](),
+    }
     text = json.dumps(report, indent=2) + "\n"
     sys.stdout.write(text)
     if arguments.output:

@@ -1,6 +1,7 @@
 """Shift-Net video restoration for VapourSynth: `core.gshift.Deblur` and `core.gshift.Denoise`.
 
-The same networks for Python programs: `load_network`, `restore`, `Stream`.
+The same with types, for scripts: `deblur`, `denoise`, `estimate_noise`. The same networks for Python programs:
+`load_network`, `restore`, `Stream`.
 """
 
 from typing import TYPE_CHECKING
@@ -8,22 +9,41 @@ from typing import TYPE_CHECKING
 from vsgshift._version import __version__
 
 if TYPE_CHECKING:
+    from vsgshift.filters import DeblurModel, DenoiseModel, SceneChange, deblur, denoise, estimate_noise
     from vsgshift.network import ShiftNet
     from vsgshift.streaming import Stream, restore
     from vsgshift.weights import load_network
 
-__all__ = ["ShiftNet", "Stream", "__version__", "load_network", "restore"]
+__all__ = [
+    "DeblurModel",
+    "DenoiseModel",
+    "SceneChange",
+    "ShiftNet",
+    "Stream",
+    "__version__",
+    "deblur",
+    "denoise",
+    "estimate_noise",
+    "load_network",
+    "restore",
+]
 
 _HOMES = {
+    "DeblurModel": "vsgshift.filters",
+    "DenoiseModel": "vsgshift.filters",
+    "SceneChange": "vsgshift.filters",
     "ShiftNet": "vsgshift.network",
     "Stream": "vsgshift.streaming",
+    "deblur": "vsgshift.filters",
+    "denoise": "vsgshift.filters",
+    "estimate_noise": "vsgshift.filters",
     "load_network": "vsgshift.weights",
     "restore": "vsgshift.streaming",
 }
 
 
 def __getattr__(name: str) -> object:
-    # torch takes seconds to import; a script that only loads the plugin must not wait for it.
+    # torch takes seconds to import; a script that only loads the plugin, or wraps it, must not wait for it.
     if name in _HOMES:
         from importlib import import_module
 

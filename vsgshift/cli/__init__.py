@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from vsgshift.cli import models, restore
+from vsgshift.cli import benchmark, compare, doctor, models, restore
 from vsgshift.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     type Commands = _SubParsersAction[argparse.ArgumentParser]
 
-SUBJECTS: tuple[Callable[["Commands"], None], ...] = (restore.add, models.add)
+SUBJECTS: tuple[Callable[["Commands"], None], ...] = (restore.add, compare.add, models.add, doctor.add, benchmark.add)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,302 @@
+"""`vsgshift compare`: what the picture, the page and the film show is what VapourSynth gives."""
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+
+from vsgshift.cli import main
+from vsgshift.comparing.errors import CompareError
+from vsgshift.comparing.movie import stretch
+from vsgshift.comparing.page import write as write_page
+from vsgshift.comparing.place import LUMA, Box, most_telling
+from vsgshift.comparing.sheet import BACKGROUND, GAP, LINE, ZOOM, enlarged, layout
+from vsgshift.comparing.video import Filter, Moment, Pair, Video, find_ffmpeg
+
+Image = pytest.importorskip("PIL.Image")
+WIDTH, HEIGHT, FRAMES = 98, 66, 12
+NAME = "it's <b>a & card.mkv"
+TASK = ("--sigma", "20", "--device-id", "-1")
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
+)
+
+
+def _ffmpeg() -> str | None:
+    try:
+        return find_ffmpeg()
+    except CompareError:
+        return None
+
+
+FFMPEG = _ffmpeg()
+with_video = pytest.mark.skipif(FFMPEG is None or not hasattr(vs.core, "bs"), reason="ffmpeg or BestSource is missing")
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny moving test card with noise."""
+    file = tmp_path_factory.mktemp("video") / NAME
+    picture = f"testsrc2=size={WIDTH}x{HEIGHT}:rate=25,noise=alls=20:allf=t:all_seed=1"
+    command = [str(FFMPEG), "-loglevel", "error", "-f", "lavfi", "-i", picture, "-frames:v", str(FRAMES)]
+    subprocess.run([*command, "-pix_fmt", "yuv420p", "-c:v", "ffv1", str(file)], check=True)
+    return file
+
+
+@pytest.fixture(scope="module")
+def pair(card: Path) -> Pair:
+    """Its middle, restored as by TASK."""
+    return restored_pair(card, FRAMES // 2)
+
+
+def restored_pair(card: Path, number: int) -> Pair:
+    """A frame before and after, without the code under test: the matrix is that of small pictures."""
+    source = vs.core.bs.VideoSource(str(card), cachemode=0)
+    clips = source, vs.core.gshift.Denoise(source, sigma=20, device_id=-1)
+    frames = [clip.resize.Bicubic(format=vs.RGB24, matrix_in=vs.MATRIX_ST170_M).get_frame(number) for clip in clips]
+    before, after = (np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1) for frame in frames)
+    return Pair(before=before, after=after, number=number, time=f"0:00:00.{40 * number:03}")
+
+
+def compare(*arguments: str | Path) -> int:
+    return main(["compare", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "frame"),
+    [("90", 90, None), ("1:30", 90, None), ("1:00:01.5", 3601.5, None), ("120f", None, 120), ("0.25", 0.25, None)],
+)
+def test_times(text: str, seconds: float | None, frame: int | None) -> None:
+    assert Moment.parse(text) == Moment(seconds=seconds, frame=frame)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1:2:3:4", "f", "1.5f", "soon", "nan"])
+def test_no_times(text: str) -> None:
+    with pytest.raises(ValueError, match="no time"):
+        Moment.parse(text)
+
+
+def test_stretches() -> None:
+    for length in range(1, 9):
+        for count in range(11):
+            for middle in range(length):
+                frames = stretch(middle, count, length)
+                assert middle in frames
+                assert len(frames) == min(max(count, 1), length)
+                assert frames.start >= 0
+                assert frames.stop <= length
+
+
+def test_the_place_has_change_and_something_to_see() -> None:
+    random = np.random.default_rng(0)
+    after = np.full((60, 80, 3), 100, np.uint8)
+    after[10:20, 8:24] += random.integers(0, 60, (10, 16, 1), np.uint8)
+    after[40:50, 56:72] += random.integers(0, 60, (10, 16, 1), np.uint8)
+    noise = random.integers(-9, 10, after.shape)
+    everywhere = np.clip(after + noise, 0, 255).astype(np.uint8)
+    assert most_telling(everywhere, after, (10, 16)).left in range(4, 60)
+    here = everywhere.copy()
+    here[30:] = after[30:]
+    found = most_telling(here, after, (10, 16))
+    assert abs(found.top - 10) <= 2
+    assert abs(found.left - 8) <= 2
+    whole = most_telling(here, after, (60, 80))
+    assert whole == Box(top=0, left=0, height=60, width=80)
+    assert most_telling(after, after, (10, 16)).left in {8, 56}
+    assert most_telling(np.zeros_like(after), np.zeros_like(after), (1, 1)).cut(after).shape == (1, 1, 3)
+
+
+def test_a_larger_box_stays_inside() -> None:
+    for top, left in np.ndindex(9, 7):
+        box = Box(top=int(top), left=int(left), height=2, width=4).around((6, 8), (10, 10))
+        assert 0 <= box.top <= min(top, 4)
+        assert 0 <= box.left <= min(left, 2)
+
+
+@with_video
+def test_the_picture(card: Path, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert compare(card, *TASK) == 0
+    sheet = np.asarray(Image.open(tmp_path / f"{card.stem}-compare.png"))
+    crop, place = layout(pair)
+    assert (crop.height, crop.width) == (HEIGHT, WIDTH)
+    inner = Box(top=place.top, left=place.left, height=place.height, width=place.width)
+    for column, picture in enumerate((pair.before, pair.after)):
+        left, top = GAP + column * (max(WIDTH, ZOOM * place.width) + GAP), GAP + 2 * LINE
+        shown = sheet[top : top + HEIGHT, left : left + WIDTH]
+        assert np.array_equal(inner.cut(shown), inner.cut(picture))
+        # Only the outline of the place is drawn over the crop.
+        assert (shown != picture).any(-1).sum() <= 2 * 2 * (place.height + place.width + 8)
+        top += HEIGHT + GAP + LINE
+        shown = sheet[top : top + ZOOM * place.height, left : left + ZOOM * place.width]
+        assert np.array_equal(shown, np.asarray(enlarged(place.cut(picture))))
+    assert (sheet[: GAP + 2 * LINE] != BACKGROUND).any()
+
+
+class Reader(HTMLParser):
+    """Sees to it that tags are closed in order, and gathers addresses."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in {"meta", "img", "input", "br"}:
+            self.open.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in {"src", "href", "srcset"}]
+        if tag in {"img", "input"}:
+            assert {"alt", "aria-label"} & {name for name, value in attrs if value}
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@with_video
+def test_the_page(card: Path, pair: Pair, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    assert compare(card, *TASK, "--at", "0.24", "0f", "-o", file) == 0
+    text = file.read_text()
+    page = Reader(text)
+    assert NAME in page.text
+    assert "After: denoise, sigma 20" in page.text
+    assert "http" not in text
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(address[22:])))) for address in page.addresses]
+    first = restored_pair(card, 0)
+    wanted = [
+        box.cut(picture)
+        for shown in (pair, first)
+        for box in (Box(top=0, left=0, height=HEIGHT, width=WIDTH), layout(shown)[1])
+        for picture in (shown.before, shown.after)
+    ]
+    assert all(np.array_equal(*two) for two in zip(pictures, wanted, strict=True))
+
+
+PROBE = """<script>
+addEventListener("load", () => {
+  const pair = document.querySelector(".pair"), range = pair.querySelector("input");
+  const shown = () => [range.value, getComputedStyle(pair.querySelector(".after")).clipPath];
+  const box = pair.getBoundingClientRect(), told = { start: shown() };
+  told.images = [...document.images].map((image) => image.complete && image.naturalWidth);
+  const point = (kind, share, id) => pair.dispatchEvent(new PointerEvent(kind, {
+    pointerId: id, pointerType: "touch", button: 0, bubbles: true, cancelable: true,
+    clientX: box.left + share * box.width, clientY: box.top + 5 }));
+  point("pointerdown", 0.25, 7); told.touched = shown();
+  told.focused = document.activeElement === range;
+  point("pointermove", 0.75, 7); told.dragged = shown();
+  point("pointermove", 0.1, 8); point("pointerup", 0.75, 7); point("pointermove", 0.2, 7); told.left = shown();
+  const press = (key) => range.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  press("b"); told.before = shown(); press("a"); told.after = shown();
+  range.value = 40; range.dispatchEvent(new Event("input")); told.stepped = shown();
+  told.spoken = range.getAttribute("aria-valuetext");
+  told.sideways = document.documentElement.scrollWidth > innerWidth;
+  document.body.dataset.told = JSON.stringify(told);
+});
+</script></body>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_page_in_a_browser(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    before, after = random.integers(0, 256, (2, 400, 900, 3), np.uint8)
+    file = tmp_path / "page.html"
+    write_page(file, [Pair(before=before, after=after, number=1, time="0:00:00.040")], "After: deblur", "card.mkv")
+    file.write_text(file.read_text().replace("</body>", PROBE))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=600,800", "--virtual-time-budget=10000"]
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    command = [str(CHROMIUM), *options, profile, "--dump-dom", file.as_uri()]
+    page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    found = re.search(r'data-told="([^"]*)"', page)
+    assert found, page[-2000:]
+    told = json.loads(found[1].replace("&quot;", '"'))
+    assert told == {
+        "images": [900, 900, 160, 160],
+        "start": ["50", "inset(0px 0px 0px 50%)"],
+        "touched": ["25", "inset(0px 0px 0px 25%)"],
+        "focused": True,
+        "dragged": ["75", "inset(0px 0px 0px 75%)"],
+        "left": ["75", "inset(0px 0px 0px 75%)"],
+        "before": ["100", "inset(0px 0px 0px 100%)"],
+        "after": ["0", "inset(0px 0px 0px 0%)"],
+        "stepped": ["40", "inset(0px 0px 0px 40%)"],
+        "spoken": "40 percent before",
+        "sideways": False,
+    }
+
+
+@with_video
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "webm"])
+def test_the_film(ending: str, card: Path, tmp_path: Path) -> None:
+    file = tmp_path / f"film.{ending}"
+    assert compare(card, *TASK, "--at", "3f", "--seconds", "0.16", "-o", file) == 0
+    film = vs.core.bs.VideoSource(str(file), cachemode=0)
+    assert (film.num_frames, film.fps) == (4, 25)
+    assert (film.width, film.height) == (2 * WIDTH + GAP, HEIGHT + LINE)
+    frame = film.get_frame(2)
+    assert (frame.props["_Matrix"], frame.props["_Range"]) == (vs.MATRIX_BT709, vs.RANGE_LIMITED)
+    # Brightness alone: 4:2:0 blurs the card's colours.
+    shown = np.asarray(frame[0])[LINE:].astype(float)
+    wanted = restored_pair(card, 3)
+    for left, own, other in ((0, wanted.before, wanted.after), (WIDTH + GAP, wanted.after, wanted.before)):
+        half = shown[:, left : left + WIDTH]
+        distances = [np.abs(half - 16 - 219 / 255 * (picture @ LUMA)).mean() for picture in (own, other)]
+        assert distances[0] < 2.5
+        assert distances[0] < distances[1] / 2
+
+
+@with_video
+def test_refusals(card: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there = tmp_path / "there.png"
+    there.write_text("mine")
+    for why, *arguments in (
+        ("no such file", tmp_path / "none.mkv"),
+        ("is a folder", tmp_path),
+        ("no video that BestSource can read", there),
+        ("exists; --force", card, "-o", there),
+        ("no such folder", card, "-o", tmp_path / "none" / "a.png"),
+        (r"frame 12 is behind the end: the video has 12 frames, 0:00:00\.480", card, *TASK, "--at", "12f"),
+        (r"0:01:00\.000 is behind", card, *TASK, "--at", "1:00", "-o", tmp_path / "a.png"),
+        ("model tiny-deblur is made for gshift.Deblur", card, *TASK, "--model", "tiny-deblur"),
+    ):
+        assert compare(*arguments) == 1
+        assert re.search(f"^vsgshift: .*{why}.*\n$", capsys.readouterr().err)
+    assert there.read_text() == "mine"
+    for why, *options in (
+        ("no time", "--at", "soon"),
+        ("must end in one of .png, .html", "-o", "a.gif"),
+        ("out of range, 0 to 255", "--sigma", "300"),
+        ("does not go with --deblur alone", "--deblur", "--sigma", "3"),
+        ("one task", "--deblur", "--denoise", "--model", "tiny"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            compare(card, *options)
+        assert why in capsys.readouterr().err
+
+
+@with_video
+def test_the_noise_goes_before_the_blur(card: Path) -> None:
+    filters = [Filter(task="denoise", options={"sigma": 20.0}), Filter(task="deblur", options={"strength": 0.5})]
+    (shown,) = Video(card, filters).pairs(range(2, 3))
+    source = vs.core.bs.VideoSource(str(card), cachemode=0)
+    restored = source.gshift.Denoise(sigma=20).gshift.Deblur(strength=0.5)
+    frame = restored.resize.Bicubic(format=vs.RGB24, matrix_in=vs.MATRIX_ST170_M).get_frame(2)
+    assert np.array_equal(shown.after, np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1))
+    assert str(Filter(task="denoise", options={"device_id": -1})) == "denoise, sigma measured"
+    assert "; ".join(map(str, filters)) == "denoise, sigma 20; deblur, strength 0.5"

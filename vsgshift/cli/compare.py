@@ -1,0 +1,152 @@
+"""`compare`: before and after, as a picture, a page with a slider, or a short film."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vsgshift.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vsgshift.cli import Commands
+    from vsgshift.comparing.video import Filter, Moment
+
+PICTURE, PAGES, FILMS = (".png",), (".html", ".htm"), (".mp4", ".mkv", ".webm")
+DESCRIPTION = """\
+Show a frame of a video before and after restoring, side by side, with the place that tells most enlarged.
+The ending of the output chooses what is made: a picture (.png), a page with a line to drag for any
+browser, whole in one file (.html), or a short film (.mp4, .mkv, .webm).
+
+  vsgshift compare holiday.mp4                                    the middle, as holiday-compare.png
+  vsgshift compare holiday.mp4 --sigma 8 --at 12 1:30 -o two.html
+  vsgshift compare goal.mkv --deblur --at 120f -o goal.png        frame 120
+  vsgshift compare goal.mkv --deblur --at 4.5 -o goal.mp4 --seconds 3
+"""
+
+
+def add(commands: "Commands") -> None:
+    """Enter the command."""
+    comparer = commands.add_parser(
+        "compare",
+        help="show a video before and after: a picture, a page with a slider, or a short film",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    comparer.set_defaults(run=compare, usage_error=comparer.error)
+    comparer.add_argument("source", type=Path, metavar="IN", help="the video file")
+    comparer.add_argument(
+        "--at",
+        type=_moment,
+        nargs="+",
+        action="extend",
+        metavar="TIME",
+        help="seconds, [h:]m:s, or a frame number as 120f; default: the middle",
+    )
+    comparer.add_argument(
+        "-o", "--output", type=_output, metavar="FILE", help="default: IN's name with -compare.png, in this folder"
+    )
+    comparer.add_argument(
+        "--seconds", type=_seconds, default=4.0, metavar="N", help="of a film, around each time; default 4"
+    )
+    comparer.add_argument("--force", action="store_true", help="overwrite the output")
+
+    what = comparer.add_argument_group("what is removed")
+    what.add_argument("--denoise", action="store_true", help="noise (this is the default)")
+    what.add_argument("--deblur", action="store_true", help="motion blur; with --denoise, after the noise")
+    what.add_argument(
+        "--sigma", type=_sigma, metavar="S", help="the noise level, 0 to 255 on the 8-bit scale; default: measured"
+    )
+    what.add_argument(
+        "--strength", type=_share, metavar="F", help="share of the change that is applied, 0 to 1; default 1"
+    )
+    what.add_argument("--model", help="a model's name or file; default: the bundled one")
+    what.add_argument(
+        "--device-id", type=int, metavar="N", help="number of a GPU, -1 is the CPU; default: a GPU, if any"
+    )
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Restore the frames that are wanted, and show them."""
+    filters = _filters(options)
+    output = options.output or Path(f"{options.source.stem}-compare.png")
+    if output.exists() and (not options.force or output.samefile(options.source)):
+        what = "is the video itself" if options.force else "exists; --force overwrites it"
+        raise CommandError(f"{output} {what}")
+    if not output.parent.is_dir():
+        raise CommandError(f"no such folder: {output.parent}")
+
+    from vsgshift.comparing import movie, page, sheet
+    from vsgshift.comparing.video import Video
+
+    video = Video(options.source, filters)
+    numbers = [video.frame_of(moment) for moment in options.at or [None]]
+    names = "Before", "After: " + "; ".join(map(str, filters))
+    ending = output.suffix.lower()
+    if ending in FILMS:
+        frames = movie.write(output, video, numbers, options.seconds, names)
+        sys.stdout.write(f"{output}: {frames} frames\n")
+        return 0
+    pairs = [pair for number in numbers for pair in video.pairs(range(number, number + 1))]
+    if ending in PAGES:
+        page.write(output, pairs, names[1], options.source.name)
+    else:
+        sheet.write(output, pairs, names, options.source.name)
+    sys.stdout.write(f"{output}: frame {', '.join(str(pair.number) for pair in pairs)}\n")
+    return 0
+
+
+def _filters(options: argparse.Namespace) -> "list[Filter]":
+    """Noise is removed first, since the camera added it last."""
+    from vsgshift.comparing.video import Filter
+
+    denoise = options.denoise or not options.deblur
+    if options.sigma is not None and not denoise:
+        options.usage_error("--sigma is a noise level; it does not go with --deblur alone")
+    if options.model and options.denoise and options.deblur:
+        options.usage_error("--model is for one task; it does not go with --denoise and --deblur together")
+    known = {"model": options.model, "strength": options.strength, "device_id": options.device_id}
+    common = {name: value for name, value in known.items() if value is not None}
+    filters = []
+    if denoise:
+        sigma = {} if options.sigma is None else {"sigma": options.sigma}
+        filters.append(Filter(task="denoise", options={**sigma, **common}))
+    if options.deblur:
+        filters.append(Filter(task="deblur", options=common))
+    return filters
+
+
+def _moment(text: str) -> "Moment":
+    from vsgshift.comparing.video import Moment
+
+    return _or_refused(Moment.parse, text)
+
+
+def _output(text: str) -> Path:
+    known = (*PICTURE, *PAGES, *FILMS)
+    if Path(text).suffix.lower() not in known:
+        raise argparse.ArgumentTypeError(f"{text} must end in one of {', '.join(known)}")
+    return Path(text)
+
+
+def _within(lowest: float, highest: float) -> "Callable[[str], float]":
+    def number(text: str) -> float:
+        value = _or_refused(float, text)
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(f"{text} is out of range, {lowest:g} to {highest:g}")
+        return value
+
+    return number
+
+
+_sigma = _within(0, 255)
+_share = _within(0, 1)
+_seconds = _within(0, 600)
+
+
+def _or_refused[T](parse: "Callable[[str], T]", text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

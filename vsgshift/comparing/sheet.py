@@ -1,0 +1,115 @@
+"""A picture: crops before and after at 100 %, and below them the most telling place, enlarged."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vsgshift.comparing.errors import CompareError
+from vsgshift.comparing.place import Box, most_telling
+from vsgshift.comparing.video import Pair, Picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Sheet
+
+LARGEST = 480, 640
+"""Height and width of a crop, where the frame has as many pixels."""
+ZOOM = 4
+"""The place is this many times smaller than the crop, and shown as large, each pixel as a square."""
+BACKGROUND, INK, FAINT = (43, 43, 43), (235, 235, 235), (170, 170, 170)
+"""Neutral: a tint would make the eye see the opposite one in the pictures."""
+GAP, TEXT = 12, 16
+LINE = 26
+"""Pixels of a line of text."""
+
+
+def write(file: Path, pairs: Sequence[Pair], names: tuple[str, str], title: str) -> None:
+    """Write a PNG with one block for each pair.
+
+    Args:
+        pairs: at least one; all of one size.
+        names: what stands above the left and the right column.
+        title: of the video.
+
+    Raises:
+        CompareError: Pillow is missing, or the file cannot be written.
+    """
+    image, _ = pillow()
+    blocks = [_block(pair, names, title) for pair in pairs]
+    sheet = image.new("RGB", (blocks[0].width, sum(block.height for block in blocks)), BACKGROUND)
+    top = 0
+    for block in blocks:
+        sheet.paste(block, (0, top))
+        top += block.height
+    try:
+        sheet.save(file, format="PNG", optimize=True)
+    except OSError as error:
+        raise CompareError(f"cannot write {file}: {error.strerror or error}") from error
+
+
+def layout(pair: Pair) -> tuple[Box, Box]:
+    """The crop of a pair, and the place that is enlarged, which lies in it."""
+    frame = pair.before.shape[0], pair.before.shape[1]
+    crop = min(LARGEST[0], frame[0]), min(LARGEST[1], frame[1])
+    place = most_telling(pair.before, pair.after, (max(1, crop[0] // ZOOM), max(1, crop[1] // ZOOM)))
+    return place.around(crop, frame), place
+
+
+def label(text: str, width: int) -> "Sheet":
+    """A strip with a line of text, cut short where it is too long; for a film's head as well.
+
+    Raises:
+        CompareError: Pillow is missing.
+    """
+    image, drawing = pillow()
+    strip: Sheet = image.new("RGB", (width, LINE), BACKGROUND)
+    drawing.Draw(strip).text((0, 3), text, fill=INK, font_size=TEXT)
+    return strip
+
+
+def _block(pair: Pair, names: tuple[str, str], title: str) -> "Sheet":
+    image, drawing = pillow()
+    crop, place = layout(pair)
+    column = max(crop.width, ZOOM * place.width)
+    size = 2 * column + 3 * GAP, 3 * LINE + crop.height + ZOOM * place.height + 3 * GAP
+    block: Sheet = image.new("RGB", size, BACKGROUND)
+    draw = drawing.Draw(block)
+    draw.text((GAP, GAP), f"{title}, {pair.time}, frame {pair.number}", fill=FAINT, font_size=TEXT)
+    for side, (name, picture) in enumerate(zip(names, (pair.before, pair.after), strict=True)):
+        left, top = GAP + side * (column + GAP), GAP + LINE
+        block.paste(label(name, column), (left, top))
+        top += LINE
+        block.paste(image.fromarray(crop.cut(picture)), (left, top))
+        _outline(draw, place, left - crop.left, top - crop.top)
+        top += crop.height + GAP
+        draw.text((left, top + 3), f"{100 * ZOOM} % of the marked part", fill=FAINT, font_size=TEXT)
+        block.paste(enlarged(place.cut(picture)), (left, top + LINE))
+    return block
+
+
+def enlarged(picture: Picture) -> "Sheet":
+    """Each pixel as a square of ZOOM pixels."""
+    image, _ = pillow()
+    small = image.fromarray(picture)
+    large: Sheet = small.resize((ZOOM * small.width, ZOOM * small.height), image.Resampling.NEAREST)
+    return large
+
+
+def _outline(draw: Any, place: Box, left: int, top: int) -> None:
+    """A light line with a dark one around it: one of them is seen on any ground."""
+    x, y = left + place.left, top + place.top
+    for distance, colour in ((2, (0, 0, 0)), (1, (255, 255, 255))):
+        corners = (x - distance, y - distance, x + place.width - 1 + distance, y + place.height - 1 + distance)
+        draw.rectangle(corners, outline=colour)
+
+
+def pillow() -> tuple[Any, Any]:
+    """Its modules Image and ImageDraw; for the page as well.
+
+    Raises:
+        CompareError: it is missing.
+    """
+    try:
+        from PIL import Image, ImageDraw
+    except ImportError as error:
+        raise CompareError("pictures need Pillow; install it with: pip install 'vsgshift[compare]'") from error
+    return Image, ImageDraw

@@ -1,0 +1,152 @@
+"""Python, this package, and the libraries it computes with."""
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from vsgshift._version import __version__
+from vsgshift.doctor.asking import NoAnswerError, ask
+from vsgshift.doctor.findings import Finding, ok, problem, warning
+
+PIP = f"{sys.executable} -m pip install"
+OLDEST_PYTHON = (3, 12)
+PACKAGE = Path(__file__).parents[1]
+
+
+def python() -> Finding:
+    """Which Python this is."""
+    text = f"{platform.python_version()}, {sys.executable}"
+    if sys.version_info < OLDEST_PYTHON:
+        return problem("Python", text, "vsgshift needs Python 3.12 or later: install it into a newer one")
+    return ok("Python", text)
+
+
+def package() -> Finding:
+    """This package, and whether its compiled part can be loaded."""
+    text = f"{__version__}, {PACKAGE}"
+    try:
+        ask("import vsgshift.plugin._bridge as bridge\nanswer(path=bridge.__file__)")
+    except NoAnswerError as error:
+        advice = f"install it anew: {PIP} --force-reinstall --no-deps vsgshift, or in a clone {PIP} -e ."
+        return problem("vsgshift", f"{text}: the compiled part does not load: {error}", advice)
+    return ok("vsgshift", text)
+
+
+def numpy() -> Finding:
+    """NumPy."""
+    return _library("numpy", "NumPy", "import numpy\nnumpy.ones(2).sum()\nanswer(version=numpy.__version__)")
+
+
+def safetensors() -> Finding:
+    """The library that reads weights."""
+    return _library("safetensors", "safetensors", "import safetensors\nanswer(version=safetensors.__version__)")
+
+
+def _library(distribution: str, name: str, code: str) -> Finding:
+    try:
+        return ok(name, str(ask(code)["version"]))
+    except NoAnswerError as error:
+        return problem(name, _installed(distribution, error), _reinstall(distribution))
+
+
+def _installed(distribution: str, error: NoAnswerError) -> str:
+    try:
+        return f"{metadata.version(distribution)} does not work: {error}"
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _reinstall(distribution: str) -> str:
+    return f"install it anew: {PIP} --force-reinstall {distribution}"
+
+
+_TORCH = """
+import torch
+assert float(torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 3, 3)).sum()) == 36
+cuda = torch.cuda.is_available()
+devices = []
+for number in range(torch.cuda.device_count() if cuda else 0):
+    known = torch.cuda.get_device_properties(number)
+    devices.append([number, known.name, known.total_memory, f"{known.major}.{known.minor}"])
+answer(version=torch.__version__, cuda=torch.version.cuda, devices=devices, threads=torch.get_num_threads())
+"""
+_CHOICE = """
+from vsgshift.plugin.devices import choose
+try:
+    answer(device=str(choose(None)))
+except ValueError as error:
+    answer(refused=str(error))
+"""
+
+
+def torch_and_devices() -> list[Finding]:
+    """torch, CuPy, CUDA, and what there is to compute on."""
+    try:
+        known = ask(_TORCH)
+    except NoAnswerError as error:
+        return [problem("torch", _installed("torch", error), _reinstall("torch"))]
+    built = f"built for CUDA {known['cuda']}" if known["cuda"] else "built for the CPU alone"
+    findings = [ok("torch", f"{known['version']}, {built}")]
+    findings.append(ok("CPU", f"{_cpu()}, {os.cpu_count()} cores, {known['threads']} threads for torch"))
+    findings += [
+        ok(f"GPU {number}", f"{name}, {memory / 2**30:.1f} GiB, compute capability {capability}")
+        for number, name, memory, capability in known["devices"]
+    ]
+    if known["devices"]:
+        findings.append(_usable())
+        findings.append(_cupy())
+    else:
+        findings.append(_no_gpu(known["cuda"]))
+    return findings
+
+
+def _cpu() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _usable() -> Finding:
+    """Whether the plugin's own choice is a GPU."""
+    try:
+        chosen = ask(_CHOICE)
+    except NoAnswerError as error:
+        return problem("device", f"none can be chosen: {error}", "see what is said of torch and vsgshift")
+    if "refused" in chosen:
+        return problem("device", f"a GPU is there but not used: {chosen['refused']}", f"{PIP} 'vsgshift[cuda]'")
+    return ok("device", f"filters run on {chosen['device']} where no device_id is given")
+
+
+_CUPY = """
+import cupy
+assert int(cupy.arange(4).sum()) == 6
+answer(version=cupy.__version__)
+"""
+
+
+def _cupy() -> Finding:
+    try:
+        return ok("CuPy", str(ask(_CUPY)["version"]))
+    except NoAnswerError as error:
+        advice = f"on the CPU, with device_id=-1, it is not needed; for the GPU: {PIP} 'vsgshift[cuda]'"
+        return warning("CuPy", f"does not work: {error}", advice)
+
+
+def _no_gpu(cuda: str | None) -> Finding:
+    """No device that torch sees: is there one that it should see?"""
+    driver = Path("/proc/driver/nvidia/version")
+    if not driver.exists():
+        return ok("GPU", "no NVIDIA GPU; filters run on the CPU")
+    if cuda is None:
+        advice = f"install torch for CUDA: {PIP} --force-reinstall torch, without an index for the CPU"
+        return warning("GPU", "there is an NVIDIA driver, but this torch is built for the CPU alone", advice)
+    advice = (
+        "nvidia-smi tells the driver's version, which must be new enough for that CUDA; CUDA_VISIBLE_DEVICES hides GPUs"
+    )
+    return warning("GPU", f"there is an NVIDIA driver, but torch (CUDA {cuda}) finds no GPU", advice)
