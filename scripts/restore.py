@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import vapoursynth as vs
 
+from vsgshift.programs import check_file
 from vsgshift.restoring.encoder import UNSPECIFIED, Colour, Encoding
 from vsgshift.restoring.errors import RestoreError
 from vsgshift.restoring.pipe import Frames
 from vsgshift.restoring.programs import Programs, last_line
 from vsgshift.restoring.script import Filter, conversion, script_text
-from vsgshift.restoring.source import check_file
 
 if TYPE_CHECKING:
     from torch import Tensor

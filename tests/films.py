@@ -1,6 +1,5 @@
 """Little films in all sorts of files, and what a finished file holds."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,28 +10,20 @@ from typing import Any
 
 import pytest
 
+from vsgshift.programs import MissingProgramError, find_ffmpeg
+
 av = pytest.importorskip("av")
 vs = pytest.importorskip("vapoursynth")
 
 
-def find_ffmpeg() -> str | None:
-    """The system's ffmpeg, else the one that a wheel carries."""
-    if found := shutil.which("ffmpeg"):
-        return found
-    try:
-        import imageio_ffmpeg
-
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError):
-        return None
-
-
-FFMPEG = find_ffmpeg()
+try:
+    FFMPEG: str | None = find_ffmpeg()
+except MissingProgramError:
+    FFMPEG = None
+VSPIPE = Path(sys.executable).parent / "vspipe"
 NEEDS_PROGRAMS = [
     pytest.mark.skipif(FFMPEG is None, reason="ffmpeg is not installed"),
-    pytest.mark.skipif(
-        not (Path(sys.executable).parent / "vspipe").is_file(), reason="vspipe is not beside this Python"
-    ),
+    pytest.mark.skipif(not VSPIPE.is_file(), reason="vspipe is not beside this Python"),
     pytest.mark.skipif(not hasattr(vs.core, "bs"), reason="BestSource is not installed"),
 ]
 

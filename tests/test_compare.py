@@ -20,12 +20,13 @@ from vsgshift.comparing.movie import stretch
 from vsgshift.comparing.page import write as write_page
 from vsgshift.comparing.place import LUMA, Box, most_telling
 from vsgshift.comparing.sheet import BACKGROUND, GAP, LINE, ZOOM, enlarged, layout
-from vsgshift.comparing.video import Filter, Moment, Pair, Video, find_ffmpeg
+from vsgshift.comparing.video import Filter, Moment, Pair, Video
+from vsgshift.programs import find_ffmpeg
 
 Image = pytest.importorskip("PIL.Image")
 WIDTH, HEIGHT, FRAMES = 98, 66, 12
 NAME = "it's <b>a & card.mkv"
-TASK = ("--sigma", "20", "--device-id", "-1")
+TASK = ("--sigma", "20", "--device", "cpu")
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
 )

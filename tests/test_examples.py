@@ -1,11 +1,11 @@
 """The scripts in scripts/ do what their first lines say, run as a user runs them."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from films import FFMPEG, NEEDS_PROGRAMS, VSPIPE
 
 vs = pytest.importorskip("vapoursynth")
 
@@ -13,25 +13,7 @@ SCRIPTS = Path(__file__).parent.parent / "scripts"
 WIDTH, HEIGHT, FRAMES = 48, 32, 8
 
 
-def find_ffmpeg() -> str | None:
-    """The system's ffmpeg, else the one that a wheel carries."""
-    if found := shutil.which("ffmpeg"):
-        return found
-    try:
-        import imageio_ffmpeg
-
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError):
-        return None
-
-
-FFMPEG = find_ffmpeg()
-VSPIPE = Path(sys.executable).parent / "vspipe"
-pytestmark = [
-    pytest.mark.skipif(FFMPEG is None, reason="ffmpeg is not installed"),
-    pytest.mark.skipif(not VSPIPE.is_file(), reason="vspipe is not beside this Python"),
-    pytest.mark.skipif(not hasattr(vs.core, "bs"), reason="BestSource is not installed"),
-]
+pytestmark = NEEDS_PROGRAMS
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_examples import FFMPEG, FRAMES, HEIGHT, SCRIPTS, VSPIPE, WIDTH, pytestmark, video, vspipe
+from films import FFMPEG, VSPIPE
+from test_examples import FRAMES, HEIGHT, SCRIPTS, WIDTH, pytestmark, video, vspipe
 
 __all__ = ["pytestmark", "video"]
 

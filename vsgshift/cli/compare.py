@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsgshift.cli.errors import CommandError
+from vsgshift.cli.options import device, share, sigma, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,7 @@ def add(commands: "Commands") -> None:
         "-o", "--output", type=_output, metavar="FILE", help="default: IN's name with -compare.png, in this folder"
     )
     comparer.add_argument(
-        "--seconds", type=_seconds, default=4.0, metavar="N", help="of a film, around each time; default 4"
+        "--seconds", type=within(0, 600), default=4.0, metavar="N", help="of a film, around each time; default 4"
     )
     comparer.add_argument("--force", action="store_true", help="overwrite the output")
 
@@ -56,14 +57,14 @@ def add(commands: "Commands") -> None:
     what.add_argument("--denoise", action="store_true", help="noise (this is the default)")
     what.add_argument("--deblur", action="store_true", help="motion blur; with --denoise, after the noise")
     what.add_argument(
-        "--sigma", type=_sigma, metavar="S", help="the noise level, 0 to 255 on the 8-bit scale; default: measured"
+        "--sigma", type=sigma, metavar="S", help="the noise level, 0 to 255 on the 8-bit scale; default: auto, measured"
     )
     what.add_argument(
-        "--strength", type=_share, metavar="F", help="share of the change that is applied, 0 to 1; default 1"
+        "--strength", type=share, metavar="F", help="share of the change that is applied, 0 to 1; default 1"
     )
     what.add_argument("--model", help="a model's name or file; default: the bundled one")
     what.add_argument(
-        "--device-id", type=int, metavar="N", help="number of a GPU, -1 is the CPU; default: a GPU, if any"
+        "--device", type=device, help="cpu, cuda, or a GPU's number; default: the first GPU, else the CPU"
     )
 
 
@@ -106,12 +107,12 @@ def _filters(options: argparse.Namespace) -> "list[Filter]":
         options.usage_error("--sigma is a noise level; it does not go with --deblur alone")
     if options.model and options.denoise and options.deblur:
         options.usage_error("--model is for one task; it does not go with --denoise and --deblur together")
-    known = {"model": options.model, "strength": options.strength, "device_id": options.device_id}
+    known = {"model": options.model, "strength": options.strength, "device_id": options.device}
     common = {name: value for name, value in known.items() if value is not None}
     filters = []
     if denoise:
-        sigma = {} if options.sigma is None else {"sigma": options.sigma}
-        filters.append(Filter(task="denoise", options={**sigma, **common}))
+        level = {} if options.sigma is None else {"sigma": options.sigma}
+        filters.append(Filter(task="denoise", options={**level, **common}))
     if options.deblur:
         filters.append(Filter(task="deblur", options=common))
     return filters
@@ -128,21 +129,6 @@ def _output(text: str) -> Path:
     if Path(text).suffix.lower() not in known:
         raise argparse.ArgumentTypeError(f"{text} must end in one of {', '.join(known)}")
     return Path(text)
-
-
-def _within(lowest: float, highest: float) -> "Callable[[str], float]":
-    def number(text: str) -> float:
-        value = _or_refused(float, text)
-        if not lowest <= value <= highest:
-            raise argparse.ArgumentTypeError(f"{text} is out of range, {lowest:g} to {highest:g}")
-        return value
-
-    return number
-
-
-_sigma = _within(0, 255)
-_share = _within(0, 1)
-_seconds = _within(0, 600)
 
 
 def _or_refused[T](parse: "Callable[[str], T]", text: str) -> T:

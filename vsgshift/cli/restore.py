@@ -1,7 +1,6 @@
 """Restoring a video file: `restore`."""
 
 import argparse
-import math
 import re
 import shlex
 import signal
@@ -13,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from vsgshift.cli.errors import CommandError
+from vsgshift.cli.options import count, device, share, sigma
 
 if TYPE_CHECKING:
     from vsgshift.cli import Commands
@@ -51,23 +51,21 @@ def add(commands: "Commands") -> None:
     what.add_argument("--deblur", action="store_true", help="motion blur")
     what.add_argument(
         "--sigma",
-        type=_sigma,
+        type=sigma,
         metavar="S",
         help="the noise level, 0 to 255 on the 8-bit scale; default: auto, measured",
     )
     what.add_argument(
-        "--strength", type=_share, metavar="F", help="share of the change that is applied, 0 to 1; default 1"
+        "--strength", type=share, metavar="F", help="share of the change that is applied, 0 to 1; default 1"
     )
     what.add_argument("--start", type=_time, metavar="TIME", help="begin here: seconds, or [H:]M:S")
     what.add_argument("--end", type=_time, metavar="TIME", help="stop here")
 
     how = restorer.add_argument_group("with what")
     how.add_argument("--model", help="a model's name or file; default: the bundled one")
-    how.add_argument(
-        "--device", type=_device, help="cpu, cuda, or a GPU's number; default: the first GPU, else the CPU"
-    )
+    how.add_argument("--device", type=device, help="cpu, cuda, or a GPU's number; default: the first GPU, else the CPU")
     how.add_argument("--fp16", action="store_true", help="half precision: faster on a GPU, and half the memory")
-    how.add_argument("--block", type=_count, metavar="N", help="frames per run of the network; fewer need less memory")
+    how.add_argument("--block", type=count, metavar="N", help="frames per run of the network; fewer need less memory")
     how.add_argument("--no-scenes", action="store_true", help="restore across scene changes as well")
 
     into = restorer.add_argument_group("how it is written")
@@ -84,7 +82,7 @@ def add(commands: "Commands") -> None:
     order.add_argument("--dry-run", action="store_true", help="print the script and the ffmpeg command, write nothing")
     order.add_argument("--resume", action="store_true", help="go on where an earlier run was stopped, if there was one")
     order.add_argument(
-        "--part", type=_count, default=120, metavar="N", help="frames that a stopped run may lose; default 120"
+        "--part", type=count, default=120, metavar="N", help="frames that a stopped run may lose; default 120"
     )
     order.add_argument("--force", action="store_true", help="overwrite OUT; without --resume, begin anew")
 
@@ -145,8 +143,7 @@ def _job(options: argparse.Namespace, *, denoise: bool) -> "Job":
     }
     filters = []
     if denoise:
-        sigma = None if options.sigma in (None, "auto") else options.sigma
-        filters.append(Filter(task="denoise", options={"sigma": sigma, **common}))
+        filters.append(Filter(task="denoise", options={"sigma": options.sigma, **common}))
     if options.deblur:
         filters.append(Filter(task="deblur", options=common))
     return Job(
@@ -193,32 +190,6 @@ def _stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _sigma(text: str) -> float | str:
-    if text == "auto":
-        return text
-    return _between(text, 0, 255)
-
-
-def _share(text: str) -> float:
-    return _between(text, 0, 1)
-
-
-def _between(text: str, least: float, most: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"{text} is out of range, {least:g} to {most:g}")
-    return value
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("[1-9][0-9]*", text):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of frames, 1 or more")
-    return int(text)
-
-
 def _time(text: str) -> float:
     found = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", text)
     if not found:
@@ -227,15 +198,6 @@ def _time(text: str) -> float:
         )
     hours, minutes, seconds = found.groups()
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)
-
-
-def _device(text: str) -> int:
-    if text == "cpu":
-        return -1
-    found = re.fullmatch(r"(?:cuda:)?(\d+)|cuda", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text} is no device; cpu, cuda, or a GPU's number")
-    return int(found[1] or 0)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ import numpy as np
 from vsgshift.comparing.errors import CompareError
 from vsgshift.comparing.place import most_telling
 from vsgshift.comparing.sheet import BACKGROUND, GAP, label
-from vsgshift.comparing.video import Pair, Picture, Video, find_ffmpeg
+from vsgshift.comparing.video import Pair, Picture, Video
+from vsgshift.programs import find_ffmpeg
 
 WIDEST = 1896
 """Pixels of a half; with more, many players do without the graphics hardware."""

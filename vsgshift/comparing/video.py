@@ -1,7 +1,6 @@
 """A video file, its restored counterpart, and frames of both as RGB."""
 
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vsgshift.comparing.errors import CompareError
+from vsgshift.programs import check_file
 
 type Picture = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 """(H, W, 3), RGB."""
@@ -80,9 +80,10 @@ class Video:
         """filters: run one after the other.
 
         Raises:
+            VideoFileError: there is no such file.
             CompareError: it is not a video, a plugin is missing, or a filter refuses.
         """
-        _check_file(file)
+        check_file(file)
         try:
             import vapoursynth as vs
         except ImportError as error:
@@ -151,29 +152,3 @@ class Video:
 
 def _picture(frame: Any) -> Picture:
     return np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1)
-
-
-def _check_file(file: Path) -> None:
-    """Say what is wrong with a path before a reader is asked to open it."""
-    if file.is_dir():
-        raise CompareError(f"{file} is a folder; give a video file")
-    if not file.exists():
-        raise CompareError(f"no such file: {file}")
-    if file.stat().st_size == 0:
-        raise CompareError(f"{file} is empty")
-
-
-def find_ffmpeg() -> str:
-    """ffmpeg of the system, else the one in imageio-ffmpeg's wheel.
-
-    Raises:
-        CompareError: there is neither.
-    """
-    if found := shutil.which("ffmpeg"):
-        return found
-    try:
-        import imageio_ffmpeg
-
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError) as error:
-        raise CompareError("ffmpeg is missing; install it, or: pip install imageio-ffmpeg") from error

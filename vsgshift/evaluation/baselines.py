@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from vsgshift.evaluation.errors import EvaluationError
-from vsgshift.evaluation.ffmpeg import filtered, find_ffmpeg
+from vsgshift.evaluation.ffmpeg import filtered
 from vsgshift.evaluation.frames import Frames
 from vsgshift.network.variants import Task
+from vsgshift.programs import find_ffmpeg
 
 PIECE = 4
 """Frames that are read at a time."""
@@ -51,7 +52,7 @@ class Baseline(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise EvaluationError where what it needs is not installed."""
+        """Raise EvaluationError or MissingProgramError where what it needs is not installed."""
         ...
 
     def knobs(self, sigma: float | None) -> dict[str, Knob]:

@@ -1,6 +1,5 @@
 """Clips through a chain of ffmpeg's filters, frame after frame through pipes."""
 
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -12,22 +11,7 @@ import torch
 from torch import Tensor
 
 from vsgshift.evaluation.errors import EvaluationError
-
-
-def find_ffmpeg() -> str:
-    """ffmpeg of the system, else the one in imageio-ffmpeg's wheel.
-
-    Raises:
-        EvaluationError: there is neither.
-    """
-    if found := shutil.which("ffmpeg"):
-        return found
-    try:
-        import imageio_ffmpeg
-
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError) as error:
-        raise EvaluationError("ffmpeg is missing; install it, or: pip install 'vsgshift[evaluate]'") from error
+from vsgshift.programs import find_ffmpeg
 
 
 def filtered(pieces: Iterable[Tensor], size: tuple[int, int], chain: str) -> Iterator[Tensor]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import run
 
+from vsgshift.programs import check_file
 from vsgshift.restoring import parts as kept
 from vsgshift.restoring.container import FORMATS, check_container
 from vsgshift.restoring.encoder import check_codec
@@ -19,7 +20,6 @@ from vsgshift.restoring.pipe import Frames, frame_bytes, y4m_header
 from vsgshift.restoring.plan import Job, Plan, make_plan
 from vsgshift.restoring.programs import last_line
 from vsgshift.restoring.script import y4m_format
-from vsgshift.restoring.source import check_file
 
 __all__ = ["Job", "Result", "commands", "restore"]
 

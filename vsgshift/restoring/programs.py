@@ -1,14 +1,12 @@
 """The programs that are run, and what they say when they fail."""
 
 import re
-import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from vsgshift.restoring.errors import RestoreError
+from vsgshift.programs import find_ffmpeg, find_vspipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,25 +18,12 @@ class Programs:
 
     @staticmethod
     def find() -> "Programs":
-        """vspipe of this Python, else of the system; ffmpeg of the system, else the one in imageio-ffmpeg's wheel.
+        """Both of them.
 
         Raises:
-            RestoreError: one of them is missing.
+            MissingProgramError: one of them is missing.
         """
-        # Not resolved: a virtual environment's python is a link out of its folder.
-        beside = Path(sys.executable).parent / "vspipe"
-        vspipe = str(beside) if beside.is_file() else shutil.which("vspipe")
-        if vspipe is None:
-            raise RestoreError("vspipe is missing; install it with: pip install vapoursynth")
-        ffmpeg = shutil.which("ffmpeg")
-        if ffmpeg is None:
-            try:
-                import imageio_ffmpeg
-
-                ffmpeg = str(imageio_ffmpeg.get_ffmpeg_exe())
-            except (ImportError, RuntimeError) as error:
-                raise RestoreError("ffmpeg is missing; install it, or: pip install imageio-ffmpeg") from error
-        return Programs(vspipe=vspipe, ffmpeg=ffmpeg)
+        return Programs(vspipe=find_vspipe(), ffmpeg=find_ffmpeg())
 
     def configure(self) -> None:
         """Tell VapourSynth which Python runs its scripts, where nobody has: once per environment."""

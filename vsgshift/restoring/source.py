@@ -6,7 +6,6 @@ interrupted, and a broken file may bring its libraries down. So a process of its
 
 import json
 import math
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -70,20 +69,6 @@ def source_call(path: Path, track: int, index: Path) -> str:
     """BestSource's call for a video track, as written in a script, with the index kept in files named for ``index``."""
     # The picture stays as it is stored; how it is to be turned is written in the output, as in the input.
     return f"core.bs.VideoSource({str(path)!r}, track={track}, apply_rotation=0, cachemode=4, cachepath={str(index)!r})"
-
-
-def check_file(path: Path) -> None:
-    """Say what is wrong with a path before a reader is asked to open it. Raises RestoreError."""
-    if path.is_dir():
-        raise RestoreError(f"{path} is a folder; give a video file")
-    if not path.exists():
-        raise RestoreError(f"no such file: {path}")
-    if not path.is_file():
-        raise RestoreError(f"{path} is not a file; give a video file")
-    if not os.access(path, os.R_OK):
-        raise RestoreError(f"{path} cannot be read: permission denied")
-    if path.stat().st_size == 0:
-        raise RestoreError(f"{path} is empty")
 
 
 def probe(path: Path, track: int, index: Path) -> Source:

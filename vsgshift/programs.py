@@ -1,0 +1,61 @@
+"""The programs that are run, and the files they are given."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+
+class MissingProgramError(FileNotFoundError):
+    """A program is not installed; one line that says how to."""
+
+
+class VideoFileError(OSError):
+    """A path is no video file, in one line."""
+
+
+def find_vspipe() -> str:
+    """vspipe of this Python, else of the system.
+
+    Raises:
+        MissingProgramError: there is neither.
+    """
+    # Not resolved: a virtual environment's python is a link out of its folder.
+    beside = Path(sys.executable).parent / "vspipe"
+    if found := str(beside) if beside.is_file() else shutil.which("vspipe"):
+        return found
+    raise MissingProgramError("vspipe is missing; install it with: pip install vapoursynth")
+
+
+def find_ffmpeg() -> str:
+    """ffmpeg of the system, else the one in imageio-ffmpeg's wheel.
+
+    Raises:
+        MissingProgramError: there is neither.
+    """
+    if found := shutil.which("ffmpeg"):
+        return found
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError) as error:
+        raise MissingProgramError("ffmpeg is missing; install it, or: pip install imageio-ffmpeg") from error
+
+
+def check_file(path: Path) -> None:
+    """Say what is wrong with a path before a reader is asked to open it.
+
+    Raises:
+        VideoFileError: a folder, nothing, an empty file, or one that may not be read.
+    """
+    if path.is_dir():
+        raise VideoFileError(f"{path} is a folder; give a video file")
+    if not path.exists():
+        raise VideoFileError(f"no such file: {path}")
+    if not path.is_file():
+        raise VideoFileError(f"{path} is not a file; give a video file")
+    if not os.access(path, os.R_OK):
+        raise VideoFileError(f"{path} cannot be read: permission denied")
+    if path.stat().st_size == 0:
+        raise VideoFileError(f"{path} is empty")
