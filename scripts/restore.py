@@ -94,7 +94,7 @@ def main() -> int:
         parser.error("--frames must be at least 1")
     try:
         run(arguments)
-    except RestoreError as failure:
+    except OSError as failure:
         print(f"restore.py: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

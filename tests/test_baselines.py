@@ -13,6 +13,7 @@ from vsgshift.evaluation.errors import EvaluationError
 from vsgshift.evaluation.frames import Clip, Frames, Noisy, Stack
 from vsgshift.evaluation.metrics import psnr
 from vsgshift.evaluation.tuning import climbed, tuned
+from vsgshift.programs import MissingProgramError
 
 SIGMA = 25.0
 
@@ -34,7 +35,7 @@ def installed(name: str) -> Baseline:
         pytest.importorskip("vapoursynth")
     try:
         BASELINES[name].check()
-    except EvaluationError as missing:
+    except (EvaluationError, MissingProgramError) as missing:
         pytest.skip(str(missing))
     return BASELINES[name]
 

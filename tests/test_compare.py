@@ -15,13 +15,12 @@ import pytest
 import vapoursynth as vs
 
 from vsgshift.cli import main
-from vsgshift.comparing.errors import CompareError
 from vsgshift.comparing.movie import stretch
 from vsgshift.comparing.page import write as write_page
 from vsgshift.comparing.place import LUMA, Box, most_telling
 from vsgshift.comparing.sheet import BACKGROUND, GAP, LINE, ZOOM, enlarged, layout
 from vsgshift.comparing.video import Filter, Moment, Pair, Video
-from vsgshift.programs import find_ffmpeg
+from vsgshift.programs import MissingProgramError, find_ffmpeg
 
 Image = pytest.importorskip("PIL.Image")
 WIDTH, HEIGHT, FRAMES = 98, 66, 12
@@ -35,7 +34,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(
 def _ffmpeg() -> str | None:
     try:
         return find_ffmpeg()
-    except CompareError:
+    except MissingProgramError:
         return None
 
 

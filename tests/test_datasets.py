@@ -11,8 +11,8 @@ from torch import Tensor
 from vsgshift.evaluation import datasets
 from vsgshift.evaluation.datasets import clean_clips, paired_clips
 from vsgshift.evaluation.errors import EvaluationError
-from vsgshift.evaluation.ffmpeg import find_ffmpeg
 from vsgshift.evaluation.frames import Images, Video
+from vsgshift.programs import MissingProgramError, find_ffmpeg
 from vsgshift.training import degradations, synthetic
 
 Image = pytest.importorskip("PIL.Image")
@@ -133,7 +133,7 @@ def make_video(file: Path, pixels: str, *options: str) -> Path:
         pytest.skip("BestSource is not installed")
     try:
         ffmpeg = find_ffmpeg()
-    except EvaluationError:
+    except MissingProgramError:
         pytest.skip("ffmpeg is not installed")
     card = ["-f", "lavfi", "-i", "testsrc2=size=32x24:rate=25", "-frames:v", "4", "-pix_fmt", pixels]
     subprocess.run([ffmpeg, "-loglevel", "error", *card, *options, "-c:v", "ffv1", str(file)], check=True)

@@ -15,7 +15,6 @@ from standin import lively
 from torch import Tensor
 
 from vsgshift.evaluation.errors import EvaluationError
-from vsgshift.evaluation.ffmpeg import find_ffmpeg
 from vsgshift.evaluation.footage import MOVING, STILL, examine, motion
 from vsgshift.evaluation.frames import Clip, Frames, Stack
 from vsgshift.evaluation.paper import dataset_of, figures
@@ -25,6 +24,7 @@ from vsgshift.evaluation.report import as_json, comparisons, surroundings, table
 from vsgshift.evaluation.runs import Run
 from vsgshift.evaluation.scores import OVER_CLIPS, OVER_FRAMES, Row, judge, overall, untouched
 from vsgshift.network import VARIANTS, ShiftNet
+from vsgshift.programs import MissingProgramError, find_ffmpeg
 from vsgshift.weights.store import write
 
 Image = pytest.importorskip("PIL.Image")
@@ -185,7 +185,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("BestSource is not installed")
     try:
         ffmpeg = find_ffmpeg()
-    except EvaluationError as missing:
+    except MissingProgramError as missing:
         pytest.skip(str(missing))
     file = tmp_path_factory.mktemp("video") / "card.mkv"
     card = ["-f", "lavfi", "-i", "testsrc2=size=48x32:rate=25", "-frames:v", "10"]
