@@ -20,6 +20,7 @@ gives the same figures.
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -33,7 +34,7 @@ from vsgshift.evaluation.baselines import BASELINES
 from vsgshift.evaluation.errors import EvaluationError
 from vsgshift.evaluation.footage import MOVING, STILL, Footage, examine
 from vsgshift.evaluation.frames import Clip
-from vsgshift.evaluation.paper import dataset_of
+from vsgshift.evaluation.paper import DEBLURRING, DENOISING, dataset_of
 from vsgshift.evaluation.protocols import Full, Protocol, Published
 from vsgshift.evaluation.runs import Run, compare, harm
 from vsgshift.evaluation.scores import Row
@@ -50,6 +51,7 @@ def main() -> int:
     parser = command_line()
     arguments = parser.parse_args()
     check(parser, arguments)
+    logging.basicConfig(format="evaluate.py: %(message)s")
     torch.set_flush_denormal(True)
     try:
         evaluate(arguments)
@@ -83,7 +85,7 @@ def command_line() -> argparse.ArgumentParser:
     judged = argparse.ArgumentParser(add_help=False)
     judged.add_argument("--protocol", choices=("full", "published"), default="full")
     judged.add_argument("--chunk", type=int, metavar="N", help="published deblurring: frames at once, default 48 or 96")
-    judged.add_argument("--dataset", help="GoPro, DVD, DAVIS or Set8; default: told by the path")
+    judged.add_argument("--dataset", choices=(*DEBLURRING, *DENOISING), help="default: told by the path")
 
     noise = argparse.ArgumentParser(add_help=False)
     noise.add_argument("--seed", type=int, default=0, help="of the noise; default 0")

@@ -31,6 +31,15 @@ Image = pytest.importorskip("PIL.Image")
 SCRIPT = Path(__file__).parent.parent / "scripts" / "evaluate.py"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Frames are small: threads only get in each other's way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def row(clip: str, method: str, psnr: float, *, sigma: float | None = 10.0, frames: int = 4) -> Row:
     return Row(
         clip=clip, sigma=sigma, method=method, frames=frames, psnr=psnr, worst_psnr=psnr, authors_ssim=0.9, ssim=0.8

@@ -1,5 +1,6 @@
 """Which frames count, and that the network is run over them as the protocol says."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from standin import lively, relative_error
 from torch import Tensor
 
-from vsgshift.evaluation import protocols
+from vsgshift.evaluation import memory, protocols
 from vsgshift.evaluation.errors import EvaluationError
 from vsgshift.evaluation.frames import Noisy, Stack
 from vsgshift.evaluation.protocols import Full, Published, evenly_spaced, overlap
@@ -15,6 +16,15 @@ from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.streaming import restore
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Frames are small: threads only get in each other's way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @dataclass
@@ -194,6 +204,25 @@ def test_too_little_memory_is_said_in_one_line(
     monkeypatch.setattr(ShiftNet, "forward", fail)
     with pytest.raises(EvaluationError, match=r"7 frames of 16x8 at once; use the full protocol"):
         list(Published(chunk=3).restore(deblurring, Stack(torch.rand(7, 3, 8, 16)), range(2, 5), None))
+
+
+def test_too_little_memory_is_foreseen(
+    deblurring: ShiftNet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def run() -> None:
+        list(Published(chunk=3).restore(deblurring, Stack(torch.rand(7, 3, 8, 16)), range(2, 5), None))
+
+    # 7 frames of 8x16 pixels, 340 bytes each.
+    monkeypatch.setattr(memory, "installed", lambda device: 7 * 8 * 16 * 340)
+    run()
+    assert not caplog.records
+    monkeypatch.setattr(memory, "installed", lambda device: 7 * 8 * 16 * 340 - 1)
+    run()
+    assert "7 frames of 16x8 at once" in caplog.text
+    monkeypatch.undo()
+    assert memory.installed(CPU) > 2**28
+    gopro = memory.needed(VARIANTS["deblur-small"], 100, (720, 1280), torch.float16)
+    assert gopro == memory.needed(VARIANTS["deblur-small"], 100, (720, 1280), torch.float32) // 2
 
 
 def test_other_failures_pass_unchanged(deblurring: ShiftNet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vsgshift.evaluation.errors import EvaluationError
 from vsgshift.evaluation.frames import Cropped, Frames
+from vsgshift.evaluation.memory import warn_if_short
 from vsgshift.network import ShiftNet, Variant
 from vsgshift.plugin.devices import check_half
 from vsgshift.streaming import Stream
@@ -206,6 +207,8 @@ def _at_once(network: ShiftNet, frames: Tensor, sigma: float | None) -> Tensor:
     """All but the first and last 2 of the frames, restored by whole-clip inference."""
     height, width = frames.shape[2:]
     padded = pad_to_multiple(frames, network.variant.multiple)
+    weight = next(network.parameters())
+    warn_if_short(network.variant, len(padded), (height, width), weight.dtype, weight.device)
     with torch.inference_mode():
         restored: Tensor = network(*_inputs(network, padded, sigma))
     return restored[DROPPED:-DROPPED, :, :height, :width].float().cpu()

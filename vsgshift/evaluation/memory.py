@@ -1,0 +1,43 @@
+"""What whole-clip inference takes, so that nobody is left wondering why the system ended the program."""
+
+import logging
+import os
+
+import torch
+
+from vsgshift.network import Variant
+
+log = logging.getLogger(__name__)
+
+BYTES = {"plus": 2000, "small": 1600, "tiny": 340}
+"""By the last part of a variant's name: bytes for each pixel of each frame in single precision, measured as the growth
+of resident memory on clips of a few frames; roughly what larger ones take."""
+
+
+def needed(variant: Variant, frames: int, size: tuple[int, int], dtype: torch.dtype) -> int:
+    """Bytes that whole-clip inference takes, roughly; size is H, W."""
+    each = BYTES[variant.name.rpartition("-")[2]] * dtype.itemsize // torch.float32.itemsize
+    return frames * size[0] * size[1] * each
+
+
+def installed(device: torch.device) -> int:
+    """Bytes of memory that a device has; 0 where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 0
+
+
+def warn_if_short(
+    variant: Variant, frames: int, size: tuple[int, int], dtype: torch.dtype, device: torch.device
+) -> None:
+    """Log a warning where whole-clip inference is likely to fail for want of memory."""
+    wanted, there = needed(variant, frames, size, dtype), installed(device)
+    if there and wanted > there:
+        log.warning(
+            "%d frames of %dx%d at once take about %.0f GB, and %s has %.0f; if this fails, use the full protocol, "
+            "or for deblurring a smaller chunk",
+            *(frames, size[1], size[0], wanted / 1e9, device, there / 1e9),
+        )
