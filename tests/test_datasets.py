@@ -11,7 +11,7 @@ from torch import Tensor
 from vsgshift.evaluation import datasets
 from vsgshift.evaluation.datasets import clean_clips, paired_clips
 from vsgshift.evaluation.errors import EvaluationError
-from vsgshift.evaluation.frames import Images, Video
+from vsgshift.evaluation.frames import Images, Kept, Stack, Video
 from vsgshift.programs import MissingProgramError, find_ffmpeg
 from vsgshift.training import degradations, synthetic
 
@@ -174,6 +174,22 @@ def test_a_file_that_is_no_video_is_named(tmp_path: Path) -> None:
     file.write_bytes(b"no video")
     with pytest.raises(EvaluationError, match=r"film\.mp4: no video"):
         Video(file)
+
+
+def test_frames_that_were_read_are_kept_up_to_a_limit() -> None:
+    frames = torch.rand(9, 3, 4, 5)
+    reads: list[range] = []
+
+    class Counted(Stack):
+        def read(self, span: range) -> Tensor:
+            reads.append(span)
+            return super().read(span)
+
+    kept = Kept(Counted(frames), limit=4 * frames[0].nbytes)
+    for span in (range(0, 3), range(1, 3), range(2, 5), range(3, 9), range(0, 2), range(0, 1)):
+        assert torch.equal(kept.read(span), frames[span.start : span.stop])
+    assert reads == [range(0, 3), range(3, 5), range(5, 9), range(0, 2)]
+    assert (len(kept), kept.size) == (9, (4, 5))
 
 
 def test_generated_blurred_clips_are_those_of_the_held_out_seed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Frames that are read when they are asked for, wherever they lie; memory does not depend on their number."""
 
+import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor
 
 from vsgshift.evaluation.errors import EvaluationError
+
+KEPT_BYTES = 1 << 28
+"""What `Kept` keeps."""
 
 
 class Frames(Protocol):
@@ -188,3 +192,35 @@ class Cropped:
     def read(self, span: range) -> Tensor:
         height, width = self.size
         return self.frames.read(span)[..., :height, :width]
+
+
+class Kept:
+    """Frames of which those read last are kept: seeking in a video and drawing noise cost more than memory.
+
+    May be read by several threads at once.
+    """
+
+    def __init__(self, frames: Frames, *, limit: int = KEPT_BYTES) -> None:
+        """limit: bytes of frames that are kept beyond those being read."""
+        self.frames = frames
+        self._limit = limit
+        self._known: dict[int, Tensor] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.frames.size
+
+    def read(self, span: range) -> Tensor:
+        with self._lock:
+            if missing := [number for number in span if number not in self._known]:
+                new = range(missing[0], missing[-1] + 1)
+                # Copies, so that a frame does not hold on to those that were read with it.
+                self._known |= {n: frame.clone() for n, frame in zip(new, self.frames.read(new), strict=True)}
+            found = [self._known[number] for number in span]
+            while len(self._known) * found[0].nbytes > self._limit:
+                del self._known[next(iter(self._known))]
+        return torch.stack(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vsgshift.evaluation.baselines import Baseline, described
-from vsgshift.evaluation.frames import Clip, Frames, Noisy
+from vsgshift.evaluation.frames import Clip, Frames, Kept, Noisy
 from vsgshift.evaluation.pictures import busiest, write_side_by_side
 from vsgshift.evaluation.protocols import Protocol
 from vsgshift.evaluation.report import INPUT
@@ -46,7 +46,7 @@ class Run:
 
 def noisy(clip: Clip, sigma: float, seed: int) -> Clip:
     """The clip with seeded noise of that sigma, on the 8-bit scale, added to its clean frames."""
-    return replace(clip, source=Noisy(clip.target, sigma, seed=seed, name=clip.name))
+    return replace(clip, source=Kept(Noisy(clip.target, sigma, seed=seed, name=clip.name)))
 
 
 def compare(run: Run, clips: Iterable[Clip], sigmas: Sequence[float] | None) -> list[Row]:
@@ -59,6 +59,7 @@ def compare(run: Run, clips: Iterable[Clip], sigmas: Sequence[float] | None) -> 
     """
     rows: list[Row] = []
     for clip in clips:
+        clip = Clip(name=clip.name, source=Kept(clip.source), target=Kept(clip.target))
         for sigma in sigmas or (None,):
             degraded = clip if sigma is None else noisy(clip, sigma, run.seed)
             rows += _compared(run, degraded, sigma)
@@ -109,6 +110,7 @@ def harm(run: Run, clips: Iterable[Clip], sigmas: Sequence[float]) -> list[Row]:
         rows.append(row)
 
     for clip in clips:
+        clip = replace(clip, target=Kept(clip.target))
         for sigma in sigmas:
             method = partial(run.restored, sigma=sigma)
             told(replace(clip, source=clip.target), sigma, NOTHING_ADDED, method)

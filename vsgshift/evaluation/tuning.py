@@ -4,7 +4,9 @@ No user could tune so well, since it takes the clean clip. It is the most genero
 a baseline, and needs no table of settings that somebody chose.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -35,14 +37,15 @@ def tuned(
     def quality(setting: Setting) -> float:
         key = tuple(setting.items())
         if key not in known:
-            found = [torch.cat(list(baseline.restore(source, middle, sigma, setting))) for middle in middles]
-            known[key] = float(psnr(torch.cat(found), torch.cat(targets)).mean())
+            found = pool.map(lambda middle: torch.cat(list(baseline.restore(source, middle, sigma, setting))), middles)
+            known[key] = float(psnr(torch.cat(list(found)), torch.cat(targets)).mean())
         return known[key]
 
     knobs = baseline.knobs(sigma)
     start = {name: knob.start for name, knob in knobs.items()}
-    tops = [climbed(quality, {"option": n, **start}, knobs) for n in range(len(baseline.options))]
-    return max(tops, key=quality)
+    with ThreadPoolExecutor(max(1, min(len(middles), os.cpu_count() or 1))) as pool:
+        tops = [climbed(quality, {"option": n, **start}, knobs) for n in range(len(baseline.options))]
+    return max(tops, key=lambda setting: known[tuple(setting.items())])
 
 
 def climbed(quality: Callable[[Setting], float], setting: Setting, knobs: dict[str, Knob]) -> Setting:
