@@ -3,18 +3,21 @@
     python scripts/benchmark.py bridge            # cost per frame of a filter that does nothing
     python scripts/benchmark.py speed             # the bare stream beside the filter in VapourSynth
     python scripts/benchmark.py memory            # resident memory at frame 300 and 3,000
+    python scripts/benchmark.py latency           # seconds to the first frame, after a seek, one step back
     python scripts/benchmark.py reference         # the table of `vsgshift benchmark`, from the committed reports
 
-The first three print one JSON object with device, versions, commit and date; `-o FILE` also writes it.
+All but the last print one JSON object with device, versions, commit and date; `-o FILE` also writes it.
 The last writes the table into the package.
 """
 
 import argparse
 import json
+import random
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,7 +28,15 @@ import vapoursynth as vs
 
 from vsgshift import load_network
 from vsgshift.benchmarking import reference
-from vsgshift.benchmarking.measures import blank, frames_per_second, resident, run_filter, run_stream, surroundings
+from vsgshift.benchmarking.measures import (
+    blank,
+    frames_per_second,
+    resident,
+    restored,
+    run_filter,
+    run_stream,
+    surroundings,
+)
 from vsgshift.network.variants import Task
 
 core = vs.core
@@ -113,6 +124,31 @@ def memory() -> dict[str, object]:
     return marks
 
 
+def latency() -> dict[str, object]:
+    """Seconds that a previewer waits for one frame: the first one after creation, after seeks, a step back."""
+    result: dict[str, object] = {}
+    places = random.Random(1)
+    for task in TASKS:
+        for size, (width, height) in SIZES.items():
+            source = blank(width, height, 1000)
+            started = time.perf_counter()
+            clip = restored(source, task)
+            seconds = {"first": [seconds_for(clip, 0, started)], "seek": [], "back": []}
+            for _ in range(5):
+                n = places.randrange(20, 980)
+                seconds["seek"].append(seconds_for(clip, n))
+                seconds["back"].append(seconds_for(clip, n - 1))
+            result[f"tiny-{task} {size}"] = {f"{name}_s": round(median(each), 2) for name, each in seconds.items()}
+    return result
+
+
+def seconds_for(clip: vs.VideoNode, n: int, started: float | None = None) -> float:
+    """Seconds until frame n is there, from now or from an earlier time."""
+    started = time.perf_counter() if started is None else started
+    clip.get_frame(n).close()
+    return time.perf_counter() - started
+
+
 def origin() -> dict[str, object]:
     """When and of what the figures are."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
@@ -130,7 +166,7 @@ def write_reference() -> None:
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    benchmarks = {"bridge": bridge, "speed": speed, "memory": memory}
+    benchmarks = {"bridge": bridge, "speed": speed, "memory": memory, "latency": latency}
     parser.add_argument("benchmark", choices=[*benchmarks, "reference"])
     parser.add_argument("-o", "--output", type=Path, help="write the JSON here as well")
     arguments = parser.parse_args()
