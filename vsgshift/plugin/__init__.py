@@ -5,12 +5,13 @@ package is installed elsewhere without `-e`, this folder lacks it: then the inst
 """
 
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 
 def _find_bridge() -> None:
     def holds_bridge(folder: Path) -> bool:
-        return (folder / "_bridge.abi3.so").is_file()
+        return any((folder / f"_bridge{suffix}").is_file() for suffix in EXTENSION_SUFFIXES)
 
     # An editable install lists its folder of compiled files in __path__ already.
     if any(holds_bridge(Path(folder)) for folder in __path__):

@@ -39,16 +39,14 @@ cdef extern from "threads.h" nogil:
     void gshift_close()
     int gshift_visitors()
 
-cdef extern from "pthread.h" nogil:
-    ctypedef struct pthread_mutex_t:
+cdef extern from "portable.h" nogil:
+    ctypedef struct GShiftLock:
         pass
-    int pthread_mutex_init(pthread_mutex_t *mutex, const void *attributes)
-    int pthread_mutex_destroy(pthread_mutex_t *mutex)
-    int pthread_mutex_lock(pthread_mutex_t *mutex)
-    int pthread_mutex_unlock(pthread_mutex_t *mutex)
-
-cdef extern from "unistd.h" nogil:
-    int usleep(unsigned int microseconds)
+    void gshift_lock_make(GShiftLock *lock)
+    void gshift_lock_drop(GShiftLock *lock)
+    void gshift_lock(GShiftLock *lock)
+    void gshift_unlock(GShiftLock *lock)
+    void gshift_pause(int milliseconds)
 
 
 include "handles.pxi"

@@ -128,7 +128,7 @@ cdef class Core:
     def restore_props(self, Node node not None, convert not None):
         self.check()
         cdef Handover *handover = <Handover *>make_inputs(sizeof(Handover), [], self.api)
-        pthread_mutex_init(&handover.lock, NULL)
+        gshift_lock_make(&handover.lock)
         cdef Node handed = self.create("Handover", node.info, handover_get_frame, handover_free, fmParallel,
                                        rpStrictSpatial, &handover.inputs, handover)
         # Each of its frames is taken once.

@@ -188,7 +188,7 @@ def _close_all():
     cdef int waited = 0
     while gshift_visitors() > 0 and waited < MAX_EXIT_WAIT:
         with nogil:
-            usleep(1000)
+            gshift_pause(1)
         waited += 1
         PyErr_CheckSignals()
     for address in list(LIVE_FILTERS):

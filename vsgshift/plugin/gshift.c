@@ -4,15 +4,14 @@
  * nothing and a host without Python gets a readable error instead of a failed load. VapourSynth
  * unloads it together with the core: nothing outside may keep a pointer into it. */
 
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <link.h>
+#define _GNU_SOURCE /* RTLD_DEFAULT, dl_iterate_phdr */
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "abi.h"
+#include "portable.h"
 
 #define MESSAGE_SIZE 1024
 
@@ -62,33 +61,9 @@ typedef struct Python {
     void (*DecRef)(PyObject *);
 } Python;
 
-typedef struct Search {
-    const char *symbol;
-    void *found;
-} Search;
-
-/* A host may have loaded libpython privately (RTLD_LOCAL), where RTLD_DEFAULT does not look. */
-static int search_library(struct dl_phdr_info *info, size_t size, void *data) {
-    Search *search = data;
-    (void)size;
-    if (info->dlpi_name == NULL || strstr(info->dlpi_name, "libpython") == NULL)
-        return 0;
-    void *library = dlopen(info->dlpi_name, RTLD_LAZY | RTLD_NOLOAD);
-    if (library == NULL)
-        return 0;
-    search->found = dlsym(library, search->symbol);
-    dlclose(library);
-    return search->found != NULL;
-}
-
 /* Stores the symbol's address in *target (a function pointer) and tells whether it was found. */
 static int find_symbol(const char *symbol, void *target) {
-    void *address = dlsym(RTLD_DEFAULT, symbol);
-    if (address == NULL) {
-        Search search = {symbol, NULL};
-        dl_iterate_phdr(search_library, &search);
-        address = search.found;
-    }
+    void *address = gshift_symbol(symbol);
     memcpy(target, &address, sizeof address);
     return address != NULL;
 }
@@ -113,7 +88,9 @@ static int find_python(Python *py) {
 
 /* ---- Errors: one line, "Deblur: what is wrong: what to do" --------------------------------- */
 
+#ifdef __GNUC__
 __attribute__((format(printf, 2, 3)))
+#endif
 static void set_message(char *message, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
@@ -202,7 +179,8 @@ static void VS_CC call_function(const VSMap *in, VSMap *out, void *user_data, VS
 VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI *vspapi) {
     vspapi->configPlugin("org.vsgshift.gshift", "gshift",
                          "Deblurring and denoising with grouped spatial-temporal shift",
-                         VS_MAKE_VERSION(0, 1), VAPOURSYNTH_API_VERSION, 0, plugin);
+                         VS_MAKE_VERSION(GSHIFT_VERSION_MAJOR, GSHIFT_VERSION_MINOR),
+                         VAPOURSYNTH_API_VERSION, 0, plugin);
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         vspapi->registerFunction(functions[i].name, functions[i].arguments, functions[i].result,
                                  call_function, (void *)&functions[i], plugin);

@@ -21,7 +21,7 @@ ctypedef struct Parcel:  # a frame on its way from Finish to a converter
 
 ctypedef struct Handover:  # an Inputs with no nodes: frames come by hand
     Inputs inputs
-    pthread_mutex_t lock
+    GShiftLock lock
     Parcel *parcels
 
 ctypedef struct Restore:
@@ -57,7 +57,7 @@ cdef void handover_free(void *instance, VSCore *core, const VSAPI *api) noexcept
         self.parcels = parcel.next
         api.freeFrame(parcel.frame)
         free(parcel)
-    pthread_mutex_destroy(&self.lock)
+    gshift_lock_drop(&self.lock)
     native_free(instance, core, api)
 
 
@@ -107,10 +107,10 @@ cdef void lay_down(Handover *self, int n, const VSFrame *frame) noexcept nogil:
     cdef Parcel *parcel = <Parcel *>malloc(sizeof(Parcel))
     parcel.n = n
     parcel.frame = frame
-    pthread_mutex_lock(&self.lock)
+    gshift_lock(&self.lock)
     parcel.next = self.parcels
     self.parcels = parcel
-    pthread_mutex_unlock(&self.lock)
+    gshift_unlock(&self.lock)
 
 
 cdef const VSFrame *pick_up(Handover *self, int n) noexcept nogil:
@@ -118,7 +118,7 @@ cdef const VSFrame *pick_up(Handover *self, int n) noexcept nogil:
     cdef const VSFrame *frame = NULL
     cdef Parcel *parcel
     cdef Parcel **link
-    pthread_mutex_lock(&self.lock)
+    gshift_lock(&self.lock)
     link = &self.parcels
     while link[0] != NULL and link[0].n != n:
         link = &link[0].next
@@ -126,7 +126,7 @@ cdef const VSFrame *pick_up(Handover *self, int n) noexcept nogil:
     if parcel != NULL:
         link[0] = parcel.next
         frame = parcel.frame
-    pthread_mutex_unlock(&self.lock)
+    gshift_unlock(&self.lock)
     free(parcel)
     return frame
 

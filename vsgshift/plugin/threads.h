@@ -12,31 +12,30 @@
 #define GSHIFT_THREADS_H
 
 #include <Python.h>
-#include <dlfcn.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 
-static atomic_int gshift_inside;
-static atomic_int gshift_closed;
-static pthread_key_t gshift_thread_state;
+#include "portable.h"
+
+static GShiftCounter gshift_inside;
+static GShiftCounter gshift_closed;
+static GShiftLocal gshift_thread_state;
 static int (*gshift_is_finalizing)(void);
 
 static int gshift_may_enter(void) {
-    atomic_fetch_add(&gshift_inside, 1);
-    if (!atomic_load(&gshift_closed) && Py_IsInitialized() && !gshift_is_finalizing())
+    gshift_add(&gshift_inside, 1);
+    if (gshift_add(&gshift_closed, 0) == 0 && Py_IsInitialized() && !gshift_is_finalizing())
         return 1;
-    atomic_fetch_sub(&gshift_inside, 1);
+    gshift_add(&gshift_inside, -1);
     return 0;
 }
 
 static void gshift_leave(void) {
-    atomic_fetch_sub(&gshift_inside, 1);
+    gshift_add(&gshift_inside, -1);
 }
 
 /* Runs when a thread ends that gshift_enter() gave a thread state: previewers make and drop cores,
  * and with them threads, all day long. */
-static void gshift_forget_thread(void *thread_state) {
+static void GSHIFT_THREAD_END gshift_forget_thread(void *thread_state) {
     if (!gshift_may_enter())
         return;
     PyEval_RestoreThread(thread_state);
@@ -54,27 +53,27 @@ static int gshift_enter(void) {
     if (PyGILState_GetThisThreadState() == NULL) {
         /* Never released: it is what keeps the thread state alive between visits. */
         PyGILState_Ensure();
-        pthread_setspecific(gshift_thread_state, PyThreadState_Get());
+        gshift_local_set(gshift_thread_state, PyThreadState_Get());
         PyEval_SaveThread();
     }
     return 1;
 }
 
 static void gshift_close(void) {
-    atomic_store(&gshift_closed, 1);
+    gshift_add(&gshift_closed, 1);
 }
 
 static int gshift_visitors(void) {
-    return atomic_load(&gshift_inside);
+    return gshift_add(&gshift_inside, 0);
 }
 
 /* Once, at import. Returns 0 on failure. */
 static int gshift_open(void) {
-    void *symbol = dlsym(RTLD_DEFAULT, "Py_IsFinalizing"); /* public since 3.13 */
+    void *symbol = gshift_symbol("Py_IsFinalizing"); /* public since 3.13 */
     if (symbol == NULL)
-        symbol = dlsym(RTLD_DEFAULT, "_Py_IsFinalizing");
+        symbol = gshift_symbol("_Py_IsFinalizing");
     memcpy(&gshift_is_finalizing, &symbol, sizeof symbol);
-    return symbol != NULL && pthread_key_create(&gshift_thread_state, gshift_forget_thread) == 0;
+    return symbol != NULL && gshift_local_make(&gshift_thread_state, gshift_forget_thread);
 }
 
 #endif

@@ -1,0 +1,96 @@
+"""Check an installed vsgshift: run this with the Python of a clean environment, away from the sources.
+
+    python -I check_wheel.py                 # everything: restores a few frames with both bundled models
+    python -I check_wheel.py --without-torch # only what needs no torch: the plugin, the bridge, their errors
+
+Prints what it found; the exit status is 1 at the first thing that is not as it should be.
+"""
+
+import argparse
+import platform
+import sys
+from importlib import import_module, metadata
+from pathlib import Path
+
+import vapoursynth as vs
+
+LENGTH = 12
+"""Frames of the clip that is restored: more than the bundled models look ahead."""
+BELONG_IN = ("LICENSE", "THIRD_PARTY_NOTICES.md")
+NOT_IN = (".c", ".h", ".pyx", ".pxi")
+
+
+def main() -> int:
+    """Run the checks one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--without-torch", action="store_true", help="check only what works without torch")
+    arguments = parser.parse_args()
+    package = Path(str(import_module("vsgshift").__file__)).parent
+    print(f"Python {platform.python_version()}, {platform.platform()}")
+    print(f"package: {package}")
+    check_files()
+    check_bridge()
+    if arguments.without_torch:
+        check_complaint()
+    else:
+        check_frames(package)
+    print("all is well")
+    return 0
+
+
+def check(right: bool, complaint: str) -> None:
+    """End the program unless things are as they should be."""
+    if not right:
+        raise SystemExit(f"check_wheel.py: {complaint}")
+
+
+def check_files() -> None:
+    """The licence files, both weights and the plugin file came along; sources of the binaries did not."""
+    files = metadata.files("vsgshift") or []
+    names = {file.name for file in files}
+    for name in (*BELONG_IN, "tiny-deblur.safetensors", "tiny-denoise.safetensors", "py.typed"):
+        check(name in names, f"{name} is not in the installation")
+    plugins = [file for file in files if "vapoursynth/plugins/gshift/" in file.as_posix()]
+    check(len(plugins) == 1, f"the plugin file is not there once but {len(plugins)} times")
+    strays = [str(file) for file in files if file.suffix in NOT_IN]
+    check(not strays, f"sources are in the installation: {', '.join(strays)}")
+    print(f"files: {len(files)}; plugin: {plugins[0].name}")
+
+
+def check_bridge() -> None:
+    """VapourSynth found the plugin by itself, its version is the package's, and the extension loads."""
+    check(hasattr(vs.core, "gshift"), "VapourSynth does not find the plugin")
+    version = metadata.version("vsgshift")
+    check(version == import_module("vsgshift").__version__, "the package and its metadata differ in version")
+    major, minor = (int(part) for part in version.split(".")[:2])
+    found = vs.core.gshift.version
+    check((found.major, found.minor) == (major, minor), f"the plugin says version {found}, the package {version}")
+    bridge = import_module("vsgshift.plugin._bridge")
+    print(f"version: {version}; bridge: {Path(str(bridge.__file__)).name}")
+
+
+def check_complaint() -> None:
+    """The call comes through the bridge into Python, and the refusal of a wrong argument comes back."""
+    clip = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=48, length=1)
+    try:
+        vs.core.gshift.Denoise(clip, sigma=-1)
+    except vs.Error as error:
+        check("sigma=-1 is out of range" in str(error), f"an unexpected refusal: {error}")
+    else:
+        check(False, "sigma=-1 was accepted")
+    print("bridge: calls and errors come through")
+
+
+def check_frames(package: Path) -> None:
+    """Both bundled models restore a clip, and the versions are told."""
+    clip = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=48, length=LENGTH, color=[90, 110, 140])
+    restored = vs.core.gshift.Deblur(vs.core.gshift.Denoise(clip, sigma=10))
+    count = sum(1 for _ in restored.frames(close=True))
+    check(count == LENGTH, f"{count} frames came out of {LENGTH}")
+    version = vs.core.gshift.Version()
+    check(Path(str(version["path"])) == package, f"the plugin runs another package: {version['path']}")
+    print(f"frames: {count}; torch {version['torch']}, numpy {version['numpy']}, VapourSynth {version['vapoursynth']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
