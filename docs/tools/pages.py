@@ -1,0 +1,143 @@
+"""Parts of pages that are taken from the sources: help texts, the catalogue, committed measurements."""
+
+import argparse
+import ast
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tools.svg import Drawing
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPTS = ("restore", "evaluate", "train", "benchmark")
+
+
+def write(folder: Path) -> None:
+    """Write all parts into `folder`."""
+    folder.mkdir(exist_ok=True)
+    reports = [json.loads(file.read_text()) for file in sorted((ROOT / "scripts" / "benchmarks").glob("*.json"))]
+    parts = {
+        "commands.md": commands(),
+        "models.md": models(),
+        "variants.md": variants(),
+        "performance.md": performance(reports),
+        "speed.svg": speed_bars(reports),
+    }
+    parts |= {f"{script}.txt": docstring(ROOT / "scripts" / f"{script}.py") for script in SCRIPTS}
+    for name, text in parts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines) + "\n"
+
+
+def docstring(script: Path) -> str:
+    """What a program says of itself."""
+    return (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "") + "\n"
+
+
+def commands() -> str:
+    """A section for each command of `vsgshift`, with its help as the terminal shows it."""
+    from vsgshift.cli import parser
+
+    os.environ["COLUMNS"] = "96"
+    os.environ["NO_COLOR"] = "1"  # newer versions of Python colour the help
+    whole = parser()
+    sections = [f"```text\n{whole.format_help()}```\n"]
+    for action in whole._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                sections.append(f"## {name}\n\n```text\n{command.format_help()}```\n")
+    return "\n".join(sections)
+
+
+def models() -> str:
+    """The catalogue."""
+    from vsgshift.weights import MODELS
+
+    rows = []
+    for model in MODELS.values():
+        origin = (
+            f"[{model.published_as}]({model.page})"
+            if model.published_as
+            else f"bundled: [card](models/{model.name}.md)"
+        )
+        rows.append((f"`{model.name}`", model.task, model.variant.name, model.training_data, model.licence, origin))
+    return table(("name", "task", "network", "trained on", "licence", "file"), rows)
+
+
+def variants() -> str:
+    """Sizes of the networks, counted on the networks themselves."""
+    from vsgshift import ShiftNet
+    from vsgshift.network.variants import VARIANTS
+
+    rows = []
+    for variant in VARIANTS.values():
+        parameters = sum(parameter.numel() for parameter in ShiftNet(variant).parameters())
+        rows.append((variant.name, variant.width, variant.core_width, f"{parameters / 1e6:.2f} M", variant.radius))
+    head = ("network", "channels at full size", "channels of the core", "parameters", "frames on each side")
+    return table(head, rows)
+
+
+def performance(reports: list[dict[str, Any]]) -> str:
+    """A section for each committed report, with where and when it was measured."""
+    sections = []
+    for report in reports:
+        kind, result = report["benchmark"], report["result"]
+        title, text = SECTIONS.get(kind, (kind, _plain))
+        surroundings = f"{report['device']}; torch {report['torch']}, VapourSynth {report['vapoursynth']}"
+        made = f"Measured {report['date'][:10]} on {surroundings}, at commit `{report['commit'][:10]}`."
+        sections.append(f"## {title}\n\n{text(result)}\n{made}\n")
+    return "\n".join(sections)
+
+
+def _speed(result: dict[str, Any]) -> str:
+    rows = []
+    for name, figures in result.items():
+        model, size = name.split()
+        ratio = f"{100 * figures['ratio']:.0f} %"
+        rows.append((f"`{model}`", size, figures["stream_fps"], figures["filter_fps"], ratio))
+    return table(("model", "size", "bare stream, frames/s", "in VapourSynth, frames/s", "share"), rows)
+
+
+def _memory(result: dict[str, Any]) -> str:
+    rows = [(key.split("_")[1], f"{value:.0f} MiB") for key, value in result.items() if key.startswith("frame_")]
+    growth = f"\nFrom the first to the last: {result['growth_percent']:+.1f} %.\n"
+    return table(("after frame", "resident memory of the process"), rows) + growth
+
+
+def _bridge(result: dict[str, Any]) -> str:
+    names = {"invert": "`std.Invert`, for comparison", "bridge": "a filter in Python that hands its frame on"}
+    rows = [(text, f"{result[f'{name}_overhead_us']} µs") for name, text in names.items()]
+    return table(("filter", "per frame of 1920x1080, above the source's own time"), rows)
+
+
+def _plain(result: dict[str, Any]) -> str:
+    return table(("figure", "value"), result.items())
+
+
+SECTIONS: dict[str, Any] = {
+    "speed": ("Speed", _speed),
+    "memory": ("Memory", _memory),
+    "bridge": ("What the way through Python costs", _bridge),
+}
+
+
+def speed_bars(reports: list[dict[str, Any]]) -> str:
+    """Frames per second of all speed reports, as bars."""
+    bars = []
+    for report in reports:
+        if report["benchmark"] == "speed":
+            bars += [(name, figures["filter_fps"]) for name, figures in report["result"].items()]
+    drawing = Drawing(760, 30 * len(bars) + 10, "Frames per second in VapourSynth")
+    longest = max((speed for _, speed in bars), default=1)
+    for n, (name, speed) in enumerate(bars):
+        drawing.words(190, 24 + 30 * n, name, anchor="end")
+        drawing.box(200, 8 + 30 * n, 460 * speed / longest, 22, kind="bar")
+        drawing.words(206 + 460 * speed / longest, 24 + 30 * n, f"{speed} frames/s", anchor="start")
+    return drawing.text()

@@ -1,0 +1,122 @@
+"""Make the pictures of the tutorial: from a generated clip, or from a video.
+
+    python scripts/docs_pictures.py                                  # rewrites docs/pictures
+    python scripts/docs_pictures.py holiday.mp4 --output pictures    # the same of a video, to look at
+
+A video is taken to be clean: noise, and the blur of averaging five frames in a row, are put on it, so that
+the result can be seen beside what it should be. Pictures of footage stay out of the repository.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vsgshift import load_network, restore
+from vsgshift.evaluation.errors import EvaluationError
+from vsgshift.evaluation.pictures import busiest, write_side_by_side
+
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "pictures"
+SIZE = 180, 320
+"""Height and width of the generated clip, and most of a video that is used."""
+FRAMES = 12
+"""More than the bundled models reach to both sides of the frame in the middle."""
+SIGMA = 25.0
+TRIED = 8.0, 25.0, 50.0
+"""Too low, right and too high, on the 8-bit scale."""
+SUBFRAMES = 5
+"""Frames of a video that one blurred frame is the mean of."""
+
+
+def main() -> int:
+    """Make the three pictures; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", nargs="?", type=Path, help="default: a generated clip")
+    parser.add_argument("--start", type=int, default=0, metavar="N", help="first frame of the video to use")
+    parser.add_argument("--output", type=Path, default=DOCS, metavar="FOLDER")
+    arguments = parser.parse_args()
+    try:
+        if arguments.video is None:
+            clean, (blurred, sharp) = generated()
+        elif arguments.output == DOCS:
+            raise EvaluationError("pictures of footage stay out of the repository: name a folder with --output")
+        else:
+            clean, (blurred, sharp) = filmed(arguments.video, arguments.start)
+        for file in (*of_noise(clean, arguments.output), of_blur(blurred, sharp, arguments.output)):
+            print(file)
+    except (EvaluationError, OSError) as failure:
+        print(f"docs_pictures.py: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def generated() -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """A clean clip (T, 3, H, W), and another one (blurred, sharp); always the same."""
+    from vsgshift.training import degradations, synthetic
+
+    generator = torch.Generator().manual_seed(4)
+    clean = synthetic.clip(generator, frames=FRAMES, size=SIZE)
+    instants = synthetic.clip(generator, frames=FRAMES, size=SIZE, subframes=9, speed=24.0)
+    return clean, degradations.blur(instants, exposure=0.8)
+
+
+def filmed(video: Path, start: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """The same of a video."""
+    import numpy as np
+    import vapoursynth as vs
+
+    from vsgshift.training.degradations import blur
+
+    if not hasattr(vs.core, "bs"):
+        raise EvaluationError("BestSource is missing; install it with: pip install vapoursynth-bestsource")
+    try:
+        source = vs.core.bs.VideoSource(str(video))
+    except vs.Error as error:
+        raise EvaluationError(f"{video}: no video that BestSource can read") from error
+    count = FRAMES * SUBFRAMES
+    if start < 0 or source.num_frames < start + count:
+        raise EvaluationError(f"{video} has {source.num_frames} frames; {count} are needed from frame {start} on")
+    told = source.get_frame(0).props.get("_Matrix", 2)
+    matrix = {"matrix_in": 1} if source.format.color_family == vs.YUV and told == 2 else {}
+    frames = source[start : start + count].resize.Bicubic(format=vs.RGBS, **matrix).frames(close=True)
+    clip = torch.stack(
+        [torch.from_numpy(np.stack([np.asarray(frame[plane]) for plane in range(3)])) for frame in frames]
+    )
+    top, left = ((length - min(length, side)) // 2 for length, side in zip(clip.shape[-2:], SIZE, strict=True))
+    clip = clip[..., top : top + SIZE[0], left : left + SIZE[1]]
+    return clip[:FRAMES], blur(clip.unflatten(0, (FRAMES, SUBFRAMES)), exposure=1.0)
+
+
+def of_noise(clean: Tensor, folder: Path) -> list[Path]:
+    """What sigma and strength do."""
+    from vsgshift.training.degradations import add_noise
+
+    middle = len(clean) // 2
+    noisy = add_noise(clean, SIGMA / 255, torch.Generator().manual_seed(1))
+    network = load_network("tiny-denoise")
+    levels = torch.ones_like(noisy[:, :1])
+    restored = {sigma: restore(network, noisy, levels * sigma / 255)[middle] for sigma in TRIED}
+    corner = busiest(clean[middle])
+    source, right = noisy[middle], restored[SIGMA]
+    tried = {f"sigma={sigma:g}": frame for sigma, frame in restored.items()}
+    shares = {"strength=0": source, "strength=0.5": (source + right) / 2, "strength=1": right}
+    files = [folder / "sigma.jpg", folder / "strength.jpg"]
+    write_side_by_side(files[0], {"noisy": source, **tried, "clean": clean[middle]}, corner, columns=5)
+    write_side_by_side(files[1], {**shares, "clean": clean[middle]}, corner)
+    return files
+
+
+def of_blur(blurred: Tensor, sharp: Tensor, folder: Path) -> Path:
+    """What deblurring does, where there is most to do."""
+    middle = len(blurred) // 2
+    restored = restore(load_network("tiny-deblur"), blurred)[middle]
+    file = folder / "deblur.jpg"
+    frames = {"blurred": blurred[middle], "restored": restored, "sharp": sharp[middle]}
+    write_side_by_side(file, frames, busiest(sharp[middle] - blurred[middle]))
+    return file
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
