@@ -58,7 +58,7 @@ def generated() -> tuple[Tensor, tuple[Tensor, Tensor]]:
 
     generator = torch.Generator().manual_seed(4)
     clean = synthetic.clip(generator, frames=FRAMES, size=SIZE)
-    instants = synthetic.clip(generator, frames=FRAMES, size=SIZE, subframes=9, speed=24.0)
+    instants = synthetic.clip(generator, frames=FRAMES, size=SIZE, subframes=9, speed=12.0)
     return clean, degradations.blur(instants, exposure=0.8)
 
 
@@ -109,12 +109,12 @@ def of_noise(clean: Tensor, folder: Path) -> list[Path]:
 
 
 def of_blur(blurred: Tensor, sharp: Tensor, folder: Path) -> Path:
-    """What deblurring does, where there is most to do."""
+    """What deblurring does, where there is most to see."""
     middle = len(blurred) // 2
     restored = restore(load_network("tiny-deblur"), blurred)[middle]
     file = folder / "deblur.jpg"
     frames = {"blurred": blurred[middle], "restored": restored, "sharp": sharp[middle]}
-    write_side_by_side(file, frames, busiest(sharp[middle] - blurred[middle]))
+    write_side_by_side(file, frames, busiest(sharp[middle]))
     return file
 
 

@@ -17,12 +17,12 @@ def network() -> str:
         760, 420, "The network: features, frame-UNets, the temporal core, frame-UNets, and the sum with the frame"
     )
     row = 60
-    boxes = ((10, 72, "frame", ""), (112, 92, "features", "conv 3, CAB"), (234, 100, "frame-UNets", "one frame each"))
+    boxes = ((10, 72, "frame", ""), (112, 92, "features", "conv 3, CAB"), (234, 100, "frame-UNets", "frame by frame"))
     for x, width, *lines in boxes:
         d.box(x, row, width, 50, *filter(None, lines))
     d.box(364, row, 92, 50, "core", "all frames", kind="box core")
     d.box(486, row, 60, 50, "merge", "conv 3")
-    d.box(576, row, 100, 50, "frame-UNets", "one frame each")
+    d.box(576, row, 100, 50, "frame-UNets", "frame by frame")
     d.words(720, row + 20, "restored")
     d.words(720, row + 36, "frame")
     middle = row + 25
@@ -49,19 +49,19 @@ def network() -> str:
     d.line((180, row + 96), (225, row + 96))
     d.line((180, row + 40), (225, row + 40))
     d.words(580, row + 30, "one shift step")
-    d.box(430, row + 46, 96, 44, "temporal shift", "1 frame")
-    d.box(546, row + 46, 96, 44, "grouped", "spatial shift")
+    d.box(414, row + 46, 104, 44, "temporal shift", "1 frame")
+    d.box(538, row + 46, 104, 44, "grouped", "spatial shift")
     d.box(662, row + 46, 76, 44, "two gated", "blocks")
-    d.line((526, row + 68), (546, row + 68))
+    d.line((518, row + 68), (538, row + 68))
     d.line((642, row + 68), (662, row + 68))
     for n, line in enumerate(
         (
-            "Half of the channels comes from the frame before",
-            "(in every other step: behind). These are moved by up to",
-            "8 pixels in 24 directions, so that what moved can meet.",
+            "Half of the channels comes from the frame",
+            "before, in every other step behind. These are",
+            "moved in 24 ways, up to 8 pixels, to meet what moved.",
         )
     ):
-        d.words(584, row + 118 + 17 * n, line, note=True)
+        d.words(580, row + 118 + 17 * n, line, note=True)
     return d.text()
 
 
@@ -92,7 +92,7 @@ def stream() -> str:
     d.words(140, 302, "nothing crosses from scene to scene", note=True)
 
     d.box(430, 110, 130, 60, "layers with", "future shifts")
-    d.box(430, 200, 130, 60, "delay line", "same number of frames")
+    d.box(430, 200, 130, 60, "delay line", "as many frames")
     d.line((395, 185), (410, 185), (410, 140), (430, 140))
     d.line((395, 185), (410, 185), (410, 230), (430, 230))
     d.line((560, 140), (610, 140), (610, 170))

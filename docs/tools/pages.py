@@ -86,8 +86,11 @@ def variants() -> str:
 
 def performance(reports: list[dict[str, Any]]) -> str:
     """A section for each committed report, with where and when it was measured."""
+    order = list(SECTIONS)
     sections = []
-    for report in reports:
+    for report in sorted(
+        reports, key=lambda report: order.index(report["benchmark"]) if report["benchmark"] in order else 99
+    ):
         kind, result = report["benchmark"], report["result"]
         title, text = SECTIONS.get(kind, (kind, _plain))
         surroundings = f"{report['device']}; torch {report['torch']}, VapourSynth {report['vapoursynth']}"
@@ -138,6 +141,6 @@ def speed_bars(reports: list[dict[str, Any]]) -> str:
     longest = max((speed for _, speed in bars), default=1)
     for n, (name, speed) in enumerate(bars):
         drawing.words(190, 24 + 30 * n, name, anchor="end")
-        drawing.box(200, 8 + 30 * n, 460 * speed / longest, 22, kind="bar")
-        drawing.words(206 + 460 * speed / longest, 24 + 30 * n, f"{speed} frames/s", anchor="start")
+        drawing.box(200, 8 + 30 * n, 420 * speed / longest, 22, kind="bar")
+        drawing.words(206 + 420 * speed / longest, 24 + 30 * n, f"{speed} frames/s", anchor="start")
     return drawing.text()
