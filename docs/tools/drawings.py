@@ -17,12 +17,12 @@ def network() -> str:
         760, 420, "The network: features, frame-UNets, the temporal core, frame-UNets, and the sum with the frame"
     )
     row = 60
-    boxes = ((10, 72, "frame", ""), (112, 92, "features", "conv 3, CAB"), (234, 100, "frame-UNets", "frame by frame"))
+    boxes = ((10, 72, "frame", ""), (112, 92, "features", "conv 3, CAB"), (234, 100, "frame-UNets", "per frame"))
     for x, width, *lines in boxes:
         d.box(x, row, width, 50, *filter(None, lines))
     d.box(364, row, 92, 50, "core", "all frames", kind="box core")
     d.box(486, row, 60, 50, "merge", "conv 3")
-    d.box(576, row, 100, 50, "frame-UNets", "frame by frame")
+    d.box(576, row, 100, 50, "frame-UNets", "per frame")
     d.words(720, row + 20, "restored")
     d.words(720, row + 36, "frame")
     middle = row + 25
@@ -58,7 +58,7 @@ def network() -> str:
         (
             "Half of the channels comes from the frame",
             "before, in every other step behind. These are",
-            "moved in 24 ways, up to 8 pixels, to meet what moved.",
+            "moved in 24 ways, by up to 8 pixels.",
         )
     ):
         d.words(580, row + 118 + 17 * n, line, note=True)
@@ -81,7 +81,7 @@ def stream() -> str:
     d.words(380, 76, "in the pipe at one moment: frame t has just entered; of frame t-R all is known", note=True)
 
     d.box(60, 110, 180, 60, "past shift", "keeps the frame before")
-    d.box(60, 200, 180, 60, "future shift", "keeps the newest frame")
+    d.box(60, 200, 180, 60, "future shift", "keeps the newest")
     d.line((20, 140), (60, 140))
     d.line((240, 140), (290, 140))
     d.line((20, 230), (60, 230))
