@@ -12,8 +12,19 @@
 # torch ask for. GLIBC=native takes this machine's compiler and C library instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+light=
+case "${1:-}" in
+  "") ;;
+  --check) shift ;;
+  --check-light) light=yes; shift ;;
+  *) echo "release.sh: unknown option $1; --check or --check-light, and the Pythons" >&2; exit 2 ;;
+esac
 glibc=${GLIBC:-2.28}
 work=$PWD/build/release
+if [ -n "$(git status --porcelain)" ]; then
+  echo "release.sh: the checkout differs from its commit: commit or put away what git status shows" >&2
+  exit 1
+fi
 rm -rf "$work" wheelhouse
 mkdir -p "$work" wheelhouse
 
@@ -35,13 +46,6 @@ cp "$work"/dist/*.tar.gz wheelhouse/
 auditwheel show wheelhouse/*.whl
 twine check --strict wheelhouse/*
 
-light=
-case "${1:-}" in
-  "") ;;
-  --check) shift ;;
-  --check-light) light=yes; shift ;;
-  *) echo "release.sh: unknown option $1; --check or --check-light, and the Pythons" >&2; exit 2 ;;
-esac
 for python in "$@"; do
   environment=$work/clean-$(basename "$python")
   "$python" -m venv "$environment"
