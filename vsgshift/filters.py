@@ -15,7 +15,7 @@ class SceneChange(IntEnum):
     """What parts a clip into scenes, whose frames are not mixed."""
 
     IGNORE = 0
-    """Nothing: the whole clip is one scene."""
+    """The whole clip is one scene."""
     PROPERTIES = 1
     """The frame properties `_SceneChangePrev` and `_SceneChangeNext`, as scene change filters set them."""
     DETECT = 2
