@@ -208,7 +208,7 @@ def assert_no_complaint(stderr: str) -> None:
 
 def test_functions_are_found_by_autoload() -> None:
     names = {function.name for function in vs.core.gshift.functions()}
-    assert names == {"Deblur", "Denoise", "Version", "DeviceProperties", "Models"}
+    assert names == {"Deblur", "Denoise", "EstimateNoise", "Version", "DeviceProperties", "Models"}
 
 
 def test_arguments_arrive_as_python_values(functions: SimpleNamespace) -> None:

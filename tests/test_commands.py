@@ -48,6 +48,13 @@ def test_models_show_import_remove(models: Path, tmp_path: Path, capsys: pytest.
     assert [path.name for path in models.iterdir()] == ["gopro-small.original.json"]
 
 
+def test_show_prints_the_card(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "tiny-deblur"]) == 0
+    facts, card = capsys.readouterr().out.split("\n\n", 1)
+    assert "variant: deblur-tiny" in facts
+    assert card.startswith("# tiny-deblur\n")
+
+
 def test_the_filter_names_the_command(models: Path) -> None:
     clip = vs.core.std.BlankClip(format=vs.RGBS, length=1)
     with pytest.raises(vs.Error, match=r"gopro are not installed; run: python -m vsgshift download gopro$"):

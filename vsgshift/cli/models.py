@@ -36,7 +36,7 @@ def add(commands: "Commands") -> None:
     remover = commands.add_parser("remove", help="delete the weights of an installed model")
     remover.add_argument("name")
     remover.set_defaults(run=remove)
-    shower = commands.add_parser("show", help="print what the file of an installed model says of itself")
+    shower = commands.add_parser("show", help="print what the file of an installed model says of itself, and its card")
     shower.add_argument("name")
     shower.set_defaults(run=show)
 
@@ -65,13 +65,16 @@ def list_models(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """A line for each thing the file says."""
+    """A line for each thing the file says; then the model's card, which bundled ones have."""
     from vsgshift.weights.store import find
     from vsgshift.weights.untrusted import metadata
 
     path = find(options.name)
     for key, value in {"path": str(path), **metadata(path)}.items():
         sys.stdout.write(f"{key}: {value}\n")
+    card = path.with_suffix(".md")
+    if card.is_file():
+        sys.stdout.write(f"\n{card.read_text(encoding='utf-8')}")
     return 0
 
 
