@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
+
+# Before any test imports torch, so that its threads wait as they do in VapourSynth.
+import vsgshift.plugin  # noqa: F401
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Numbers and footage that stand beside some checkouts; tests that want them skip where they are absent."""
@@ -12,6 +14,8 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 @pytest.fixture(autouse=True)
 def _repeatable() -> None:
+    import torch
+
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
 

@@ -6,7 +6,9 @@ Scripts in their own process import this module for its processors.
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -973,6 +975,17 @@ def test_loading_the_plugin_imports_nothing() -> None:
     body = "import sys, vapoursynth as vs; vs.core.gshift.functions(); print({'torch', 'vsgshift'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(("asked", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_of_torch_sleep_while_they_wait(asked: str | None, policy: str) -> None:
+    """Unless the user wants otherwise. OpenMP tells its settings as it is loaded, which is to be after that."""
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": asked} if asked else {})
+    body = "import vapoursynth as vs; vs.core.gshift.Models()"
+    command = [sys.executable, "-c", body]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    assert re.search(rf"OMP_WAIT_POLICY ?= ?'{policy}'", result.stderr)
 
 
 @pytest.mark.parametrize("folder", [REPOSITORY, REPOSITORY / "vsgshift", Path("/")])

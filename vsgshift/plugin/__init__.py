@@ -4,9 +4,14 @@ The bridge is compiled when the package is installed. Where Python was started i
 package is installed elsewhere without `-e`, this folder lacks it: then the installed one is used.
 """
 
+import os
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+
+# Threads of torch that wait for each other shall sleep: while they spin, the decoder and the encoder that
+# share the cores stand still, and so does the thread that is waited for. OpenMP reads this as torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _find_bridge() -> None:
