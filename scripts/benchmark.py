@@ -4,6 +4,7 @@
     python scripts/benchmark.py speed             # the bare stream beside the filter in VapourSynth
     python scripts/benchmark.py memory            # resident memory at frame 300 and 3,000
     python scripts/benchmark.py latency           # seconds to the first frame, after a seek, one step back
+    python scripts/benchmark.py sharing           # beside programs that keep all cores busy, as encoders do
     python scripts/benchmark.py reference         # the table of `vsgshift benchmark`, from the committed reports
 
 All but the last print one JSON object with device, versions, commit and date; `-o FILE` also writes it.
@@ -12,6 +13,7 @@ The last writes the table into the package.
 
 import argparse
 import json
+import os
 import random
 import re
 import subprocess
@@ -142,6 +144,49 @@ def latency() -> dict[str, object]:
     return result
 
 
+SHARING_SCRIPT = """
+import time
+import vapoursynth as vs
+
+source = vs.core.std.BlankClip(width=320, height=180, format=vs.RGBS, length=72, keep=True)
+clip = vs.core.gshift.Deblur(source)
+clip.get_frame(23).close()
+started, computed = time.perf_counter(), time.process_time()
+for frame in clip[24:].frames(close=True):
+    pass
+print(48 / (time.perf_counter() - started), (time.process_time() - computed) / 48)
+"""
+WAITING = {"sleeping": {}, "spinning": {"GOMP_SPINCOUNT": "300000"}}
+"""How torch's threads wait: as the plugin has it, and as libgomp has it when nobody says."""
+
+
+def sharing() -> dict[str, object]:
+    """Frames per second and CPU seconds a frame, alone and beside one busy process for each core."""
+    result: dict[str, object] = {}
+    for place in ("alone", "shared"):
+        rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in WAITING}
+        busy = [
+            subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            for _ in range((os.cpu_count() or 1) if place == "shared" else 0)
+        ]
+        try:
+            for _ in range(3):
+                for name, settings in WAITING.items():
+                    environment = {**os.environ, **settings}
+                    command = [sys.executable, "-c", SHARING_SCRIPT]
+                    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+                    fps, seconds = map(float, done.stdout.split())
+                    rounds[name].append((fps, seconds))
+        finally:
+            for process in busy:
+                process.kill()
+                process.wait()
+        for name, pairs in rounds.items():
+            fps, seconds = (median(values) for values in zip(*pairs, strict=True))
+            result[f"{name} {place}"] = {"fps": round(fps, 2), "cpu_s_per_frame": round(seconds, 3)}
+    return result
+
+
 def seconds_for(clip: vs.VideoNode, n: int, started: float | None = None) -> float:
     """Seconds until frame n is there, from now or from an earlier time."""
     started = time.perf_counter() if started is None else started
@@ -166,7 +211,7 @@ def write_reference() -> None:
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    benchmarks = {"bridge": bridge, "speed": speed, "memory": memory, "latency": latency}
+    benchmarks = {"bridge": bridge, "speed": speed, "memory": memory, "latency": latency, "sharing": sharing}
     parser.add_argument("benchmark", choices=[*benchmarks, "reference"])
     parser.add_argument("-o", "--output", type=Path, help="write the JSON here as well")
     arguments = parser.parse_args()

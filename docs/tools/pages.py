@@ -120,6 +120,25 @@ def _bridge(result: dict[str, Any]) -> str:
     return table(("filter", "per frame of 1920x1080, above the source's own time"), rows)
 
 
+def _latency(result: dict[str, Any]) -> str:
+    rows = []
+    for name, figures in result.items():
+        model, size = name.split()
+        rows.append((f"`{model}`", size, *(f"{figures[f'{key}_s']} s" for key in ("first", "seek", "back"))))
+    return table(("model", "size", "first frame", "after a seek", "one step back"), rows)
+
+
+def _sharing(result: dict[str, Any]) -> str:
+    ways = {"sleeping": "asleep, as the plugin has it", "spinning": "spinning, as OpenMP has it"}
+    places = {"alone": "alone", "shared": "one busy process for each core"}
+    rows = []
+    for place, beside in places.items():
+        for way, text in ways.items():
+            figures = result[f"{way} {place}"]
+            rows.append((beside, text, figures["fps"], f"{figures['cpu_s_per_frame']} s"))
+    return table(("beside", "threads wait", "frames/s", "CPU time a frame"), rows)
+
+
 def _plain(result: dict[str, Any]) -> str:
     return table(("figure", "value"), result.items())
 
@@ -127,6 +146,8 @@ def _plain(result: dict[str, Any]) -> str:
 SECTIONS: dict[str, Any] = {
     "speed": ("Speed", _speed),
     "memory": ("Memory", _memory),
+    "latency": ("What a previewer waits for", _latency),
+    "sharing": ("Beside an encoder", _sharing),
     "bridge": ("What the way through Python costs", _bridge),
 }
 
