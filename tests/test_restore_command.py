@@ -47,7 +47,14 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_film(noisy: Path, tmp_path: 
     assert done.stderr == ""
 
     command = [sys.executable, "-m", "vsgshift", "restore", str(noisy), str(stopped), *OPTIONS]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # What runs in the background of a shell without job control ignores SIGINT, and so would its children.
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     first = tmp_path / "stopped.mkv.parts" / "00000.mkv"
     while process.poll() is None and not first.exists():
         time.sleep(0.01)
