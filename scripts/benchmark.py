@@ -25,9 +25,10 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-import torch
 import vapoursynth as vs
 
+# Before torch, whose threads then wait as they do in VapourSynth.
+import vsgshift.plugin  # noqa: F401
 from vsgshift import load_network
 from vsgshift.benchmarking import reference
 from vsgshift.benchmarking.measures import (
@@ -91,6 +92,8 @@ def bridge() -> dict[str, object]:
 
 def speed() -> dict[str, object]:
     """Frames per second of the bundled models on RGB float: the bare stream, and through VapourSynth."""
+    import torch
+
     torch.set_flush_denormal(True)
     result: dict[str, object] = {}
     for task in TASKS:
