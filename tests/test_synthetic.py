@@ -270,3 +270,14 @@ def test_a_lens_blurs_what_is_away_from_its_distance() -> None:
     )
     assert sharp > soft > softer
     assert torch.equal(focus.blur(picture, nearness=1.0, density=2.0, most=40), picture)
+
+
+def test_calm_stocks_are_nearly_without_texture() -> None:
+    """By the median of the differences between neighbours, which edges hardly touch."""
+
+    def roughness(calm: float) -> float:
+        pools = [synthetic.Pool(seeded(n), scenes=3, tiles=4, texels=256, fixed=True, calm=calm) for n in range(3)]
+        clips = [synthetic.clip(seeded(n), frames=1, size=(64, 64), pool=pools[n % 3]) for n in range(18)]
+        return float(torch.stack(clips).diff(dim=-1).abs().median())
+
+    assert roughness(1.0) < 0.4 * roughness(0.0)
