@@ -104,6 +104,7 @@ def _restored(
     # torch takes seconds to import: not before the cheap checks.
     import torch
 
+    from vsgshift.engine import prepared
     from vsgshift.plugin import devices
     from vsgshift.plugin.restorer import Options, Restorer
     from vsgshift.weights import load_network
@@ -122,6 +123,7 @@ def _restored(
     if choices.strength == 0 or sigma == 0:
         return clip
 
+    fast = prepared(network)
     parted = choices.scenechange != SceneChanges.IGNORED
     options = Options(
         device=device,
@@ -139,7 +141,7 @@ def _restored(
             levels = core.invoke("resize", "Bicubic", clip=sigma_map, format=GRAYS, range_in=1)
         elif task == "denoise" and sigma is None:
             levels = settled_levels(core, noise_levels(core, clip, parted=parted), parted=parted)
-        restorer = Restorer(core, network, node, levels, props, options)
+        restorer = Restorer(core, fast, node, levels, props, options)
         inputs = [node] if levels is None else [node, levels]
         return core.create_filter(task.capitalize(), node, inputs, restorer)
 
