@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,6 +94,32 @@ def peak_resident() -> float:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def peak_of(run: Callable[[], object], device: "torch.device") -> float | None:
+    """The most memory that a run took beyond what was in use before it, MiB; None where the system does not tell."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        torch.cuda.synchronize(device)
+        return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
+    from vsgshift.plugin.memory import give_back_freed
+
+    give_back_freed()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak so far
+    except OSError:
+        run()
+        return None
+    before_mib = resident()
+    run()
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return None if found is None else int(found[1]) / 2**10 - before_mib
 
 
 def busyness() -> float:
