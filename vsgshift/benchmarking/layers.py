@@ -102,7 +102,11 @@ def measured(
     counted_work = total(work[name] for name in parts)
     return {
         "rates": {name: round(value, 1) for name, value in asdict(known).items()},
-        "whole": {**_row(whole, whole, counted_work, known), "floor_ms": _ms(floors), "floor_ratio": _share(floors, whole)},
+        "whole": {
+            **_row(whole, whole, counted_work, known),
+            "floor_ms": _ms(floors),
+            "floor_ratio": _share(floors, whole),
+        },
         "rest": {"ms": round(1000 * whole - in_groups, 3)},
         "groups": tables[0],
         "inside": tables[1],
@@ -138,9 +142,13 @@ def table(result: dict[str, Any]) -> str:
         for name, row in section.items():
             cells = (row["ms"], 100 * row["share"], row["gflop"], row["least_mb"], row["stepwise_mb"], row["floor_ms"])
             ms, share, *others = cells
-            rows.append((name, f"{ms:.2f}", f"{share:.1f} %", *(f"{n:.2f}" for n in others), f"{row['floor_ratio']:.3f}"))
+            rows.append(
+                (name, f"{ms:.2f}", f"{share:.1f} %", *(f"{n:.2f}" for n in others), f"{row['floor_ratio']:.3f}")
+            )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "".join(
-        row[0].ljust(widths[0]) + "".join(cell.rjust(width + 2) for cell, width in zip(row[1:], widths[1:], strict=True)) + "\n"
+        row[0].ljust(widths[0])
+        + "".join(cell.rjust(width + 2) for cell, width in zip(row[1:], widths[1:], strict=True))
+        + "\n"
         for row in rows
     )

@@ -79,6 +79,13 @@ def steady_rate(frames: Iterator[object], block: int, seconds: float) -> tuple[f
             return count / passed, count
 
 
+def whole_rate(frames: Iterator[object]) -> tuple[float, int]:
+    """Frames per second over all frames of a clip, from the first request to the last frame; and how many they are."""
+    started = time.perf_counter()
+    count = sum(1 for _ in frames)
+    return count / (time.perf_counter() - started), count
+
+
 def _drop(frames: Iterator[object], count: int) -> None:
     for _ in range(count):
         next(frames)

@@ -8,7 +8,6 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from vsgshift.benchmarking.measures import SIGMA
 from vsgshift.benchmarking.rates import timed, wait_for
 from vsgshift.network import ShiftNet
 from vsgshift.network.variants import Task
@@ -33,9 +32,13 @@ class StreamFigures:
 def footage(
     task: Task, frames: int, size: tuple[int, int], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor | None]:
-    """Random frames (T, 3, H, W), and the noise map (T, 1, H, W) where the task wants one; the same each time."""
-    clip = torch.rand(frames, 3, *size, generator=torch.Generator().manual_seed(0)).to(device, dtype)
-    return clip, clip.new_full((frames, 1, *size), SIGMA / 255) if task == "denoise" else None
+    """Random frames (T, 3, H, W), and the noise map (T, 1, H, W) where the task wants one; the same each time.
+
+    Half precision has all the values exactly, so that every precision gets the same.
+    """
+    clip = torch.randint(257, (frames, 3, *size), generator=torch.Generator().manual_seed(0)) / 256
+    clip = clip.to(device, dtype)
+    return clip, clip.new_full((frames, 1, *size), 1 / 8) if task == "denoise" else None
 
 
 def under_way(
