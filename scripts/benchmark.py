@@ -3,6 +3,7 @@
     python scripts/benchmark.py machine           # bare stream, filter, vspipe, latency, memory
     python scripts/benchmark.py machine --model plus --size 720p 1080p 2160p --fp16
     python scripts/benchmark.py layers            # each part of the network beside what the device can do at best
+    python scripts/benchmark.py kernels           # by kernel, whatever they are
     python scripts/benchmark.py growth            # against the length of a clip, and against its pixels
     python scripts/benchmark.py --against DIR     # in turns with the authors' networks in a checkout of theirs
     python scripts/benchmark.py equality          # output on the device against double precision on the CPU
@@ -68,6 +69,7 @@ def main(given: list[str] | None = None) -> int:
     from vsgshift.benchmarking import layers, reports
     from vsgshift.benchmarking.authors import AuthorsError
     from vsgshift.benchmarking.cases import CaseError
+    from vsgshift.benchmarking.measures import device_name
     from vsgshift.benchmarking.modes import MODES
     from vsgshift.benchmarking.networks import subjects
     from vsgshift.benchmarking.wanted import Wanted, size_named
@@ -100,7 +102,7 @@ def main(given: list[str] | None = None) -> int:
             report = reports.report(
                 name,
                 result,
-                where=str(wanted.device),
+                device=device_name(wanted.device),
                 precision="float16" if wanted.fp16 else "float32",
                 block=wanted.block,
                 threads=torch.get_num_threads(),

@@ -12,11 +12,10 @@ from torch import Tensor
 from vsgshift.benchmarking import streams
 from vsgshift.benchmarking.authors import Theirs
 from vsgshift.benchmarking.measures import peak_of
-from vsgshift.benchmarking.networks import saved
+from vsgshift.benchmarking.networks import Subject, loaded, saved
 from vsgshift.benchmarking.rates import timed
 from vsgshift.network import ShiftNet
 from vsgshift.streaming import restore
-from vsgshift.weights import load_network
 
 CHUNKS = {"plus": 48, "small": 96}
 """Frames that the authors' programs give the network at once, two of overlap on either side not counted."""
@@ -51,7 +50,8 @@ def compared(
         largest change that the network makes, and the most memory that each took beside weights and frames.
     """
     path = saved(theirs.ours, folder / f"{theirs.variant.name}-authors.safetensors")
-    ours = load_network(path, device=device, dtype=dtype)
+    subject = Subject(name=theirs.variant.name, source=str(path), variant=theirs.variant, weights="random")
+    ours = loaded(subject, device, dtype)
     clip, noise = streams.footage(theirs.variant.task, frames, size, device, dtype)
 
     kept: list[Tensor] = []

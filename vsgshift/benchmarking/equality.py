@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from vsgshift.benchmarking import streams
-from vsgshift.benchmarking.networks import Subject
+from vsgshift.benchmarking.networks import Subject, loaded
 from vsgshift.benchmarking.rates import wait_for
 from vsgshift.benchmarking.wanted import Wanted
 from vsgshift.network.timeline import WholeClip
@@ -49,7 +49,7 @@ def _reference(subject: Subject, frames: int, size: tuple[int, int]) -> torch.Te
 def _compared(
     wanted: Wanted, subject: Subject, frames: int, size: tuple[int, int], dtype: torch.dtype, reference: torch.Tensor
 ) -> dict[str, Any]:
-    network = load_network(subject.source, device=wanted.device, dtype=dtype)
+    network = loaded(subject, wanted.device, dtype)
     clip, noise = streams.footage(subject.variant.task, frames, size, wanted.device, dtype)
     started = time.perf_counter()
     restored = restore(network, clip, noise, block=wanted.block)

@@ -10,10 +10,11 @@ from vsgshift.benchmarking import authors, growth, layers, rates
 from vsgshift.benchmarking.against import compared
 from vsgshift.benchmarking.bridge import bridge
 from vsgshift.benchmarking.equality import equality
+from vsgshift.benchmarking.kernels import kernels
+from vsgshift.benchmarking.networks import loaded
 from vsgshift.benchmarking.sharing import sharing
 from vsgshift.benchmarking.speeds import engine, latency, machine, memory, pipe, speed
 from vsgshift.benchmarking.wanted import SMALL, Wanted, label
-from vsgshift.weights import load_network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ def where_time_goes(wanted: Wanted) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for subject in wanted.subjects:
         for size in wanted.sizes:
-            network = load_network(subject.source, device=wanted.device, dtype=wanted.dtype)
+            network = loaded(subject, wanted.device, wanted.dtype)
             try:
                 result[label(subject, size)] = layers.measured(
                     network, size[::-1], wanted.device, wanted.dtype, wanted.block, known
@@ -95,6 +96,7 @@ MODES = {
     "latency": Mode(run=latency),
     "memory": Mode(run=memory, models=("tiny-denoise",), sizes=SMALL[:1]),
     "layers": Mode(run=where_time_goes, models=("tiny-deblur",), sizes=SMALL[1:]),
+    "kernels": Mode(run=kernels, models=("tiny-deblur",), sizes=SMALL[1:]),
     "growth": Mode(run=grown, models=("tiny-denoise",), sizes=growth.SIZES),
     "against": Mode(run=beside_the_authors, models=("small",), sizes=((256, 256),)),
     "equality": Mode(run=equality, models=("all",), sizes=((64, 64),)),

@@ -12,7 +12,7 @@ import torch
 
 from vsgshift.network import ShiftNet, Variant
 from vsgshift.network.variants import VARIANTS
-from vsgshift.weights import MODELS
+from vsgshift.weights import MODELS, load_network
 from vsgshift.weights.catalogue import imported_names
 from vsgshift.weights.store import find, read, write
 
@@ -69,6 +69,11 @@ def _subject(name: str, folder: Path) -> Subject:
         variant=variant,
         weights=f"random, seed {SEED}",
     )
+
+
+def loaded(subject: Subject, device: torch.device, dtype: torch.dtype) -> ShiftNet:
+    """The network as the filters run it."""
+    return load_network(subject.source, device=device, dtype=dtype)
 
 
 def random_network(variant: Variant, seed: int = SEED) -> ShiftNet:

@@ -56,7 +56,6 @@ def measured(device: torch.device, dtype: torch.dtype, *, quick: bool = False) -
         size = count * dtype.itemsize
         copy = best_seconds(lambda: a.copy_(b), device)
         triad = best_seconds(lambda: torch.add(b, c, alpha=0.5, out=a), device)
-        del a, b, c
         left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
         product = best_seconds(lambda: left @ right, device)
         x = torch.randn(frames, 64, height, height, device=device).to(dtype, memory_format=torch.channels_last)

@@ -13,9 +13,8 @@ import vapoursynth as vs
 from vsgshift.benchmarking import cases, streams, vspipe
 from vsgshift.benchmarking.cases import CaseError
 from vsgshift.benchmarking.measures import blank, frames_per_second, resident, restored, run_filter, run_stream
-from vsgshift.benchmarking.networks import Subject
+from vsgshift.benchmarking.networks import Subject, loaded
 from vsgshift.benchmarking.wanted import Wanted, label
-from vsgshift.weights import load_network
 
 SEEKS = 5
 """Places in a clip that are looked at; the median counts."""
@@ -26,7 +25,7 @@ def speed(wanted: Wanted) -> dict[str, Any]:
     result: dict[str, Any] = {}
     count = wanted.frames or 24
     for subject, size in _all(wanted):
-        network = load_network(subject.source, device=wanted.device, dtype=wanted.dtype)
+        network = loaded(subject, wanted.device, wanted.dtype)
         width, height = size
         frames, noise = streams.footage(subject.variant.task, 4, (height, width), wanted.device, wanted.dtype)
         source = blank(width, height, count)
@@ -49,7 +48,7 @@ def engine(wanted: Wanted) -> dict[str, Any]:
 
 
 def _engine(wanted: Wanted, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
-    network = load_network(subject.source, device=wanted.device, dtype=wanted.dtype)
+    network = loaded(subject, wanted.device, wanted.dtype)
     figures = streams.measured(network, size[::-1], wanted.device, wanted.dtype, wanted.block, wanted.seconds)
     known: dict[str, Any] = {"fps": round(figures.fps, 3), "frames": figures.frames, "spread": round(figures.spread, 3)}
     if figures.gpu_memory_mib is not None:

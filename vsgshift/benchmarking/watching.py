@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from vsgshift.network import ShiftNet
@@ -42,14 +43,18 @@ def groups(network: ShiftNet) -> Groups:
 def insides(network: ShiftNet) -> Groups:
     """All shift steps of each core level, and what they are made of; a step overlaps with its parts."""
     found: Groups = {}
+    with torch.device("meta"):
+        # Where an engine has put faster steps in their place, the names are those of the plain network.
+        plain = ShiftNet(network.variant)
     climbs = len(network.core.climbs)
     places = {f"core.levels.{n}.": n for n in range(len(network.core.levels))}
     places |= {f"core.climbs.{n}.": climbs - 1 - n for n in range(climbs)}
-    for name, module in network.named_modules():
+    for name, module in plain.named_modules():
         if isinstance(module, ShiftStep):
             (level,) = (level for place, level in places.items() if name.startswith(place))
             scale = f"1/{2 << level}"
-            for part in ("", "fuse", "refine", "align"):
+            there = network.get_submodule(name)
+            for part in ("", *(part for part in ("fuse", "refine", "align") if hasattr(there, part))):
                 label = f"shift steps {scale}{': ' if part else ''}{part}"
                 found.setdefault(label, []).append(f"{name}.{part}" if part else name)
     return dict(sorted(found.items()))

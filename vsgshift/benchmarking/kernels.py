@@ -1,0 +1,54 @@
+"""Which kernels the time goes to, by torch's profiler: whatever they are, fused ones of ours or a library's."""
+
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from vsgshift.benchmarking import streams
+from vsgshift.benchmarking.networks import loaded
+from vsgshift.benchmarking.wanted import Wanted, label
+
+SHOWN = 30
+"""Kernels of a network that a report has, the slowest first."""
+RUNS = 3
+
+
+def kernels(wanted: Wanted) -> dict[str, Any]:
+    """For each network and size: milliseconds and calls a frame of each kernel of a stream well under way.
+
+    On a GPU the kernels that run there; on the CPU torch's operators, without those that they call.
+    """
+    result: dict[str, Any] = {}
+    for subject in wanted.subjects:
+        for size in wanted.sizes:
+            network = loaded(subject, wanted.device, wanted.dtype)
+            push = streams.under_way(network, size[::-1], wanted.device, wanted.dtype, wanted.block)
+            push()
+            result[label(subject, size)] = _profiled(push, wanted.device.type == "cuda", RUNS * wanted.block)
+    return result
+
+
+def _profiled(push: Any, cuda: bool, frames: int) -> dict[str, Any]:
+    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if cuda else [])
+    with profile(activities=activities) as profiled:
+        for _ in range(RUNS):
+            push()
+        if cuda:
+            torch.cuda.synchronize()
+    rows = []
+    for event in profiled.key_averages():
+        on_device = event.device_type != torch.autograd.DeviceType.CPU
+        if cuda != on_device:
+            continue
+        microseconds = event.self_device_time_total if cuda else event.self_cpu_time_total
+        rows.append((microseconds / 1000 / frames, event.count / frames, str(event.key)))
+    rows.sort(reverse=True)
+    whole = sum(ms for ms, _, _ in rows)
+    return {
+        "ms": round(whole, 4),
+        "kernels": [
+            {"name": name[:120], "ms": round(ms, 4), "share": round(ms / whole, 4), "calls": round(calls, 2)}
+            for ms, calls, name in rows[:SHOWN]
+        ],
+    }
