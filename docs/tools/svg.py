@@ -1,15 +1,28 @@
-"""A few shapes of SVG, coloured by the page they stand in (static/pictures.css)."""
+"""A few shapes of SVG, coloured by the page they stand in (static/pictures.css), or by themselves."""
 
+from collections.abc import Sequence
 from html import escape
+
+OWN_STYLE = """<style>
+.drawing { --ink: #24292f; --pale: #57606a; --paper: #f6f8fa; --bar: #0969da; --other: #afb8c1 }
+@media (prefers-color-scheme: dark) {
+.drawing { --ink: #e6edf3; --pale: #9198a1; --paper: #21262d; --bar: #4493f8; --other: #656c76 } }
+text { font: 13px "Segoe UI", "Noto Sans", Helvetica, Arial, sans-serif; fill: var(--ink); text-anchor: middle }
+text.note { font-size: 12px; fill: var(--pale) }
+.bar { fill: var(--bar) } .other { fill: var(--other) } .axis { fill: none; stroke: var(--pale) }
+.curve { fill: none; stroke: var(--bar); stroke-width: 2 } .dot { fill: var(--bar) }
+</style>"""
+"""Colours of a file that stands alone, light or dark as its reader has it."""
 
 
 class Drawing:
-    """Boxes, lines and words in a field of `width` x `height` pixels."""
+    """Boxes, lines and words in a field of `width` x `height` pixels; `alone` brings its colours along."""
 
-    def __init__(self, width: int, height: int, title: str) -> None:
+    def __init__(self, width: int, height: int, title: str, *, alone: bool = False) -> None:
         self.parts = [
             f'<svg class="drawing" role="img" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">',
             f"<title>{escape(title)}</title>",
+            *([OWN_STYLE] if alone else []),
             '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" '
             'orient="auto-start-reverse"><path class="head" d="M0 0 10 5 0 10z"/></marker></defs>',
         ]
@@ -33,6 +46,15 @@ class Drawing:
     def line(self, *points: tuple[float, float]) -> None:
         """An arrow through the points."""
         self.parts.append(f'<path class="line" d="M{" L".join(f"{x} {y}" for x, y in points)}"/>')
+
+    def curve(self, points: Sequence[tuple[float, float]]) -> None:
+        """A line through the points, with a dot at each."""
+        self.parts.append(f'<path class="curve" d="M{" L".join(f"{x:.1f} {y:.1f}" for x, y in points)}"/>')
+        self.parts += [f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points]
+
+    def axes(self, left: float, top: float, right: float, bottom: float) -> None:
+        """The left and the lower edge of a field."""
+        self.parts.append(f'<path class="axis" d="M{left} {top} L{left} {bottom} L{right} {bottom}"/>')
 
     def text(self) -> str:
         """The picture as HTML takes it."""
