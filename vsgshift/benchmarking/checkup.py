@@ -86,7 +86,8 @@ def _run(step: Step, limit: float) -> dict[str, Any]:
                     stdout=said,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    env={**os.environ, **step.environment},
+                    # Unbuffered, so that what was said before a time limit is there.
+                    env={**os.environ, "PYTHONUNBUFFERED": "1", **step.environment},
                 )
             except OSError as error:
                 return {**outcome, "status": "failed", "said": [str(error)]}
