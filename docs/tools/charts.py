@@ -101,7 +101,9 @@ def draw_growth(drawing: Drawing, top: float, report: Report) -> None:
     panel(drawing, 1, top, f"MiB of memory, {size}", logs, names, [row["memory_mib"] for row in length], "frames")
     megapixels = [row["megapixels"] for row in pixels]
     sizes = [row["size"].split("x")[1] + "p" for row in pixels]
-    panel(drawing, 2, top, "seconds for a frame", megapixels, sizes, [1 / row["fps"] for row in pixels], "size")
+    panel(
+        drawing, 2, top, "seconds for a frame", megapixels, sizes, [1 / row["fps"] for row in pixels], "size", origin=0
+    )
 
 
 def panel(
@@ -113,17 +115,20 @@ def panel(
     names: Sequence[str],
     values: Sequence[float],
     unit: str,
+    origin: float | None = None,
 ) -> None:
     """A curve in one of three fields beside each other, from zero up.
 
     Args:
         across: positions, on a scale that is linear here.
         names: of the positions; one that would run into the one before is left out.
+        origin: the position on the left; by default the first one.
     """
     left, right = 30 + 250 * place, 30 + 250 * place + 200
     bottom = top + PANEL
     ceiling = 1.25 * max(values, default=1)
-    least, span = min(across, default=0), (max(across, default=1) - min(across, default=0)) or 1
+    least = min(across, default=0) if origin is None else origin
+    span = max(across, default=1) - least or 1
     points = [
         (left + 16 + (right - left - 32) * (x - least) / span, bottom - (bottom - top - 24) * y / ceiling)
         for x, y in zip(across, values, strict=True)
@@ -136,7 +141,10 @@ def panel(
         if x - written < 38 and name != names[-1]:
             continue
         drawing.words(round(x, 1), bottom + 16, name, note=True)
-        drawing.words(round(x, 1), round(y - 8, 1), _short(value), note=True)
+        # Beside a curve that rises, above one that does not.
+        beside = values[-1] > 1.3 * values[0] and x > points[0][0]
+        place_x, anchor = (x - 8, "end") if beside else (x, "middle")
+        drawing.words(round(place_x, 1), round(y - (4 if beside else 8), 1), _short(value), note=True, anchor=anchor)
         written = x
     drawing.words((left + right) / 2, bottom + 34, unit, note=True)
 

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from html import escape
 
 OWN_STYLE = """<style>
-.drawing { --ink: #24292f; --pale: #57606a; --paper: #f6f8fa; --bar: #0969da; --other: #afb8c1 }
+text { font: 13px "Segoe UI", "Noto Sans", Helvetica, Arial, sans-serif; fill: #24292f; text-anchor: middle }
+text.note { font-size: 12px; fill: #57606a }
+.bar, .dot { fill: #0969da } .other { fill: #afb8c1 }
+.axis { fill: none; stroke: #57606a } .curve { fill: none; stroke: #0969da; stroke-width: 2 }
 @media (prefers-color-scheme: dark) {
-.drawing { --ink: #e6edf3; --pale: #9198a1; --paper: #21262d; --bar: #4493f8; --other: #656c76 } }
-text { font: 13px "Segoe UI", "Noto Sans", Helvetica, Arial, sans-serif; fill: var(--ink); text-anchor: middle }
-text.note { font-size: 12px; fill: var(--pale) }
-.bar { fill: var(--bar) } .other { fill: var(--other) } .axis { fill: none; stroke: var(--pale) }
-.curve { fill: none; stroke: var(--bar); stroke-width: 2 } .dot { fill: var(--bar) }
+text { fill: #e6edf3 } text.note { fill: #9198a1 }
+.bar, .dot { fill: #4493f8 } .other { fill: #656c76 }
+.axis { stroke: #9198a1 } .curve { stroke: #4493f8 } }
 </style>"""
 """Colours of a file that stands alone, light or dark as its reader has it."""
 
