@@ -36,6 +36,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=7.75, metavar="N", help="for all steps; default 7.75")
     parser.add_argument("--only", nargs="+", metavar="STEP", help="these steps")
     parser.add_argument("--list", action="store_true", help="list the steps and their commands, run nothing")
+    parser.add_argument("--commit", help="that the checkout is of, where git cannot tell")
     parser.add_argument("-o", "--output", type=Path, help="default: scripts/benchmarks/DEVICE-check.json")
     arguments = parser.parse_args(given)
     steps = list(dry_steps(arguments.against) if arguments.dry else gpu_steps(arguments.against))
@@ -52,6 +53,7 @@ def main(given: list[str] | None = None) -> int:
     from vsgshift.benchmarking import reports
 
     report = reports.report("check", outcomes, dry=arguments.dry, ratios=ratios(outcomes), **graphics())
+    report["commit"] = arguments.commit or report["commit"]
     name = re.sub(r"[^a-z0-9]+", "-", str(report["device"]).lower()).strip("-")
     output = arguments.output or ROOT / "scripts" / "benchmarks" / f"{name}-check.json"
     output.parent.mkdir(parents=True, exist_ok=True)

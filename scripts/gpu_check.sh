@@ -6,7 +6,8 @@
 # With --wheels nothing is fetched: the wheels of that folder are installed into an environment of their own, which
 # borrows torch, CuPy and whatever else is there from $PYTHON (default: .venv's, else python3). Wanted there are
 # vapoursynth and vsgshift, as *.whl; where vsgshift's is absent it is built from this checkout with the tools at hand.
-# On a machine with a registry: pip wheel --no-deps -w DIR . vapoursynth
+# pytest (9 or later) with what it needs, and pytest-timeout, where they are not borrowed. On a machine with a registry:
+#   pip wheel --no-deps -w DIR . vapoursynth pytest pluggy iniconfig pytest-timeout
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}

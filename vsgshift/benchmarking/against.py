@@ -91,16 +91,17 @@ def _differences(
     theirs: Theirs, ours: ShiftNet, clip: Tensor, noise: Tensor | None, wanted: Tensor, streamed: Tensor
 ) -> dict[str, float | None]:
     """How far the outputs are apart, on the scale of [0, 1]."""
-    with torch.inference_mode():
-        whole = ours(clip, noise)
-    # The stream holds the first and last frame where one of their networks wraps around the chunk: equal only
-    # where neither end reaches.
-    reached = ours.radius if theirs.variant.boundary == "wrap" else 0
-    inner = slice(reached, len(clip) - reached)
-    alike = len(clip[inner]) > 0
+    whole = streamed
+    inner = slice(None)
+    if theirs.variant.boundary == "wrap":
+        # The stream holds the first and last frame where this network of theirs wraps around the chunk. The whole clip
+        # at once can be had either way; the stream gives the same only where neither end reaches.
+        with torch.inference_mode():
+            whole = ours(clip, noise)
+        inner = slice(ours.radius, max(ours.radius, len(clip) - ours.radius))
     return {
         "max_difference": _farthest(whole, wanted),
-        "max_difference_stream": _farthest(streamed[inner], wanted[inner]) if alike else None,
+        "max_difference_stream": _farthest(streamed[inner], wanted[inner]) if len(clip[inner]) else None,
         "largest_change": _farthest(wanted, clip),
     }
 

@@ -133,7 +133,9 @@ def memory(wanted: Wanted) -> dict[str, Any]:
         if n in marks:
             result[f"frame_{n}_mib"] = round(resident(), 1)
             if cuda:
-                result[f"frame_{n}_gpu_mib"] = round(torch.cuda.memory_reserved(wanted.device) / 2**20, 1)
+                # Of the whole card: torch is not the only one that takes from it.
+                free, whole = torch.cuda.mem_get_info(wanted.device)
+                result[f"frame_{n}_gpu_mib"] = round((whole - free) / 2**20, 1)
     kinds = ("", "gpu_") if cuda else ("",)
     for kind in kinds:
         first, last = (float(result[f"frame_{n}_{kind}mib"]) for n in (min(marks), length))
