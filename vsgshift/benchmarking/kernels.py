@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from vsgshift.benchmarking import streams
@@ -38,8 +39,7 @@ def _profiled(push: Any, cuda: bool, frames: int) -> dict[str, Any]:
             torch.cuda.synchronize()
     rows = []
     for event in profiled.key_averages():
-        on_device = event.device_type != torch.autograd.DeviceType.CPU
-        if cuda != on_device:
+        if cuda != (event.device_type != DeviceType.CPU):
             continue
         microseconds = event.self_device_time_total if cuda else event.self_cpu_time_total
         rows.append((microseconds / 1000 / frames, event.count / frames, str(event.key)))

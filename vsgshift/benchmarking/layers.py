@@ -30,7 +30,7 @@ class _Clock:
     def now(self) -> Any:
         if self.device.type != "cuda":
             return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         return event
 
@@ -49,7 +49,7 @@ class _Clock:
 
 
 def _between(start: Any, end: Any) -> float:
-    return end - start if isinstance(start, float) else start.elapsed_time(end) / 1000
+    return float(end - start if isinstance(start, float) else start.elapsed_time(end) / 1000)
 
 
 def times(network: ShiftNet, parts: Groups, run: Callable[[], object], device: torch.device) -> dict[str, float]:

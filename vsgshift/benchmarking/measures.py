@@ -43,9 +43,9 @@ def restored(source: "vs.VideoNode", task: "Task", **options: Any) -> "vs.VideoN
     return source.gshift.Denoise(sigma=SIGMA, **options)
 
 
-def run_filter(source: "vs.VideoNode", task: "Task") -> int:
+def run_filter(source: "vs.VideoNode", task: "Task", **options: Any) -> int:
     """Restore all frames of ``source`` through the plugin."""
-    return sum(1 for _ in restored(source, task).frames(close=True))
+    return sum(1 for _ in restored(source, task, **options).frames(close=True))
 
 
 def blank(width: int, height: int, length: int) -> "vs.VideoNode":

@@ -76,7 +76,12 @@ def measured(case: Case, task: Task, patience: float = 600.0) -> PipeFigures:
 
 
 def _options(case: Case, task: Task) -> str:
-    known = {"device_id": case.device_id, "block": case.block, "fp16": int(case.fp16), "model": case.model}
+    known: dict[str, object] = {
+        "device_id": case.device_id,
+        "block": case.block,
+        "fp16": int(case.fp16),
+        "model": case.model,
+    }
     if task == "denoise":
         known["sigma"] = SIGMA
     return ", ".join(f"{name}={value!r}" for name, value in known.items() if value is not None)
