@@ -54,16 +54,22 @@ def checkout(folder: Path, *variants: str, offset: float = 0.0) -> Path:
     return folder
 
 
-def test_networks_are_told_by_their_parameters(tmp_path: Path) -> None:
-    networks = found(checkout(tmp_path, "deblur-small", "denoise-small"), CPU, torch.float32)
-    assert set(networks) == {"deblur-small", "denoise-small"}
-    assert networks["denoise-small"].file.name == "net1.py"
-    assert networks["denoise-small"].ours.variant.name == "denoise-small"
-
-
 def test_same_weights_same_output(tmp_path: Path) -> None:
-    theirs = found(checkout(tmp_path / "theirs", "denoise-small", offset=0.25), CPU, torch.float32)["denoise-small"]
-    result = compared(theirs, tmp_path, size=(16, 20), frames=2, device=CPU, dtype=torch.float32, block=16, rounds=1)
+    networks = found(checkout(tmp_path / "theirs", "deblur-small", "denoise-small", offset=0.25), CPU, torch.float32)
+    assert {name: theirs.file.name for name, theirs in networks.items()} == {
+        "deblur-small": "net0.py",
+        "denoise-small": "net1.py",
+    }
+    result = compared(
+        networks["denoise-small"],
+        tmp_path,
+        size=(16, 20),
+        frames=2,
+        device=CPU,
+        dtype=torch.float32,
+        block=16,
+        rounds=1,
+    )
     # The offset, and no more: all weights are the same.
     assert result["max_difference"] == pytest.approx(0.25, abs=1e-3)
     assert result["max_difference_stream"] == pytest.approx(0.25, abs=1e-3)
