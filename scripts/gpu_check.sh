@@ -50,6 +50,8 @@ BORROW
     "${install[@]}" --no-build-isolation .
   fi
   python=$environment/bin/python
+  # The sources of this checkout, with what was compiled for the wheel.
+  export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
   # vspipe then knows which Python to use; without it only the steps through vspipe fail.
   "$environment/bin/vapoursynth" config || echo "gpu_check.sh: vapoursynth config failed" >&2
 fi

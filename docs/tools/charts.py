@@ -1,6 +1,7 @@
 """Charts of the committed measurements: bars, and how cost grows with the work."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import log10
 from typing import Any
 
@@ -54,20 +55,21 @@ def layer_bars(name: str, figures: Report) -> str:
 
 def readme(reports: list[Report]) -> str:
     """The README's chart, of whatever has been measured."""
-    speeds = _speeds(reports)
-    growth = next((report for report in reports if report["benchmark"] == "growth"), None)
-    compared = [bar for report in reports if report["benchmark"] == "against" for bar in _compared(report)]
     blocks: list[tuple[int, str, Callable[[Drawing, int], None]]] = []
-    if compared:
-        title = f"Seconds for each frame, the authors' code beside ours ({_devices(reports, 'against')})"
-        blocks.append((ROW * len(compared), title, lambda drawing, top: draw_bars(drawing, top, compared)))
-    if growth:
-        model, device = growth["result"]["model"], growth["device"]
-        title = f"Cost grows with pixels, not with the length of the clip ({model}, {device})"
-        blocks.append((PANEL + 50, title, lambda drawing, top: draw_growth(drawing, top, growth)))
-    if speeds:
-        title = f"Frames per second through VapourSynth ({_devices(reports, 'speed')})"
-        blocks.append((ROW * len(speeds), title, lambda drawing, top: draw_bars(drawing, top, speeds)))
+
+    def add_bars(title: str, bars: Sequence[Bar]) -> None:
+        if bars:
+            blocks.append((ROW * len(bars), title, lambda drawing, top: draw_bars(drawing, top, bars)))
+
+    for report in _of(reports, "against"):
+        add_bars(f"Seconds for each frame, the authors' code beside ours ({report['device']})", _compared(report))
+    for report in _of(reports, "growth"):
+        title = f"Cost grows with pixels, not with the length ({report['result']['model']}, {report['device']})"
+        blocks.append((PANEL + 50, title, partial(draw_growth, report=report)))
+    for report in _of(reports, "check"):
+        add_bars(f"Frames per second, half precision ({report['device']})", _engines(report))
+    for report in _of(reports, "speed"):
+        add_bars(f"Frames per second through VapourSynth ({report['device']})", _speeds([report]))
     height = sum(block + 50 for block, _, _ in blocks)
     drawing = Drawing(WIDTH, height, "Speed and memory, as measured", alone=True)
     top = 0
@@ -172,5 +174,16 @@ def _compared(report: Report) -> list[Bar]:
     return bars
 
 
-def _devices(reports: list[Report], benchmark: str) -> str:
-    return "; ".join(dict.fromkeys(report["device"] for report in reports if report["benchmark"] == benchmark))
+def _engines(report: Report) -> list[Bar]:
+    """Of a check of a GPU: the bare stream."""
+    return [
+        (name, row["fps"], f"{row['fps']:.3g} frames/s", "bar")
+        for step, outcome in report["result"].items()
+        if step.startswith("engine")
+        for name, row in outcome.get("result", {}).get("figures", {}).items()
+        if "fps" in row
+    ]
+
+
+def _of(reports: list[Report], benchmark: str) -> list[Report]:
+    return [report for report in reports if report["benchmark"] == benchmark]

@@ -26,9 +26,14 @@ def origin() -> dict[str, object]:
 
 
 def commit() -> str:
-    """The commit of the checkout that this package is run from; "unknown" outside one, "-changed" where it differs."""
-    folder = Path(__file__).parent
+    """The commit of the checkout that this package lies in, else of the working folder's; "unknown" outside both.
 
+    With "-changed" where the package differs from it.
+    """
+    return _commit(Path(__file__).parent) or _commit(Path.cwd()) or "unknown"
+
+
+def _commit(folder: Path) -> str:
     def git(*arguments: str) -> str:
         try:
             done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
@@ -37,9 +42,8 @@ def commit() -> str:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     head = git("rev-parse", "HEAD")
-    if not head:
-        return "unknown"
-    return head + ("-changed" if git("status", "--porcelain", "--untracked-files=no", "--", str(folder.parent)) else "")
+    changed = head and git("status", "--porcelain", "--untracked-files=no", "--", ":/vsgshift")
+    return head + ("-changed" if changed else "")
 
 
 def read_all(folder: Path) -> list[dict[str, Any]]:
