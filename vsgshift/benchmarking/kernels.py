@@ -1,5 +1,6 @@
 """Which kernels the time goes to, by torch's profiler: whatever they are, fused ones of ours or a library's."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,14 +27,16 @@ def kernels(wanted: Wanted) -> dict[str, Any]:
             network = loaded(subject, wanted.device, wanted.dtype)
             push = streams.under_way(network, size[::-1], wanted.device, wanted.dtype, wanted.block)
             push()
-            result[label(subject, size)] = _profiled(push, wanted.device.type == "cuda", RUNS * wanted.block)
+            result[label(subject, size)] = _profiled(push, wanted)
     return result
 
 
-def _profiled(push: Any, cuda: bool, frames: int) -> dict[str, Any]:
+def _profiled(push: Callable[[], object], wanted: Wanted) -> dict[str, Any]:
+    cuda, runs = wanted.device.type == "cuda", 1 if wanted.quick else RUNS
+    frames = runs * wanted.block
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if cuda else [])
     with profile(activities=activities) as profiled:
-        for _ in range(RUNS):
+        for _ in range(runs):
             push()
         if cuda:
             torch.cuda.synchronize()

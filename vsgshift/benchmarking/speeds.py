@@ -172,7 +172,7 @@ def _tried(
     """Figures, or why there are none: what does not fit one network and size shall not cost the others theirs."""
     try:
         return measure(wanted, subject, size)
-    except (CaseError, vs.Error, torch.OutOfMemoryError, RuntimeError) as error:
+    except (CaseError, vs.Error, OSError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         wanted.failures.append(f"{label(subject, size)}: {reason}")
         return {"missing": reason}
