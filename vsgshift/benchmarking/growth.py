@@ -42,7 +42,7 @@ def _row(case: Case) -> dict[str, Any]:
         return {"missing": str(error)}
     gpu = figures.gpu_memory_mib
     return {
-        "fps": round(figures.fps, 3),
+        "fps": round(figures.fps, 5),
         "memory_mib": round(figures.memory_mib, 1),
         **({} if gpu is None else {"gpu_memory_mib": round(gpu, 1)}),
     }
