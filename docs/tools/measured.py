@@ -83,6 +83,26 @@ def against(report: Figures) -> str:
     return chart(against_bars(report)) + table(head, rows)
 
 
+def by_name(result: Figures) -> str:
+    """A row for each network and size, a column for each figure that any of them has."""
+    columns = list(dict.fromkeys(key for row in result.values() for key in row))
+    rows = [(f"`{name}`", *(row.get(column, "") for column in columns)) for name, row in result.items()]
+    return table(("", *(column.replace("_", " ") for column in columns)), rows)
+
+
+def kernels(result: Figures) -> str:
+    """The slowest kernels of each network."""
+    text = ""
+    for name, figures in result.items():
+        rows = [
+            (f"`{row['name'].replace('|', '¦')}`", row["calls"], row["ms"], f"{100 * row['share']:.1f} %")
+            for row in figures["kernels"][:15]
+        ]
+        text += f"`{name}`: {figures['ms']} ms a frame.\n\n"
+        text += table(("kernel", "calls a frame", "ms a frame", "share"), rows) + "\n"
+    return text
+
+
 def check(result: Figures) -> str:
     """What a check of a GPU came to."""
     rows = [(step, outcome["status"], f"{outcome['seconds']} s") for step, outcome in result.items()]

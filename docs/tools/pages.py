@@ -148,6 +148,10 @@ SECTIONS: dict[str, Any] = {
     "against": ("Beside the authors' code", measured.against),
     "growth": ("How cost grows", measured.growth),
     "layers": ("Where the time goes", measured.layers),
+    "kernels": ("By kernel", measured.kernels),
+    "engine": ("The bare stream", measured.by_name),
+    "vspipe": ("Through vspipe", measured.by_name),
+    "equality": ("How far half and single precision are off", measured.by_name),
     "check": ("On a GPU", measured.check),
     "bridge": ("What the way through Python costs", _bridge),
 }
