@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from vsgshift.engine import prepared
 from vsgshift.network import ShiftNet, Variant
 from vsgshift.network.variants import VARIANTS
 from vsgshift.weights import MODELS, load_network
@@ -73,7 +74,7 @@ def _subject(name: str, folder: Path) -> Subject:
 
 def loaded(subject: Subject, device: torch.device, dtype: torch.dtype) -> ShiftNet:
     """The network as the filters run it."""
-    return load_network(subject.source, device=device, dtype=dtype)
+    return prepared(load_network(subject.source, device=device, dtype=dtype))
 
 
 def random_network(variant: Variant, seed: int = SEED) -> ShiftNet:
