@@ -5,12 +5,13 @@ the streaming answer is `vsgshift.streaming.Pipeline`.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from vsgshift.network.shift import Direction, shift_future, shift_past
+from vsgshift.network.shifted import HELD, Shifted
 
 Waiting = Callable[[], Tensor]
 """Gives, once the main path has come through, the kept frames that belong to the frames it has then."""
@@ -29,6 +30,19 @@ class Timeline(Protocol):
 
     def keep(self, x: Tensor) -> Waiting:
         """Put a skip aside until the main path, which may be late, joins it again."""
+        ...
+
+
+@runtime_checkable
+class LazyTimeline(Timeline, Protocol):
+    """A timeline that can also say where the halves of a shift lie, for those who read them from there."""
+
+    def shift_lazily(self, x: Tensor, direction: Direction) -> Shifted:
+        """In place of `shift` at one call site: the same shift, not carried out.
+
+        It is to be read before the timeline is asked again, and may refer to state that the
+        timeline overwrites then.
+        """
         ...
 
 
@@ -57,6 +71,15 @@ class WholeClip:
         if not held.any():
             return shifted
         return torch.where(held.to(x.device).view(-1, 1, 1, 1), x, shifted)
+
+    def shift_lazily(self, x: Tensor, direction: Direction) -> Shifted:
+        own = torch.arange(len(x), dtype=torch.int32)
+        if direction is Direction.PAST:
+            neighbour, held = own.roll(1), self.starts[:-1]
+        else:
+            neighbour, held = own.roll(-1), self.starts[1:]
+        neighbour = neighbour.masked_fill(held, HELD)
+        return Shifted(direction=direction, frames=x, edge=None, own=own.to(x.device), neighbour=neighbour.to(x.device))
 
     def keep(self, x: Tensor) -> Waiting:
         return lambda: x

@@ -1,0 +1,135 @@
+"""The network with its shift steps run by fused kernels, for inference on a CUDA device.
+
+The shift steps are all but a few percent of the core, and plain they are a dozen operations that
+each read and write whole tensors. Here a gated block is four kernels (and one or two that do little):
+
+    expand    norm and 1x1 convolution        reads C (1.5 C with side channels), writes 2 C a pixel
+    multiply  depthwise 3x3, product          reads 2 C, writes C
+    gate      5x5 and 3x3, 1x1, gate          reads C, writes C
+    project   scale, 1x1, beta, skip          reads 2 C, writes C
+
+and the temporal shift is never carried out where the timeline is a `LazyTimeline`: the kernels read
+the neighbour's half from the neighbour. Weights are rearranged once, when a module is made.
+
+Needs Triton, which comes with torch's CUDA builds. Nothing else of the package imports this module.
+"""
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vsgshift.kernels import align, attention, expand, gate, multiply, project
+from vsgshift.network.gated import GatedBlock, ShiftStep
+from vsgshift.network.layers import ChannelAttention
+from vsgshift.network.shift import Direction
+from vsgshift.network.shifted import Shifted
+from vsgshift.network.shiftnet import ShiftNet
+from vsgshift.network.timeline import LazyTimeline, Timeline
+
+
+class FusedAttention(nn.Module):
+    """The gate of a `ChannelAttention` from partial sums: (T, parts, C) -> (T, C), float32."""
+
+    if TYPE_CHECKING:
+        squeeze: Tensor
+        excite: Tensor
+
+    def __init__(self, plain: ChannelAttention) -> None:
+        super().__init__()
+        squeeze, excite = attention.prepare(plain)
+        self.register_buffer("squeeze", squeeze)
+        self.register_buffer("excite", excite)
+
+    def forward(self, partial: Tensor, pixels: int) -> Tensor:
+        return attention.attention(partial, self.squeeze, self.excite, pixels)
+
+
+class FusedGatedBlock(nn.Module):
+    """A `GatedBlock` in fused kernels; same arguments, and the main path may be a temporal shift.
+
+    Args:
+        plain: the block, on the device.
+        dtype: storage precision; the depthwise kernels, biases and attention stay float32.
+    """
+
+    if TYPE_CHECKING:
+        expand_weight: Tensor
+        expand_bias: Tensor
+        depthwise: Tensor
+        mix: Tensor
+        gate_weight: Tensor
+        project_weight: Tensor
+        project_bias: Tensor
+
+    def __init__(self, plain: GatedBlock, dtype: torch.dtype) -> None:
+        super().__init__()
+        expand_weight, expand_bias = expand.prepare(plain.norm, plain.expand, dtype)
+        self.register_buffer("expand_weight", expand_weight)
+        self.register_buffer("expand_bias", expand_bias)
+        self.register_buffer("depthwise", multiply.prepare(plain.expand_depthwise))
+        first = plain.gate_attention
+        self.gate_attention = FusedAttention(first) if isinstance(first, ChannelAttention) else None
+        self.how, mix = gate.prepare_mix(plain.mix5, plain.mix3, dtype)
+        self.register_buffer("mix", mix)
+        self.register_buffer("gate_weight", gate.prepare(plain.gate, dtype))
+        self.attention = FusedAttention(plain.attention)
+        project_weight, project_bias = project.prepare(plain.project, plain.beta, dtype)
+        self.register_buffer("project_weight", project_weight)
+        self.register_buffer("project_bias", project_bias)
+
+    def forward(self, x: Tensor | Shifted, side: Tensor | None = None) -> Tensor:
+        wide = expand.expand(x, side, self.expand_weight, self.expand_bias)
+        pixels = wide.shape[2] * wide.shape[3]
+        product, partial = multiply.multiply(wide, self.depthwise, pool=self.gate_attention is not None)
+        scale = None
+        if self.gate_attention is not None:
+            scale = self.gate_attention(partial, pixels)
+        gated, partial = gate.gate(product, scale, self.how, self.mix, self.gate_weight)
+        return project.project(x, gated, self.attention(partial, pixels), self.project_weight, self.project_bias)
+
+
+class FusedShiftStep(nn.Module):
+    """A `ShiftStep` in fused kernels; arguments as of `FusedGatedBlock`."""
+
+    if TYPE_CHECKING:
+        offsets: Tensor
+        align: Tensor
+
+    def __init__(self, plain: ShiftStep, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.direction = plain.direction
+        self.register_buffer("offsets", align.offset_table(plain.arriving).to(plain.align.weight.device))
+        self.register_buffer("align", align.prepare(plain.align.weight))
+        self.fuse = FusedGatedBlock(plain.fuse, dtype)
+        self.refine = FusedGatedBlock(plain.refine, dtype)
+
+    def forward(self, x: Tensor, time: Timeline) -> Tensor:
+        lazy = isinstance(time, LazyTimeline)
+        shifted = time.shift_lazily(x, self.direction) if lazy else time.shift(x, self.direction)
+        side = align.align(shifted, self.offsets, self.align, past=self.direction is Direction.PAST)
+        out: Tensor = self.refine(self.fuse(shifted, side))
+        return out
+
+
+def fuse(network: ShiftNet, dtype: torch.dtype | None = None) -> ShiftNet:
+    """A copy of a network for inference whose shift steps run fused kernels; the rest of it stays plain.
+
+    Args:
+        network: on the device.
+        dtype: precision of the copy, float16, bfloat16 or float32; None keeps the network's. From a
+            float32 network the folded weights are rounded once, after folding: better than to
+            round the network before.
+
+    Raises:
+        ValueError: the network's gated blocks are of a shape that the kernels do not know.
+    """
+    dtype = dtype or next(network.parameters()).dtype
+    steps = {name: module for name, module in network.named_modules() if isinstance(module, ShiftStep)}
+    fused = {name: FusedShiftStep(step, dtype) for name, step in steps.items()}
+    result = copy.deepcopy(network).requires_grad_(False).eval().to(dtype=dtype)
+    for name, step in fused.items():
+        parent, _, index = name.rpartition(".")
+        result.get_submodule(parent)[int(index)] = step  # type: ignore[index,operator]
+    return result

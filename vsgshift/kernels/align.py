@@ -1,0 +1,134 @@
+"""Grouped spatial shift and 3x3 depthwise convolution of the channels that a temporal shift brought.
+
+    out[t, c, y, x] = sum over taps (i, j) of w[c, i, j] * shifted[t, c, y + i, x + j]
+    shifted[t, c, y, x] = arrived[t, c, y - dy(c), x - dx(c)]
+
+with zero wherever an index leaves the frame, in either line; dy, dx are `network.shift.OFFSETS`
+(Li et al., CVPR 2023). The arrived half is read from the neighbouring frame itself.
+
+A program works on a tile of *source* pixels: the nine loads of a tap take all channels of a pixel
+at once, and only the store, once per channel group, goes where the group is shifted to. The other
+way round all nine loads would be scattered. Source positions reach 8 pixels past the frame, so that
+every output is written exactly once, the vacated ones as zero.
+
+Per pixel: reads C/2, writes C/2 elements.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from vsgshift.kernels.halves import PAST, Operand, bases, kind
+from vsgshift.kernels.tuning import Kernel
+from vsgshift.network.shift import MARGIN, OFFSETS, group_sizes
+from vsgshift.network.shifted import Shifted
+
+_PAST = tl.constexpr(PAST)
+
+
+@triton.jit
+def _align(
+    frames, edge, own, neighbour, offsets, weight, out, height, width,
+    C: tl.constexpr, EDGE_C: tl.constexpr, SHIFT: tl.constexpr, TAKE_FIRST: tl.constexpr, MARGIN: tl.constexpr,
+    HALF_PADDED: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr,
+):  # fmt: skip
+    HALF: tl.constexpr = C // 2
+    tile = tl.program_id(0)
+    tiles_x = tl.cdiv(width + 2 * MARGIN, BLOCK_W)
+    frame = tl.program_id(1)
+    first, second, first_stride = bases(frames, edge, own, neighbour, frame, height * width, C, EDGE_C, SHIFT)
+    if TAKE_FIRST:
+        arrived = first
+        stride = first_stride
+    else:
+        arrived = second
+        stride = C
+    index = tl.arange(0, BLOCK_H * BLOCK_W)
+    y = (tile // tiles_x) * BLOCK_H - MARGIN + index // BLOCK_W
+    x = (tile % tiles_x) * BLOCK_W - MARGIN + index % BLOCK_W
+    channel = tl.arange(0, HALF_PADDED)
+    known = channel < HALF
+    dy = tl.load(offsets + channel, mask=known, other=0)
+    dx = tl.load(offsets + HALF + channel, mask=known, other=0)
+    to_y = y[:, None] + dy[None, :]
+    to_x = x[:, None] + dx[None, :]
+
+    total = tl.zeros((BLOCK_H * BLOCK_W, HALF_PADDED), tl.float32)
+    for i in tl.static_range(-1, 2):
+        for j in tl.static_range(-1, 2):
+            inside = (y + i >= 0) & (y + i < height) & (x + j >= 0) & (x + j < width)
+            value = tl.load(
+                arrived + ((y + i) * width + x + j)[:, None] * stride + channel[None, :],
+                mask=inside[:, None] & known[None, :],
+                other=0.0,
+            ).to(tl.float32)
+            # The tap must not look past the frame where the pixel is going either.
+            stays = (to_y + i >= 0) & (to_y + i < height) & (to_x + j >= 0) & (to_x + j < width)
+            taps = tl.load(weight + ((i + 1) * 3 + j + 1) * HALF + channel, mask=known, other=0.0)
+            total += tl.where(stays, value, 0.0) * taps[None, :]
+    arrives = (to_y >= 0) & (to_y < height) & (to_x >= 0) & (to_x < width) & known[None, :]
+    target = out + frame.to(tl.int64) * height * width * HALF
+    tl.store(target + (to_y * width + to_x) * HALF + channel[None, :], total.to(out.dtype.element_ty), mask=arrives)
+
+
+KERNEL = Kernel(
+    _align,
+    [
+        {"BLOCK_H": 4, "BLOCK_W": 16, "num_warps": 4, "num_stages": 2},
+        {"BLOCK_H": 8, "BLOCK_W": 16, "num_warps": 8, "num_stages": 2},
+        {"BLOCK_H": 2, "BLOCK_W": 16, "num_warps": 4, "num_stages": 2},
+        {"BLOCK_H": 4, "BLOCK_W": 8, "num_warps": 2, "num_stages": 2},
+    ],
+)
+
+
+def offset_table(channels: int) -> Tensor:
+    """(2, channels), int32: the translation down and right of each channel of the shifted half."""
+    sizes = group_sizes(channels)
+    each = [offset for offset, size in zip(OFFSETS, sizes, strict=True) for _ in range(size)]
+    return torch.tensor(each, dtype=torch.int32).T.contiguous()
+
+
+def prepare(weight: Tensor) -> Tensor:
+    """The convolution's weight, (C/2, 1, 3, 3), as `align` wants it: (9, C/2), float32."""
+    return weight.detach().float().flatten(1).T.contiguous()
+
+
+def align(x: Shifted | Tensor, offsets: Tensor, weight: Tensor, *, past: bool) -> Tensor:
+    """The side channels of a shift step.
+
+    Args:
+        x: the temporal shift, or the shifted tensor, (T, C, H, W).
+        offsets: `offset_table` of C/2, on the device.
+        weight: from `prepare`.
+        past: whether the arrived half are the first C/2 channels (else the last).
+
+    Returns:
+        (T, C/2, H, W).
+    """
+    operand = Operand.of(x)
+    channels, height, width = operand.frames.shape[1:]
+    half = channels // 2
+    out = operand.empty(half)
+    if not operand.count:
+        return out
+    tall, wide = height + 2 * MARGIN, width + 2 * MARGIN
+
+    def grid(config: dict[str, int]) -> tuple[int, ...]:
+        return triton.cdiv(tall, config["BLOCK_H"]) * triton.cdiv(wide, config["BLOCK_W"]), operand.count
+
+    KERNEL.launch(
+        out,
+        f"{height}x{width}x{channels} {kind(out.dtype)}",
+        grid,
+        *operand.pointers, offsets, weight, out, height, width,
+        TAKE_FIRST=past, MARGIN=MARGIN, HALF_PADDED=triton.next_power_of_2(half), **operand.constants,
+    )  # fmt: skip
+    return out
+
+
+def cost(frames: int, height: int, width: int, channels: int, itemsize: int) -> tuple[int, int]:
+    """Bytes and operations; ``channels`` is C, of which half arrived. See the package."""
+    elements = frames * height * width * channels // 2
+    return 2 * elements * itemsize + 9 * channels // 2 * 4, 18 * elements

@@ -1,0 +1,144 @@
+"""Choosing a kernel's configuration on the card it runs on, and remembering the choice.
+
+Triton's own autotuner can keep its measurements on disk, but files them under the architecture,
+which cards of very different bandwidth share, and fails on a damaged file. Here the first launch of
+a kernel for a size times every configuration on its real arguments; the fastest goes to a file of
+the card in the user's cache folder. Where nothing may be timed (inside the capture of a CUDA graph,
+under Triton's interpreter) the first configuration is taken.
+
+A configuration decides in what order a frame's sums are taken, so that two choices may differ in
+the last bits; one choice always gives the same bits.
+"""
+
+import json
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+from triton.runtime.errors import OutOfResources, PTXASError
+
+logger = logging.getLogger(__name__)
+
+Config = Mapping[str, int]
+"""Tile sizes by the names of a kernel's parameters, and Triton's num_warps and num_stages."""
+
+
+def cache_folder() -> Path:
+    """Where the choices are kept: vsgshift/kernels in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "vsgshift" / "kernels"
+
+
+class Kernel:
+    """A Triton function with the configurations that it may be launched in.
+
+    Args:
+        function: what `triton.jit` made.
+        configs: the configurations to choose from; the first is taken where nothing may be timed.
+    """
+
+    def __init__(self, function: Any, configs: Sequence[Config]) -> None:
+        self.function = function
+        self.configs = tuple(configs)
+        self._chosen: dict[tuple[str, str], Config] = {}
+
+    def launch(
+        self,
+        like: Tensor,
+        key: str,
+        grid: Callable[[Config], tuple[int, ...]],
+        *arguments: Any,
+        **constants: Any,
+    ) -> None:
+        """Run on the device of ``like``.
+
+        Args:
+            like: any tensor of the launch.
+            key: what the choice depends on besides the card: the frame's size, widths, data type.
+            grid: the number of programs along each axis, for a configuration.
+            arguments: the function's tensors and numbers.
+            constants: its compile-time constants, without those of the configurations.
+        """
+
+        def run(config: Config) -> None:
+            self.function[grid(config)](*arguments, **constants, **config)
+
+        if like.device.type != "cuda":
+            run(self.configs[0])
+            return
+        with torch.cuda.device(like.device):
+            run(self._choose(torch.cuda.get_device_name(like.device), key, run))
+
+    def _choose(self, card: str, key: str, run: Callable[[Config], None]) -> Config:
+        chosen = self._chosen.get((card, key))
+        if chosen is not None:
+            return chosen
+        if torch.cuda.is_current_stream_capturing():
+            return self.configs[0]
+        path = self._file(card)
+        remembered = read(path).get(key)
+        chosen = next((config for config in self.configs if config == remembered), None)
+        if chosen is None:
+            chosen = fastest(self.configs, run)
+            write(path, {**read(path), key: dict(chosen)})
+        self._chosen[card, key] = chosen
+        return chosen
+
+    def _file(self, card: str) -> Path:
+        """One file for each card, kernel, version of Triton and set of configurations."""
+        what = f"{triton.__version__} {self.function.cache_key} {self.configs}"
+        name = self.function.__name__.strip("_")
+        return cache_folder() / re.sub(r"\W+", "-", card) / f"{name}-{sha256(what.encode()).hexdigest()[:16]}.json"
+
+
+def fastest(configs: Sequence[Config], run: Callable[[Config], None]) -> Config:
+    """The configuration whose ``run`` takes least time; those that the card has no room for are passed over.
+
+    Raises:
+        RuntimeError: the card has room for none.
+    """
+    if len(configs) == 1:
+        return configs[0]
+    times: dict[int, float] = {}
+    for index, config in enumerate(configs):
+        with suppress(OutOfResources, PTXASError):
+            times[index] = triton.testing.do_bench(lambda config=config: run(config), warmup=5, rep=25)
+    if not times:
+        raise RuntimeError("no configuration of a kernel fits this card; run without the fused kernels")
+    return configs[min(times, key=times.__getitem__)]
+
+
+def read(path: Path) -> dict[str, Config]:
+    """The choices in a file; none if it is missing, damaged or not ours."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: config for key, config in found.items() if isinstance(config, dict)}
+
+
+def write(path: Path, choices: Mapping[str, Config]) -> None:
+    """Replace a file of choices as a whole. Where that fails the next process measures again."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(choices, file)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        logger.debug("the choice of kernel configurations was not kept in %s: %s", path, error)
