@@ -109,7 +109,10 @@ class FusedShiftStep(nn.Module):
         lazy = isinstance(time, LazyTimeline)
         shifted = time.shift_lazily(x, self.direction) if lazy else time.shift(x, self.direction)
         side = align.align(shifted, self.offsets, self.align, past=self.direction is Direction.PAST)
-        out: Tensor = self.refine(self.fuse(shifted, side))
+        x = self.fuse(shifted, side)
+        if isinstance(shifted, Shifted):
+            shifted.done()
+        out: Tensor = self.refine(x)
         return out
 
 

@@ -29,7 +29,7 @@ _PAST = tl.constexpr(PAST)
 
 @triton.jit
 def _align(
-    frames, edge, own, neighbour, offsets, weight, out, height, width,
+    frames, edge, own, neighbour, held, offsets, weight, out, height, width,
     C: tl.constexpr, EDGE_C: tl.constexpr, SHIFT: tl.constexpr, TAKE_FIRST: tl.constexpr, MARGIN: tl.constexpr,
     HALF_PADDED: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr,
 ):  # fmt: skip
@@ -37,7 +37,7 @@ def _align(
     tile = tl.program_id(0)
     tiles_x = tl.cdiv(width + 2 * MARGIN, BLOCK_W)
     frame = tl.program_id(1)
-    first, second, first_stride = bases(frames, edge, own, neighbour, frame, height * width, C, EDGE_C, SHIFT)
+    first, second, first_stride = bases(frames, edge, own, neighbour, held, frame, height * width, C, EDGE_C, SHIFT)
     if TAKE_FIRST:
         arrived = first
         stride = first_stride

@@ -37,7 +37,7 @@ def _load(
 
 @triton.jit
 def _expand(
-    frames, edge, own, neighbour, side, weight, bias, out, pixels, eps,
+    frames, edge, own, neighbour, held, side, weight, bias, out, pixels, eps,
     C: tl.constexpr, EDGE_C: tl.constexpr, SHIFT: tl.constexpr, SIDE: tl.constexpr, OUT: tl.constexpr,
     PADDED: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
@@ -46,7 +46,7 @@ def _expand(
     frame = tl.program_id(1)
     pixel = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     inside = pixel < pixels
-    first, second, first_stride = bases(frames, edge, own, neighbour, frame, pixels, C, EDGE_C, SHIFT)
+    first, second, first_stride = bases(frames, edge, own, neighbour, held, frame, pixels, C, EDGE_C, SHIFT)
     side_frame = side + frame.to(tl.int64) * pixels * SIDE
     dtype = out.dtype.element_ty
 

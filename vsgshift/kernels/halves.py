@@ -17,14 +17,13 @@ from vsgshift.network.shift import Direction
 from vsgshift.network.shifted import Shifted
 
 _EDGE = tl.constexpr(shifted.EDGE)
-_HELD = tl.constexpr(shifted.HELD)
 UNSHIFTED, PAST, FUTURE = 0, 1, 2
 _PAST = tl.constexpr(PAST)
 
 
 @triton.jit
 def bases(
-    frames, edge, own, neighbour, frame, pixels,
+    frames, edge, own, neighbour, held, frame, pixels,
     C: tl.constexpr, EDGE_C: tl.constexpr, SHIFT: tl.constexpr,
 ):  # fmt: skip
     """Pointers to pixel 0 of both halves of one frame, and the elements from pixel to pixel of each."""
@@ -38,17 +37,17 @@ def bases(
     else:
         mine_index = tl.load(own + frame)
         beside_index = tl.load(neighbour + frame)
-        held = beside_index == _HELD
+        stays = tl.load(held + frame)
         mine = tl.where(mine_index == _EDGE, edge, frames + mine_index * size)
         at_edge = beside_index == _EDGE
         if SHIFT == _PAST:
             arriving = tl.where(at_edge, edge + (EDGE_C - HALF), frames + (beside_index * size + HALF))
-            first = tl.where(held, mine, arriving)
-            second = tl.where(held, mine + HALF, mine)
-            first_stride = tl.where(at_edge, EDGE_C, C)
+            first = tl.where(stays, mine, arriving)
+            second = tl.where(stays, mine + HALF, mine)
+            first_stride = tl.where(at_edge & ~stays, EDGE_C, C)
         else:
-            first = tl.where(held, mine, mine + HALF)
-            second = tl.where(held, mine + HALF, frames + beside_index * size)
+            first = tl.where(stays, mine, mine + HALF)
+            second = tl.where(stays, mine + HALF, frames + beside_index * size)
             first_stride = C
     return first, second, first_stride
 
@@ -81,6 +80,7 @@ class Operand:
     edge: Tensor
     own: Tensor
     neighbour: Tensor
+    held: Tensor
     shift: int
     count: int
 
@@ -89,15 +89,15 @@ class Operand:
         """``x`` channels-last; copied to be so where it is not."""
         if isinstance(x, Tensor):
             x = dense(x)
-            return Operand(x, x, x, x, UNSHIFTED, len(x))
+            return Operand(x, x, x, x, x, UNSHIFTED, len(x))
         frames = dense(x.frames)
         edge = frames if x.edge is None else dense(x.edge)
         shift = PAST if x.direction is Direction.PAST else FUTURE
-        return Operand(frames, edge, x.own, x.neighbour, shift, len(x.own))
+        return Operand(frames, edge, x.own, x.neighbour, x.held, shift, len(x.own))
 
     @property
-    def pointers(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.frames, self.edge, self.own, self.neighbour
+    def pointers(self) -> tuple[Tensor, ...]:
+        return self.frames, self.edge, self.own, self.neighbour, self.held
 
     @property
     def constants(self) -> dict[str, int]:

@@ -21,14 +21,14 @@ from vsgshift.network.shifted import Shifted
 
 @triton.jit
 def _project(
-    frames, edge, own, neighbour, g, scale, weight, bias, out, pixels,
+    frames, edge, own, neighbour, held, g, scale, weight, bias, out, pixels,
     C: tl.constexpr, EDGE_C: tl.constexpr, SHIFT: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     frame = tl.program_id(1)
     pixel = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     inside = pixel < pixels
-    first, second, first_stride = bases(frames, edge, own, neighbour, frame, pixels, C, EDGE_C, SHIFT)
+    first, second, first_stride = bases(frames, edge, own, neighbour, held, frame, pixels, C, EDGE_C, SHIFT)
     start = frame.to(tl.int64) * pixels * C
     source = g + start
     target = out + start

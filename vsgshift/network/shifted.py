@@ -4,6 +4,7 @@
 halves from where they lie does without the copy; a `LazyTimeline` can say where that is.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +14,10 @@ from vsgshift.network.shift import Direction, shift_future, shift_past
 
 EDGE = -1
 """In `Shifted.own` and `Shifted.neighbour`: the frame is `Shifted.edge`."""
-HELD = -2
-"""In `Shifted.neighbour`: there is no neighbour, and the frame stays as it is."""
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +27,15 @@ class Shifted:
     Attributes:
         direction: where the arriving half comes from.
         frames: (N, C, H, W).
-        edge: one frame more, from before ``frames``, (1, C, H, W). For the past only the second
-            half of its channels is read, and it may be that half alone, (1, C/2, H, W).
+        edge: one frame more, from before ``frames``, (1, C, H, W). Where only neighbours lie there
+            (past), the second half of its channels is enough, (1, C/2, H, W).
         own: (T,), int32, on the device of the frames: for each outgoing frame the index into
-            ``frames`` of itself, or `EDGE` (then the edge has all channels).
-        neighbour: (T,), int32, on the same device: the index of its predecessor (past) or successor
-            (future), or `EDGE` (past only), or `HELD`.
+            ``frames`` of itself, or `EDGE`.
+        neighbour: (T,), int32, on the same device: the index of its predecessor (past; `EDGE` is
+            allowed) or its successor (future). Any index will do where the frame is held.
+        held: (T,), bool, on the same device: the frame has no neighbour and stays as it is.
+        done: to be called once nothing will read this any more, before the timeline is asked
+            again. What the edge lies in may be overwritten then.
     """
 
     direction: Direction
@@ -37,26 +43,24 @@ class Shifted:
     edge: Tensor | None
     own: Tensor
     neighbour: Tensor
+    held: Tensor
+    done: Callable[[], None] = _nothing
 
     def whole(self) -> Tensor:
         """Carry the shift out: (T, C, H, W), what `Timeline.shift` would have given."""
         half = self.frames.shape[1] // 2
-        held = self.neighbour == HELD
-        beside = torch.where(held, 0, self.neighbour)
         # Index -1, the edge, is the last of what it is appended to.
         own = self._with_edge(slice(None))[self.own.long()]
         if self.direction is Direction.PAST:
-            shifted = shift_past(self._with_edge(slice(half, None))[beside.long()], own)
+            shifted = shift_past(self._with_edge(slice(half, None))[self.neighbour.long()], own)
         else:
-            shifted = shift_future(own, self._with_edge(slice(None, half))[beside.long()])
-        return torch.where(held.view(-1, 1, 1, 1), own, shifted)
+            shifted = shift_future(own, self.frames[self.neighbour.long(), :half])
+        return torch.where(self.held.view(-1, 1, 1, 1), own, shifted)
 
     def _with_edge(self, channels: slice) -> Tensor:
         """These channels of all frames, and of the edge if it has them."""
         frames = self.frames[:, channels]
         if self.edge is None:
             return frames
-        edge = self.edge
-        if edge.shape[1] == self.frames.shape[1]:
-            edge = edge[:, channels]
+        edge = self.edge[:, channels] if self.edge.shape[1] == self.frames.shape[1] else self.edge
         return torch.cat((frames, edge)) if edge.shape[1] == frames.shape[1] else frames

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vsgshift.network.shift import Direction, shift_future, shift_past
-from vsgshift.network.shifted import HELD, Shifted
+from vsgshift.network.shifted import Shifted
 
 Waiting = Callable[[], Tensor]
 """Gives, once the main path has come through, the kept frames that belong to the frames it has then."""
@@ -40,8 +40,7 @@ class LazyTimeline(Timeline, Protocol):
     def shift_lazily(self, x: Tensor, direction: Direction) -> Shifted:
         """In place of `shift` at one call site: the same shift, not carried out.
 
-        It is to be read before the timeline is asked again, and may refer to state that the
-        timeline overwrites then.
+        Whoever asks calls `Shifted.done` before anything else of the timeline.
         """
         ...
 
@@ -78,8 +77,14 @@ class WholeClip:
             neighbour, held = own.roll(1), self.starts[:-1]
         else:
             neighbour, held = own.roll(-1), self.starts[1:]
-        neighbour = neighbour.masked_fill(held, HELD)
-        return Shifted(direction=direction, frames=x, edge=None, own=own.to(x.device), neighbour=neighbour.to(x.device))
+        return Shifted(
+            direction=direction,
+            frames=x,
+            edge=None,
+            own=own.to(x.device),
+            neighbour=neighbour.to(x.device),
+            held=held.to(x.device),
+        )
 
     def keep(self, x: Tensor) -> Waiting:
         return lambda: x
