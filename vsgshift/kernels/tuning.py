@@ -48,6 +48,7 @@ class Kernel:
 
     def __init__(self, function: Any, configs: Sequence[Config]) -> None:
         self.function = function
+        self.name: str = function.__name__.strip("_")
         self.configs = tuple(configs)
         self._chosen: dict[tuple[str, str], Config] = {}
 
@@ -76,9 +77,10 @@ class Kernel:
             run(self.configs[0])
             return
         with torch.cuda.device(like.device):
-            run(self._choose(torch.cuda.get_device_name(like.device), key, run))
+            run(self.choose(torch.cuda.get_device_name(like.device), key, run))
 
-    def _choose(self, card: str, key: str, run: Callable[[Config], None]) -> Config:
+    def choose(self, card: str, key: str, run: Callable[[Config], None]) -> Config:
+        """The configuration for a card and key: chosen before, remembered, or timed now by ``run``."""
         chosen = self._chosen.get((card, key))
         if chosen is not None:
             return chosen
@@ -96,8 +98,7 @@ class Kernel:
     def _file(self, card: str) -> Path:
         """One file for each card, kernel, version of Triton and set of configurations."""
         what = f"{triton.__version__} {self.function.cache_key} {self.configs}"
-        name = self.function.__name__.strip("_")
-        return cache_folder() / re.sub(r"\W+", "-", card) / f"{name}-{sha256(what.encode()).hexdigest()[:16]}.json"
+        return cache_folder() / re.sub(r"\W+", "-", card) / f"{self.name}-{sha256(what.encode()).hexdigest()[:16]}.json"
 
 
 def fastest(configs: Sequence[Config], run: Callable[[Config], None]) -> Config:

@@ -1,0 +1,329 @@
+"""Each fused kernel against the plain modules. Run by `test_kernels`, in a process of its own.
+
+On a CUDA device the kernels run compiled, and first choose their configurations; without one they run
+in Triton's interpreter, where every operation of every program costs the same whatever its size: there
+the frames are tiny, and the tiles large.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from standin import lively, relative_error
+from torch import Tensor
+
+from vsgshift.engine.cuda import FusedGatedBlock, FusedShiftStep, fuse
+from vsgshift.kernels import align, attention, expand, gate, multiply, project, tuning
+from vsgshift.network import VARIANTS, ShiftNet
+from vsgshift.network.gated import GatedBlock, ShiftStep, plus_identity
+from vsgshift.network.layers import conv
+from vsgshift.network.shift import Direction, spatial_shift
+from vsgshift.network.shifted import EDGE, Shifted
+from vsgshift.network.timeline import WholeClip
+
+COMPILED = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if COMPILED else "cpu")
+TOLERANCE = 1e-5
+SHAPES = [("deblur-tiny", 2, 5, 7), ("denoise-small", 1, 3, 21), ("denoise-plus", 2, 9, 4)]
+"""Widths 48, 64 and 80; below the shift on one side or both; odd; single frames."""
+LARGE_TILES = [
+    (align, {"BLOCK_H": 32, "BLOCK_W": 64}),
+    (multiply, {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_C": 64}),
+    (gate, {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_K": 16}),
+]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if not COMPILED and "as_shipped" not in request.fixturenames:
+        for module, config in LARGE_TILES:
+            monkeypatch.setattr(module.KERNEL, "configs", (config,))
+
+
+@pytest.fixture
+def as_shipped() -> None:
+    """The configurations that are shipped, in the interpreter too."""
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(*shape, device=DEVICE).contiguous(memory_format=torch.channels_last)
+
+
+def shift_step(name: str, direction: Direction) -> ShiftStep:
+    """A step with all its parameters at work."""
+    step = ShiftStep(VARIANTS[name], direction).eval().requires_grad_(False).to(DEVICE)
+    for parameter_name, parameter in step.named_parameters():
+        if parameter_name.endswith(("beta", "project.bias", "norm.bias")):
+            torch.nn.init.normal_(parameter, std=0.3)
+        elif parameter_name.endswith("norm.weight"):
+            torch.nn.init.normal_(parameter, mean=1, std=0.2)
+    return step
+
+
+def psnr(found: Tensor, wanted: Tensor) -> float:
+    """Of half precision against float32; the peak is the largest value of what is wanted."""
+    return float(20 * torch.log10(wanted.abs().max()) - 10 * torch.log10((found.float() - wanted).square().mean()))
+
+
+def close(found: Tensor, wanted: Tensor) -> bool:
+    assert found.shape == wanted.shape
+    return relative_error(found, wanted) <= TOLERANCE
+
+
+def streamed(x: Tensor, edge: Tensor, direction: Direction, held: Iterable[bool]) -> Shifted:
+    """A run of a stream: ``edge`` came before ``x``."""
+    count = len(x)
+    behind = torch.arange(-1, count - 1, dtype=torch.int32, device=DEVICE)
+    ahead = torch.arange(count, dtype=torch.int32, device=DEVICE)
+    past = direction is Direction.PAST
+    assert behind[0] == EDGE
+    return Shifted(
+        direction=direction,
+        frames=x,
+        edge=edge,
+        own=ahead if past else behind,
+        neighbour=behind if past else ahead,
+        held=torch.tensor(list(held), device=DEVICE),
+    )
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("boundary", ["hold", "wrap"])
+def test_a_shift_not_carried_out_is_the_same_shift(direction: Direction, boundary: str) -> None:
+    x = random(4, 48, 2, 3)
+    time = WholeClip(4, boundary=boundary, cuts=[2] if boundary == "hold" else [])  # type: ignore[arg-type]
+    assert torch.equal(time.shift_lazily(x, direction).whole(), time.shift(x, direction))
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_streamed_shift_is_that_of_the_clip(direction: Direction) -> None:
+    x = random(4, 48, 2, 3)
+    time = WholeClip(4, cuts=[2])
+    past = direction is Direction.PAST
+    want = time.shift(x, direction)[1:] if past else time.shift(x, direction)[:-1]
+    for edge in (x[:1], x[:1, 24:]) if past else (x[:1],):
+        assert torch.equal(streamed(x[1:], edge, direction, [False, True, False]).whole(), want)
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize(("name", "frames", "height", "width"), SHAPES)
+def test_align(name: str, frames: int, height: int, width: int, direction: Direction) -> None:
+    step = shift_step(name, direction)
+    x = random(frames, VARIANTS[name].core_width, height, width)
+    time = WholeClip(frames, boundary="wrap")
+    shifted = time.shift(x, direction)
+    past = direction is Direction.PAST
+    arrived = shifted[:, : step.arriving] if past else shifted[:, step.arriving :]
+    want = step.align(spatial_shift(arrived))
+    offsets, weight = align.offset_table(step.arriving).to(DEVICE), align.prepare(step.align.weight)
+    for way in (shifted, time.shift_lazily(x, direction)):
+        assert close(align.align(way, offsets, weight, past=past), want)
+
+
+@pytest.mark.parametrize(("name", "frames", "height", "width"), SHAPES)
+@pytest.mark.parametrize("beside", [False, True])
+def test_expand(name: str, frames: int, height: int, width: int, beside: bool) -> None:
+    step = shift_step(name, Direction.FUTURE)
+    block = step.fuse if beside else step.refine
+    # Far from zero mean: where the variance is taken carelessly, this is where it shows.
+    x = random(frames, VARIANTS[name].core_width, height, width) + 5
+    side = random(frames, step.arriving, height, width) if beside else None
+    shifted = WholeClip(frames, boundary="wrap").shift_lazily(x, Direction.FUTURE)
+    joined = shifted.whole() if side is None else torch.cat((shifted.whole(), side), 1)
+    want = block.expand(block.norm(joined))
+    weights = expand.prepare(block.norm, block.expand, torch.float32)
+    assert close(expand.expand(shifted, side, *weights), want)
+    assert close(expand.expand(shifted.whole(), side, *weights), want)
+
+
+@pytest.mark.parametrize(("name", "frames", "height", "width"), SHAPES)
+def test_multiply(name: str, frames: int, height: int, width: int) -> None:
+    block = shift_step(name, Direction.PAST).refine
+    z = random(frames, 2 * VARIANTS[name].core_width, height, width)
+    a, b = plus_identity(z, block.expand_depthwise).chunk(2, 1)
+    weight = multiply.prepare(block.expand_depthwise)
+    found, partial = multiply.multiply(z, weight, pool=True)
+    assert close(found, a * b)
+    assert partial is not None
+    assert close(partial.sum(1), (a * b).sum((2, 3)))
+    assert close(multiply.multiply(z, weight, pool=False)[0], a * b)
+
+
+@pytest.mark.parametrize(("name", "frames", "height", "width"), SHAPES)
+@pytest.mark.parametrize("scaled", [False, True])
+def test_gate(name: str, frames: int, height: int, width: int, scaled: bool) -> None:
+    block = shift_step(name, Direction.PAST).refine
+    p = random(frames, VARIANTS[name].core_width, height, width)
+    scale = torch.rand(p.shape[:2], device=DEVICE) if scaled else None
+    mixed = plus_identity(p if scale is None else p * scale[:, :, None, None], block.mix5, block.mix3)
+    a, b = block.gate(mixed).chunk(2, 1)
+    want = a * torch.sigmoid(b)
+    how, mix = gate.prepare_mix(block.mix5, block.mix3, torch.float32)
+    weight = gate.prepare(block.gate, torch.float32)
+    found, partial = gate.gate(p, scale, how, mix, weight)
+    assert close(found, want)
+    assert close(partial.sum(1), want.sum((2, 3)))
+    assert close(gate.gate(mixed, None, gate.Mix.NONE, mix, weight)[0], want)
+
+
+def test_other_groups_are_refused() -> None:
+    with pytest.raises(ValueError, match="groups of 1 or 8"):
+        gate.prepare_mix(conv(64, 64, 5, groups=16), conv(64, 64, 3, groups=16), torch.float32)
+
+
+@pytest.mark.parametrize("name", ["deblur-small", "denoise-plus"])
+def test_attention(name: str) -> None:
+    plain = shift_step(name, Direction.PAST).refine.attention
+    x = random(3, VARIANTS[name].core_width, 10, 13)
+    partial = x.flatten(2).unflatten(2, (65, 2)).sum(3).transpose(1, 2).contiguous()
+    found = attention.attention(partial, *attention.prepare(plain), 130)
+    assert close(found, plain.gate(x)[:, :, 0, 0])
+
+
+@pytest.mark.parametrize(("name", "frames", "height", "width"), SHAPES)
+def test_project(name: str, frames: int, height: int, width: int) -> None:
+    block = shift_step(name, Direction.PAST).refine
+    channels = VARIANTS[name].core_width
+    x, g = random(frames, channels, height, width), random(frames, channels, height, width)
+    scale = torch.rand(frames, channels, device=DEVICE)
+    shifted = WholeClip(frames, boundary="wrap").shift_lazily(x, Direction.PAST)
+    want = shifted.whole() + block.beta * block.project(g * scale[:, :, None, None])
+    weights = project.prepare(block.project, block.beta, torch.float32)
+    for way in (shifted, shifted.whole()):
+        assert close(project.project(way, g, scale, *weights), want)
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_step_of_a_stream(direction: Direction) -> None:
+    step = shift_step("denoise-tiny", direction)
+    fused = FusedShiftStep(step, torch.float32)
+    x = random(3, 48, 3, 5)
+    read = []
+
+    class Streaming(WholeClip):
+        def shift_lazily(self, x: Tensor, direction: Direction) -> Shifted:
+            edge = x[:1, 24:] if direction is Direction.PAST else x[:1]
+            shifted = streamed(x[1:], edge, direction, [False, True])
+            return Shifted(**{**vars(shifted), "done": lambda: read.append(direction)})
+
+    time = Streaming(3, cuts=[2])
+    plain = step(x, time)
+    assert close(fused(x, time), plain[1:] if direction is Direction.PAST else plain[:-1])
+    assert read == [direction]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", ["deblur-small", "denoise-plus"])
+def test_half_precision(name: str, dtype: torch.dtype) -> None:
+    step = shift_step(name, Direction.PAST)
+    x = random(1, VARIANTS[name].core_width, 5, 9).to(dtype)
+    time = WholeClip(1)
+    want = step(x.float(), time)
+    found = psnr(FusedShiftStep(step, dtype)(x, time), want)
+    # The kernels round less often than the plain modules do.
+    assert found >= psnr(step.to(dtype)(x, time), want)
+    assert found >= (60 if dtype == torch.float16 else 42)
+
+
+def test_no_frames() -> None:
+    block = FusedGatedBlock(shift_step("denoise-tiny", Direction.PAST).refine, torch.float32)
+    assert block(random(1, 48, 4, 6)[:0]).shape == (0, 48, 4, 6)
+
+
+def test_a_network(as_shipped: None) -> None:
+    network = lively(ShiftNet(VARIANTS["denoise-tiny"])).to(DEVICE)
+    clip, noise = torch.rand(2, 3, 8, 8, device=DEVICE), torch.full((2, 1, 8, 8), 0.1, device=DEVICE)
+    fused = fuse(network)
+    assert not any(isinstance(module, GatedBlock | ShiftStep) for module in fused.modules())
+    want = network(clip, noise)
+    found = fused(clip, noise)
+    assert relative_error(found - clip, want - clip) <= TOLERANCE
+    assert torch.equal(fused(clip, noise), found)
+
+
+@pytest.mark.parametrize("module", [align, expand, multiply, gate, project], ids=lambda module: module.KERNEL.name)
+def test_every_configuration(module: ModuleType, as_shipped: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = shift_step("denoise-plus", Direction.PAST)
+    fused, x, time = FusedShiftStep(step, torch.float32), random(1, 80, 3, 5), WholeClip(1)
+    block, large = fused.refine, random(1, 160, 3, 5)
+    runs: dict[ModuleType, Callable[[], Tensor]] = {
+        align: lambda: align.align(time.shift_lazily(x, Direction.PAST), fused.offsets, fused.align, past=True),
+        expand: lambda: expand.expand(x, None, block.expand_weight, block.expand_bias),
+        multiply: lambda: multiply.multiply(large, block.depthwise, pool=True)[0],
+        gate: lambda: gate.gate(x, None, block.how, block.mix, block.gate_weight)[0],
+        project: lambda: project.project(x, x, x[:, :, 0, 0].clone(), block.project_weight, block.project_bias),
+    }
+    found = []
+    for config in module.KERNEL.configs:
+        monkeypatch.setattr(module, "KERNEL", tuning.Kernel(module.KERNEL.function, [config]))
+        found.append(runs[module]())
+    for other in found[1:]:
+        assert close(other, found[0])
+
+
+def bytes_of(*tensors: Tensor | None) -> int:
+    return sum(tensor.numel() * tensor.itemsize for tensor in tensors if tensor is not None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_costs_are_what_goes_in_and_comes_out(dtype: torch.dtype, as_shipped: None) -> None:
+    block = FusedShiftStep(shift_step("denoise-plus", Direction.PAST), dtype)
+    narrow, wide, side = (torch.empty(3, channels, 6, 11, dtype=dtype) for channels in (80, 160, 40))
+    partial, scale = torch.empty(3, attention.parts_of(6, 11), 80), torch.empty(3, 80)
+    size = (3, 6, 11, 80, dtype.itemsize)
+    fused = block.fuse
+    assert align.cost(*size)[0] == bytes_of(side, block.align, side)
+    assert expand.cost(*size, side=40)[0] == bytes_of(narrow, side, fused.expand_weight, fused.expand_bias, wide)
+    assert multiply.cost(*size)[0] == bytes_of(wide, fused.depthwise, narrow)
+    assert multiply.cost(*size, pool=True)[0] == bytes_of(wide, fused.depthwise, narrow, partial)
+    dense_mix = 25 * 80 * 8 * dtype.itemsize
+    assert gate.cost(*size, group=8)[0] == bytes_of(narrow, fused.gate_weight, narrow, partial) + dense_mix
+    weights = fused.attention.squeeze, fused.attention.excite
+    assert attention.cost(*size)[0] == bytes_of(partial, *weights, scale)
+    assert project.cost(*size)[0] == bytes_of(narrow, narrow, scale, fused.project_weight, fused.project_bias, narrow)
+
+
+def test_the_fastest_configuration_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = [{"BLOCK": 1}, {"BLOCK": 2}, {"BLOCK": 3}]
+    ran: list[int] = []
+
+    def run(config: tuning.Config) -> None:
+        ran.append(config["BLOCK"])
+        if config["BLOCK"] == 3:
+            raise tuning.OutOfResources(1, 0, "shared memory")
+
+    def timed(run: Callable[[], None], **_: int) -> float:
+        run()
+        return 1 / ran[-1]
+
+    monkeypatch.setattr("triton.testing.do_bench", timed)
+    monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: False)
+    kernel = tuning.Kernel(attention.KERNEL.function, configs)
+    assert kernel.choose("A card", "5x7", run) == {"BLOCK": 2}
+    assert ran == [1, 2, 3]
+    assert kernel.choose("A card", "5x7", run) == {"BLOCK": 2}
+    assert tuning.Kernel(attention.KERNEL.function, configs).choose("A card", "5x7", run) == {"BLOCK": 2}
+    assert ran == [1, 2, 3]
+
+    (file,) = tuning.cache_folder().rglob("*.json")
+    for damage in ("", "[1]", '{"5x7": {"BLOCK": 9}}', '{"5x7": 2}'):
+        file.write_text(damage)
+        assert tuning.Kernel(attention.KERNEL.function, configs).choose("A card", "5x7", run) == {"BLOCK": 2}
+    assert ran == [1, 2, 3] * 5
+    assert tuning.read(file) == {"5x7": {"BLOCK": 2}}
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_nothing_is_timed_while_a_graph_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: True)
+    kernel = tuning.Kernel(attention.KERNEL.function, [{"BLOCK": 1}, {"BLOCK": 2}])
+    assert kernel.choose("A card", "5x7", lambda config: pytest.fail("ran")) == {"BLOCK": 1}
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    tuning.write(tmp_path / "file" / "choices.json", {"5x7": {"BLOCK": 1}})
+    assert tuning.read(tmp_path / "file" / "choices.json") == {}
