@@ -83,28 +83,31 @@ def _gate(
                 )
             else:
                 total = tl.zeros((BLOCK, BLOCK_K), tl.float32)
-                for tap in tl.static_range(25):
-                    row = y + tap // 5 - 2
-                    col = x + tap % 5 - 2
-                    inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
-                    value = tl.load(
-                        source + (row * width + col)[:, None] * C + channel[None, :],
-                        mask=inside[:, None] & known[None, :],
-                        other=0.0,
-                    )
-                    if MIX == _DEPTHWISE:
-                        taps = tl.load(mix + tap * C + channel, mask=known, other=0.0)
-                        total += value.to(tl.float32) * taps[None, :]
-                    else:
-                        if SCALED:
-                            value = (value.to(tl.float32) * factor[None, :]).to(dtype)
-                        # (25, C, CHUNK): the rows of two groups, and the outputs of both side by side.
-                        block = tl.load(
-                            mix + (tap * C + channel)[:, None] * BLOCK_K + tl.arange(0, BLOCK_K)[None, :],
-                            mask=known[:, None],
+                # Rows one after the other, so that the loads of one at most wait for registers.
+                for i in range(5):
+                    for j in tl.static_range(5):
+                        tap = i * 5 + j
+                        row = y + i - 2
+                        col = x + j - 2
+                        inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
+                        value = tl.load(
+                            source + (row * width + col)[:, None] * C + channel[None, :],
+                            mask=inside[:, None] & known[None, :],
                             other=0.0,
                         )
-                        total = tl.dot(value, block, total, input_precision=PRECISION)
+                        if MIX == _DEPTHWISE:
+                            taps = tl.load(mix + tap * C + channel, mask=known, other=0.0)
+                            total += value.to(tl.float32) * taps[None, :]
+                        else:
+                            if SCALED:
+                                value = (value.to(tl.float32) * factor[None, :]).to(dtype)
+                            # (25, C, CHUNK): the rows of two groups, and the outputs of both side by side.
+                            block = tl.load(
+                                mix + (tap * C + channel)[:, None] * BLOCK_K + tl.arange(0, BLOCK_K)[None, :],
+                                mask=known[:, None],
+                                other=0.0,
+                            )
+                            total = tl.dot(value, block, total, input_precision=PRECISION)
                 if SCALED and MIX == _DEPTHWISE:
                     total *= factor[None, :]
                 mixed = total.to(dtype)
@@ -121,11 +124,13 @@ def _gate(
 
 KERNEL = Kernel(
     _gate,
+    # One stage: with more, the compiler takes the 25 loads of a chunk through shared memory, a stage each,
+    # and runs out of registers.
     [
-        {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 4, "num_stages": 2},
-        {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_K": 16, "num_warps": 8, "num_stages": 2},
-        {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 8, "num_stages": 2},
-        {"BLOCK_H": 4, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 4, "num_stages": 2},
+        {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 4, "num_stages": 1},
+        {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_K": 16, "num_warps": 8, "num_stages": 1},
+        {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 8, "num_stages": 1},
+        {"BLOCK_H": 4, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 4, "num_stages": 1},
     ],
 )
 

@@ -28,10 +28,12 @@ def _multiply(
     C: tl.constexpr, POOL: tl.constexpr,
     BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    part = tl.program_id(0)
-    parts = tl.num_programs(0)
+    # Blocks of the channels of a tile one after the other: they share cache lines.
+    BLOCKS: tl.constexpr = (C + BLOCK_C - 1) // BLOCK_C
+    part = tl.program_id(0) // BLOCKS
+    parts = tl.num_programs(0) // BLOCKS
     frame = tl.program_id(1)
-    channel = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
+    channel = (tl.program_id(0) % BLOCKS) * BLOCK_C + tl.arange(0, BLOCK_C)
     known = channel < C
     source = z + frame.to(tl.int64) * height * width * (2 * C)
     target = out + frame.to(tl.int64) * height * width * C
@@ -66,11 +68,11 @@ def _multiply(
 KERNEL = Kernel(
     _multiply,
     [
-        {"BLOCK_H": 4, "BLOCK_W": 8, "BLOCK_C": 64, "num_warps": 4, "num_stages": 2},
-        {"BLOCK_H": 4, "BLOCK_W": 8, "BLOCK_C": 32, "num_warps": 4, "num_stages": 2},
-        {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_C": 16, "num_warps": 4, "num_stages": 2},
-        {"BLOCK_H": 4, "BLOCK_W": 16, "BLOCK_C": 16, "num_warps": 4, "num_stages": 2},
-        {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_C": 32, "num_warps": 8, "num_stages": 2},
+        {"BLOCK_H": 4, "BLOCK_W": 8, "BLOCK_C": 64, "num_warps": 8, "num_stages": 1},
+        {"BLOCK_H": 4, "BLOCK_W": 8, "BLOCK_C": 64, "num_warps": 4, "num_stages": 1},
+        {"BLOCK_H": 4, "BLOCK_W": 8, "BLOCK_C": 32, "num_warps": 4, "num_stages": 1},
+        {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_C": 16, "num_warps": 4, "num_stages": 1},
+        {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_C": 32, "num_warps": 8, "num_stages": 1},
     ],
 )
 
@@ -104,7 +106,7 @@ def multiply(z: Tensor, weight: Tensor, *, pool: bool) -> tuple[Tensor, Tensor |
 
     def grid(config: dict[str, int]) -> tuple[int, ...]:
         tiles = triton.cdiv(height, config["BLOCK_H"]) * triton.cdiv(width, config["BLOCK_W"])
-        return parts if pool else tiles, frames, triton.cdiv(channels, config["BLOCK_C"])
+        return (parts if pool else tiles) * triton.cdiv(channels, config["BLOCK_C"]), frames
 
     KERNEL.launch(
         out,

@@ -97,7 +97,9 @@ class Kernel:
 
     def _file(self, card: str) -> Path:
         """One file for each card, kernel, version of Triton and set of configurations."""
-        what = f"{triton.__version__} {self.function.cache_key} {self.configs}"
+        # The interpreter's functions have no key of their source; they are not timed, except in tests.
+        source = getattr(self.function, "cache_key", "")
+        what = f"{triton.__version__} {source} {self.configs}"
         return cache_folder() / re.sub(r"\W+", "-", card) / f"{self.name}-{sha256(what.encode()).hexdigest()[:16]}.json"
 
 
