@@ -106,8 +106,8 @@ class FusedShiftStep(nn.Module):
         self.refine = FusedGatedBlock(plain.refine, dtype)
 
     def forward(self, x: Tensor, time: Timeline) -> Tensor:
-        lazy = isinstance(time, LazyTimeline)
-        shifted = time.shift_lazily(x, self.direction) if lazy else time.shift(x, self.direction)
+        shift = time.shift_lazily if isinstance(time, LazyTimeline) else time.shift
+        shifted = shift(x, self.direction)
         side = align.align(shifted, self.offsets, self.align, past=self.direction is Direction.PAST)
         x = self.fuse(shifted, side)
         if isinstance(shifted, Shifted):

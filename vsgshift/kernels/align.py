@@ -20,7 +20,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vsgshift.kernels.halves import PAST, Operand, bases, kind
-from vsgshift.kernels.tuning import Kernel
+from vsgshift.kernels.tuning import Config, Kernel
 from vsgshift.network.shift import MARGIN, OFFSETS, group_sizes
 from vsgshift.network.shifted import Shifted
 
@@ -115,7 +115,7 @@ def align(x: Shifted | Tensor, offsets: Tensor, weight: Tensor, *, past: bool) -
         return out
     tall, wide = height + 2 * MARGIN, width + 2 * MARGIN
 
-    def grid(config: dict[str, int]) -> tuple[int, ...]:
+    def grid(config: Config) -> tuple[int, ...]:
         return triton.cdiv(tall, config["BLOCK_H"]) * triton.cdiv(wide, config["BLOCK_W"]), operand.count
 
     KERNEL.launch(

@@ -22,7 +22,7 @@ SMALLEST_PART = 64
 
 def parts_of(height: int, width: int) -> int:
     """Partial sums of a frame: enough of them to keep a large card busy, few enough to add up at once."""
-    return min(triton.cdiv(height * width, SMALLEST_PART), MOST_PARTS)
+    return min(-(-height * width // SMALLEST_PART), MOST_PARTS)
 
 
 @triton.jit

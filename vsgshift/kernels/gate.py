@@ -130,7 +130,7 @@ KERNEL = Kernel(
         {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 4, "num_stages": 1},
         {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_K": 16, "num_warps": 8, "num_stages": 1},
         {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 8, "num_stages": 1},
-        {"BLOCK_H": 4, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 4, "num_stages": 1},
+        {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 4, "num_stages": 1, "maxnreg": 168},
     ],
 )
 

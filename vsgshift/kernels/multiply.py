@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vsgshift.kernels.attention import parts_of
 from vsgshift.kernels.halves import dense, empty, kind
-from vsgshift.kernels.tuning import Kernel
+from vsgshift.kernels.tuning import Config, Kernel
 
 
 @triton.jit
@@ -104,7 +104,7 @@ def multiply(z: Tensor, weight: Tensor, *, pool: bool) -> tuple[Tensor, Tensor |
     if not frames:
         return out, partial
 
-    def grid(config: dict[str, int]) -> tuple[int, ...]:
+    def grid(config: Config) -> tuple[int, ...]:
         tiles = triton.cdiv(height, config["BLOCK_H"]) * triton.cdiv(width, config["BLOCK_W"])
         return (parts if pool else tiles) * triton.cdiv(channels, config["BLOCK_C"]), frames
 

@@ -44,7 +44,7 @@ class Shifted:
     own: Tensor
     neighbour: Tensor
     held: Tensor
-    done: Callable[[], None] = _nothing
+    done: Callable[[], object] = _nothing
 
     def whole(self) -> Tensor:
         """Carry the shift out: (T, C, H, W), what `Timeline.shift` would have given."""
