@@ -6,6 +6,7 @@ the frames are tiny, and the tiles large.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -26,10 +27,10 @@ from vsgshift.network.timeline import WholeClip
 COMPILED = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if COMPILED else "cpu")
 TOLERANCE = 1e-5
-SHAPES = [("deblur-tiny", 2, 5, 7), ("denoise-small", 1, 3, 21), ("denoise-plus", 2, 9, 4)]
+SHAPES = [("deblur-tiny", 2, 5, 7), ("denoise-small", 1, 3, 21), ("denoise-plus", 1, 9, 4)]
 """Widths 48, 64 and 80; below the shift on one side or both; odd; single frames."""
 LARGE_TILES = [
-    (align, {"BLOCK_H": 32, "BLOCK_W": 64}),
+    (align, {"BLOCK_H": 32, "BLOCK_W": 64, "BLOCK_C": 64}),
     (multiply, {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_C": 64}),
     (gate, {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_K": 16}),
 ]
@@ -166,7 +167,8 @@ def test_gate(name: str, frames: int, height: int, width: int, scaled: bool) -> 
     found, partial = gate.gate(p, scale, how, mix, weight)
     assert close(found, want)
     assert close(partial.sum(1), want.sum((2, 3)))
-    assert close(gate.gate(mixed, None, gate.Mix.NONE, mix, weight)[0], want)
+    if not scaled:
+        assert close(gate.gate(mixed, None, gate.Mix.NONE, mix, weight)[0], want)
 
 
 def test_other_groups_are_refused() -> None:
@@ -243,7 +245,8 @@ def test_no_frames() -> None:
 
 
 def test_a_network() -> None:
-    network = lively(ShiftNet(VARIANTS["denoise-tiny"])).to(DEVICE)
+    variant = replace(VARIANTS["denoise-tiny"], encoder_blocks=(0, 1), decoder_blocks=(1,))
+    network = lively(ShiftNet(variant)).to(DEVICE)
     clip, noise = torch.rand(2, 3, 8, 8, device=DEVICE), torch.full((2, 1, 8, 8), 0.1, device=DEVICE)
     fused = fuse(network)
     assert not any(isinstance(module, GatedBlock | ShiftStep) for module in fused.modules())

@@ -6,7 +6,7 @@
 with zero wherever an index leaves the frame, in either line; dy, dx are `network.shift.OFFSETS`
 (Li et al., CVPR 2023). The arrived half is read from the neighbouring frame itself.
 
-A program works on a tile of *source* pixels: the nine loads of a tap take all channels of a pixel
+A program works on a tile of *source* pixels: the nine loads take neighbouring channels of a pixel
 at once, and only the store, once per channel group, goes where the group is shifted to. The other
 way round all nine loads would be scattered. Source positions reach 8 pixels past the frame, so that
 every output is written exactly once, the vacated ones as zero.
@@ -31,10 +31,12 @@ _PAST = tl.constexpr(PAST)
 def _align(
     frames, edge, own, neighbour, held, offsets, weight, out, height, width,
     C: tl.constexpr, EDGE_C: tl.constexpr, SHIFT: tl.constexpr, TAKE_FIRST: tl.constexpr, MARGIN: tl.constexpr,
-    HALF_PADDED: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     HALF: tl.constexpr = C // 2
-    tile = tl.program_id(0)
+    # Blocks of the channels of a tile one after the other: they share cache lines.
+    BLOCKS: tl.constexpr = (HALF + BLOCK_C - 1) // BLOCK_C
+    tile = tl.program_id(0) // BLOCKS
     tiles_x = tl.cdiv(width + 2 * MARGIN, BLOCK_W)
     frame = tl.program_id(1)
     first, second, first_stride = bases(frames, edge, own, neighbour, held, frame, height * width, C, EDGE_C, SHIFT)
@@ -47,14 +49,14 @@ def _align(
     index = tl.arange(0, BLOCK_H * BLOCK_W)
     y = (tile // tiles_x) * BLOCK_H - MARGIN + index // BLOCK_W
     x = (tile % tiles_x) * BLOCK_W - MARGIN + index % BLOCK_W
-    channel = tl.arange(0, HALF_PADDED)
+    channel = (tl.program_id(0) % BLOCKS) * BLOCK_C + tl.arange(0, BLOCK_C)
     known = channel < HALF
     dy = tl.load(offsets + channel, mask=known, other=0)
     dx = tl.load(offsets + HALF + channel, mask=known, other=0)
     to_y = y[:, None] + dy[None, :]
     to_x = x[:, None] + dx[None, :]
 
-    total = tl.zeros((BLOCK_H * BLOCK_W, HALF_PADDED), tl.float32)
+    total = tl.zeros((BLOCK_H * BLOCK_W, BLOCK_C), tl.float32)
     for i in tl.static_range(-1, 2):
         for j in tl.static_range(-1, 2):
             inside = (y + i >= 0) & (y + i < height) & (x + j >= 0) & (x + j < width)
@@ -75,10 +77,10 @@ def _align(
 KERNEL = Kernel(
     _align,
     [
-        {"BLOCK_H": 4, "BLOCK_W": 16, "num_warps": 4, "num_stages": 2},
-        {"BLOCK_H": 8, "BLOCK_W": 16, "num_warps": 8, "num_stages": 2},
-        {"BLOCK_H": 2, "BLOCK_W": 16, "num_warps": 4, "num_stages": 2},
-        {"BLOCK_H": 4, "BLOCK_W": 8, "num_warps": 2, "num_stages": 2},
+        {"BLOCK_H": 4, "BLOCK_W": 16, "BLOCK_C": 16, "num_warps": 4, "num_stages": 1},
+        {"BLOCK_H": 4, "BLOCK_W": 16, "BLOCK_C": 32, "num_warps": 8, "num_stages": 1},
+        {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_C": 8, "num_warps": 4, "num_stages": 1},
+        {"BLOCK_H": 2, "BLOCK_W": 16, "BLOCK_C": 64, "num_warps": 4, "num_stages": 1},
     ],
 )
 
@@ -116,14 +118,15 @@ def align(x: Shifted | Tensor, offsets: Tensor, weight: Tensor, *, past: bool) -
     tall, wide = height + 2 * MARGIN, width + 2 * MARGIN
 
     def grid(config: Config) -> tuple[int, ...]:
-        return triton.cdiv(tall, config["BLOCK_H"]) * triton.cdiv(wide, config["BLOCK_W"]), operand.count
+        tiles = triton.cdiv(tall, config["BLOCK_H"]) * triton.cdiv(wide, config["BLOCK_W"])
+        return tiles * triton.cdiv(half, config["BLOCK_C"]), operand.count
 
     KERNEL.launch(
         out,
         f"{height}x{width}x{channels} {kind(out.dtype)}",
         grid,
         *operand.pointers, offsets, weight, out, height, width,
-        TAKE_FIRST=past, MARGIN=MARGIN, HALF_PADDED=triton.next_power_of_2(half), **operand.constants,
+        TAKE_FIRST=past, MARGIN=MARGIN, **operand.constants,
     )  # fmt: skip
     return out
 

@@ -29,7 +29,7 @@ from triton.runtime.errors import OutOfResources, PTXASError
 logger = logging.getLogger(__name__)
 
 Config = Mapping[str, int]
-"""Tile sizes by the names of a kernel's parameters, and Triton's num_warps and num_stages."""
+"""Tile sizes by the names of a kernel's parameters, and Triton's num_warps, num_stages and maxnreg."""
 
 
 def cache_folder() -> Path:
