@@ -11,7 +11,9 @@ each read and write whole tensors. Here a gated block is four kernels (and one o
 and the temporal shift is never carried out where the timeline is a `LazyTimeline`: the kernels read
 the neighbour's half from the neighbour. Weights are rearranged once, when a module is made.
 
-Needs Triton, which comes with torch's CUDA builds. Nothing else of the package imports this module.
+Needs Triton, which comes with torch's CUDA builds, and a card that `supported` knows. Nothing else of the
+package imports this module. Kernels choose their configurations when they first see a size
+(`vsgshift.kernels.tuning`): run a size once before its run is captured as a CUDA graph.
 """
 
 import copy
@@ -114,6 +116,14 @@ class FusedShiftStep(nn.Module):
             shifted.done()
         out: Tensor = self.refine(x)
         return out
+
+
+def supported(device: torch.device) -> bool:
+    """Whether a device is one that `fuse` is for: CUDA, with compute capability 8.0 or more.
+
+    For older ones Triton makes no matrix instructions: the products would run out of registers.
+    """
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def fuse(network: ShiftNet, dtype: torch.dtype | None = None) -> ShiftNet:
