@@ -19,7 +19,7 @@ from vsgshift.plugin._bridge import Core, Frame, Node
 from vsgshift.plugin.devices import Worker, worker
 from vsgshift.plugin.memory import give_back_freed
 from vsgshift.plugin.transfer import into_planes, transfer_for
-from vsgshift.streaming import Stream
+from vsgshift.streaming import Stream, TiledStream, Tiling
 
 CLIP, SIGMA_MAP = 0, 1
 TIDY_EVERY = 32
@@ -39,6 +39,11 @@ class Options:
     scenechange: bool
     sigma: float | None
     """Constant noise standard deviation on the [0, 1] scale; None where it comes as a clip, or there is none."""
+    tiling: Tiling | None = None
+    offload: bool = False
+    """Whether skips wait in the host's memory."""
+    needs: str = ""
+    """What the filter was thought to need, for who runs out of memory all the same."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Restorer:
         self.lock = threading.Lock()
         self.closed = False
 
-        self.stream: Stream | None = None
+        self.stream: Stream | TiledStream | None = None
         self.stream_start = 0
         self.next_input = 0
         self.next_output = 0
@@ -119,7 +124,7 @@ class Restorer:
             with self.lock:
                 self.stream = None
                 self.waiting.discard(n)
-            raise _explained(error) from error
+            raise _explained(error, self.options.needs) from error
         with self.lock:
             self.store.update(finished)
             answer = self._stored(n)
@@ -216,12 +221,19 @@ class Restorer:
                 cut = number
         # Nothing before the last cut matters; whole blocks of it need not be pushed.
         start = plan.start + (cut - plan.start) // self.options.block * self.options.block
-        self.stream = Stream(self.network, block=self.options.block, midway=start > 0, strength=self.options.strength)
+        self.stream = self._new_stream(midway=start > 0)
         self.stream_start = self.next_input = start
         self.next_output = cut if cut > plan.start else first
         self.last_frame_ends_scene = start > plan.start and self._ends_scene(start - 1)
         with self.lock:
             self.carriers.clear()
+
+    def _new_stream(self, *, midway: bool) -> Stream | TiledStream:
+        block, strength, offload = self.options.block, self.options.strength, self.options.offload
+        tiling = self.options.tiling
+        if tiling is None:
+            return Stream(self.network, block=block, midway=midway, strength=strength, offload=offload)
+        return TiledStream(self.network, tiling, block=block, midway=midway, strength=strength, offload=offload)
 
     def _starts_scene(self, number: int, after_end: bool) -> bool:
         return self.options.scenechange and (
@@ -258,7 +270,7 @@ class Restorer:
             return None
         return clip.new_full((len(clip), 1, *clip.shape[2:]), self.options.sigma)
 
-    def _frames(self, restored: Tensor, stream: Stream) -> dict[int, Frame]:
+    def _frames(self, restored: Tensor, stream: Stream | TiledStream) -> dict[int, Frame]:
         """New VapourSynth frames of restored ones, with the properties of their sources."""
         if not len(restored):
             return {}
@@ -275,11 +287,13 @@ class Restorer:
         return frames
 
 
-def _explained(error: BaseException) -> BaseException:
+def _explained(error: BaseException, needs: str) -> BaseException:
     """The same error, or one that says what to do about it."""
     text = str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in text:
+        told = f" ({needs})" if needs else ""
         return RuntimeError(
-            "out of memory; lower block, use fp16 on a GPU, choose a smaller model, or restore at a smaller size"
+            "out of memory; lower block, set tilesize, use fp16 or offload on a GPU, choose a smaller model, "
+            f"or restore at a smaller size{told}"
         )
     return error

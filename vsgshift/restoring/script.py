@@ -10,7 +10,7 @@ class Filter:
 
     task: str
     """"denoise" or "deblur"."""
-    options: dict[str, float | int | str | None]
+    options: dict[str, float | int | str | list[int] | None]
     """Its arguments; None for those that are not given."""
 
     def __str__(self) -> str:

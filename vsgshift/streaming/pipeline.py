@@ -89,8 +89,13 @@ class _WaitingSite:
         for start, piece in self.pieces:
             stop = start + len(piece)
             if stop > span.start and start < span.stop:
-                found.append(piece[max(span.start - start, 0) : span.stop - start])
+                part = piece[max(span.start - start, 0) : span.stop - start]
+                # Pieces that wait elsewhere come back one by one: only a device's own queue knows when they are whole.
+                found.append(part.to(empty.device, non_blocking=True))
             if stop > span.stop:
+                if start < span.stop and piece.device == empty.device:
+                    # A view would keep the frames that have left alive.
+                    start, piece = span.stop, piece[span.stop - start :].clone()
                 rest.append((start, piece))
         self.pieces = rest
         if not found:
@@ -143,6 +148,10 @@ class Pipeline:
 
     def keep(self, x: Tensor) -> Waiting:
         site = self._site(_WaitingSite)
-        site.push(x, self.span)
+        site.push(self._put_aside(x), self.span)
         empty = x[:0]
         return lambda: site.pop(self.span, empty)
+
+    def _put_aside(self, x: Tensor) -> Tensor:
+        """Where a skip waits: on the device, as it is."""
+        return x

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vsgshift.network import ShiftNet
+from vsgshift.streaming.offload import OffloadingPipeline
 from vsgshift.streaming.padding import pad_to_multiple
 from vsgshift.streaming.pipeline import Pipeline
 
@@ -24,6 +25,7 @@ class Stream:
             and that of the `radius` frames behind it cannot be known and are left out, unless a
             cut comes between: the first frame returned is number `radius`, or the first cut.
         strength: share of the network's change that is applied, 0 to 1.
+        offload: let skips wait in the host's memory, see `OffloadingPipeline`; the same as False on the CPU.
 
     Results are the same for every ``block`` and every way of pushing, up to rounding.
 
@@ -32,13 +34,21 @@ class Stream:
             `push` or `finish` returned.
     """
 
-    def __init__(self, network: ShiftNet, *, block: int = 4, midway: bool = False, strength: float = 1.0) -> None:
+    def __init__(
+        self,
+        network: ShiftNet,
+        *,
+        block: int = 4,
+        midway: bool = False,
+        strength: float = 1.0,
+        offload: bool = False,
+    ) -> None:
         if block < 1:
             raise ValueError(f"block must be at least 1, not {block}")
         self.network = network
         self.block = block
         self.strength = strength
-        self._pipeline = Pipeline()
+        self._pipeline = OffloadingPipeline() if offload else Pipeline()
         self._cuts: set[int] = set() if midway else {0}
         self._pushed = 0
         self._entered = 0

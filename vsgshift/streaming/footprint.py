@@ -1,0 +1,109 @@
+"""How much memory a stream needs on its device, known before it is made.
+
+All tensors of a stream grow with the pixels of the picture, so bytes per pixel say it all. What lies
+between the runs follows from the variant: which skips wait, how long, and what each shift keeps. What a
+run takes on top depends on how torch carries out each layer; that is measured, see `WORK`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from vsgshift.network.variants import Variant
+from vsgshift.streaming.tiles import Tiling
+
+WORK = {
+    "deblur-tiny": 0.0,
+}
+"""Numbers for each pixel of the picture and frame of a run that a run has in memory at its peak, beyond
+what lies there between runs. Found by following every tensor of a run, as tests/test_footprint.py does."""
+SPARE = 1.0
+"""Share by which what processes take was found to exceed the tensors: the libraries' own buffers, and gaps."""
+FIXED = 0
+"""Bytes that a process takes for the first run, of whatever size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """Bytes that a stream needs.
+
+    Attributes:
+        weights: of the network.
+        waiting: skips that wait for the main path; in the host's memory where they are offloaded.
+        shifts: what the temporal shifts keep.
+        work: the rest, at the peak of a run.
+    """
+
+    weights: int
+    waiting: int
+    shifts: int
+    work: int
+
+    def on_device(self, *, offload: bool = False) -> int:
+        """Bytes of device memory, with what libraries need besides."""
+        held = self.weights + self.shifts + self.work + (0 if offload else self.waiting)
+        return int(held * SPARE) + FIXED
+
+
+def footprint(
+    variant: Variant,
+    size: tuple[int, int],
+    *,
+    dtype: torch.dtype,
+    block: int,
+    weights: int = 0,
+    tiling: Tiling | None = None,
+) -> Footprint:
+    """What a `Stream`, or with ``tiling`` a `TiledStream`, needs.
+
+    Args:
+        variant: of the network.
+        size: height and width of the frames.
+        dtype: of the network and the frames.
+        block: frames per run.
+        weights: bytes of the network's weights.
+    """
+    rows, columns = (tiling or Tiling(size=(0, 0))).lines(*size, variant.multiple)
+    tile = rows.size * columns.size
+    all_tiles = tile * len(rows.starts) * len(columns.starts)
+    # Frames, noise maps and results of a block lie beside the tiles, three planes each.
+    blended = 9 * block * rows.length * columns.length if tile != all_tiles else 0
+    return Footprint(
+        weights=weights,
+        waiting=int(all_tiles * _waiting(variant, block) * dtype.itemsize),
+        shifts=int(all_tiles * sum(_shifts(variant)) * dtype.itemsize),
+        work=int((tile * WORK[variant.name] * block + blended) * dtype.itemsize),
+    )
+
+
+def _waiting(variant: Variant, block: int) -> float:
+    """Numbers for each pixel of the picture that wait between two runs.
+
+    Where frames of a skip wait in blocks, only whole ones; the rest of a block is copied out.
+    """
+    full = variant.shuffle**-2 * variant.width
+    total = (3 + full + full) * variant.radius
+    lates = [blocks * variant.steps // 2 for blocks in (*variant.encoder_blocks, *variant.decoder_blocks)]
+    for level in range(variant.levels - 1):
+        # A skip leaves behind its level's encoder and is met ahead of its level's decoder.
+        lag = sum(lates[level + 1 : len(lates) - 1 - level])
+        total += lag * variant.core_width * _share(variant, level)
+    return total
+
+
+def _shifts(variant: Variant) -> Iterator[float]:
+    """Numbers for each pixel of the picture that each pair of shifts, past and future, keeps."""
+    # Half of a frame for the shift from the past, a whole one for that from the future.
+    pair = 1.5
+    if variant.shifted_cabs:
+        yield pair * variant.width * variant.shuffle**-2
+        yield pair * variant.core_width * _share(variant, 0)
+    climbing = zip(reversed(range(variant.levels - 1)), variant.decoder_blocks, strict=True)
+    for level, blocks in (*enumerate(variant.encoder_blocks), *climbing):
+        yield pair * (blocks * variant.steps // 2) * variant.core_width * _share(variant, level)
+
+
+def _share(variant: Variant, level: int) -> float:
+    """Pixels of a core level for each pixel of the picture."""
+    return (variant.shuffle << (level + 1)) ** -2
