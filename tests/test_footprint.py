@@ -103,8 +103,9 @@ def test_the_refusal_says_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> Non
         settled(wanted, None, free=tiled.needed())
     with pytest.raises(ValueError, match="choose a smaller model"):
         settled(wanted, None, free=GIB // 100)
-    with pytest.raises(ValueError, match="with fp16=True it needs|with block=1 it needs"):
-        settled(demand(device=CUDA), None, free=replace(wanted, offload=True).needed() * 2 // 3)
+    on_card = replace(tiled, device=CUDA, dtype=torch.float16, offload=True)
+    with pytest.raises(ValueError, match="with offload, .* with block=1, fp16=True and tilesize=512 it needs"):
+        settled(demand(device=CUDA), None, free=on_card.needed())
 
 
 def test_a_filter_that_cannot_fit_is_refused_at_creation(monkeypatch: pytest.MonkeyPatch) -> None:

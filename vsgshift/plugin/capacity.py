@@ -80,21 +80,23 @@ def figures(demand: Demand, free: int | None = None) -> str:
     """What it needs, and what there is."""
     height, width = demand.size
     name = demand.network.name or demand.network.variant.name
-    text = f"{name} needs about {_gib(demand.needed())} at {width}x{height}"
+    how = " with offload" if demand.offload else ""
+    text = f"{name} needs about {_gib(demand.needed())} at {width}x{height}{how}"
     return text if free is None else f"{text}, {_gib(free)} are free on {_name(demand.device)}"
 
 
 def _advice(demand: Demand, free: int) -> str:
-    """What would make it fit: one change, or all of them."""
-    changed = demand
-    for words, change in _changes(demand):
-        alone = change(demand)
-        if alone.needed() <= free:
-            return f"with {words} it needs {_gib(alone.needed())}"
-        changed = change(changed)
-    together = " and ".join(words for words, _ in _changes(demand))
-    if together and changed.needed() <= free:
-        return f"with {together} it needs {_gib(changed.needed())}"
+    """What would make it fit: one change, or else as few of them in a row as do."""
+    changes = list(_changes(demand))
+    rows = [[change] for change in changes] + [changes[:count] for count in range(2, len(changes) + 1)]
+    for row in rows:
+        changed = demand
+        for _, change in row:
+            changed = change(changed)
+        if changed.needed() <= free:
+            *others, last = (words for words, _ in row)
+            together = f"{', '.join(others)} and {last}" if others else last
+            return f"with {together} it needs {_gib(changed.needed())}"
     return "choose a smaller model, or restore at a smaller size"
 
 

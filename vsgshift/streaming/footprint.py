@@ -14,7 +14,12 @@ from vsgshift.network.variants import Variant
 from vsgshift.streaming.tiles import Tiling
 
 WORK = {
-    "deblur-tiny": 0.0,
+    "deblur-tiny": 59.25,
+    "denoise-tiny": 56.25,
+    "deblur-small": 249.0,
+    "denoise-small": 999,
+    "deblur-plus": 999,
+    "denoise-plus": 999,
 }
 """Numbers for each pixel of the picture and frame of a run that a run has in memory at its peak, beyond
 what lies there between runs. Found by following every tensor of a run, as tests/test_footprint.py does."""
@@ -31,18 +36,21 @@ class Footprint:
     Attributes:
         weights: of the network.
         waiting: skips that wait for the main path; in the host's memory where they are offloaded.
-        shifts: what the temporal shifts keep.
+        shifts: what the temporal shifts keep; with offloading, those of one tile at a time.
         work: the rest, at the peak of a run.
+        tiles: number of them.
     """
 
     weights: int
     waiting: int
     shifts: int
     work: int
+    tiles: int = 1
 
     def on_device(self, *, offload: bool = False) -> int:
         """Bytes of device memory, with what libraries need besides."""
-        held = self.weights + self.shifts + self.work + (0 if offload else self.waiting)
+        state = self.shifts // self.tiles if offload else self.shifts + self.waiting
+        held = self.weights + state + self.work
         return int(held * SPARE) + FIXED
 
 
@@ -65,15 +73,17 @@ def footprint(
         weights: bytes of the network's weights.
     """
     rows, columns = (tiling or Tiling(size=(0, 0))).lines(*size, variant.multiple)
+    tiles = len(rows.starts) * len(columns.starts)
     tile = rows.size * columns.size
-    all_tiles = tile * len(rows.starts) * len(columns.starts)
+    all_tiles = tiles * tile
     # Frames, noise maps and results of a block lie beside the tiles, three planes each.
-    blended = 9 * block * rows.length * columns.length if tile != all_tiles else 0
+    blended = 9 * block * rows.length * columns.length if tiles > 1 else 0
     return Footprint(
         weights=weights,
         waiting=int(all_tiles * _waiting(variant, block) * dtype.itemsize),
         shifts=int(all_tiles * sum(_shifts(variant)) * dtype.itemsize),
         work=int((tile * WORK[variant.name] * block + blended) * dtype.itemsize),
+        tiles=tiles,
     )
 
 

@@ -1,11 +1,12 @@
 """A pipeline whose skips wait in the host's memory, for devices that have little.
 
 What waits makes up most of a stream's state, and is touched twice: when it is put aside, and `radius`
-frames later. So each skip goes to the host once and comes back once, while the temporal shifts, which
-need theirs in every run, keep them on the device. Results are the same to the bit.
+frames later. So each skip goes to the host once and comes back once. What the temporal shifts keep is
+needed in every run; it goes to the host only where many streams, such as the tiles of a picture, take
+turns on the device. Results are the same to the bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import torch
 from torch import Tensor
@@ -34,6 +35,22 @@ class OffloadingPipeline(Pipeline):
     def __init__(self, host: Callable[[Tensor], Tensor] = to_host) -> None:
         super().__init__()
         self._host = host
+        self._device: torch.device | None = None
+
+    def rest(self) -> None:
+        """Take what the shifts keep to the host as well, until the next run."""
+
+        def away(kept: Tensor) -> Tensor:
+            self._device = kept.device
+            return self._host(kept)
+
+        self.move_kept(away)
+
+    def step(self, span: range, clock: int, *, cuts: Set[int], length: int | None = None) -> None:
+        if (device := self._device) is not None:
+            self.move_kept(lambda kept: kept.to(device, non_blocking=True))
+            self._device = None
+        super().step(span, clock, cuts=cuts, length=length)
 
     def _put_aside(self, x: Tensor) -> Tensor:
         return self._host(x)

@@ -14,7 +14,7 @@ After the last frame the clock runs on with nothing coming in: what each site st
 by as many frames per step as in the middle of the clip, so that memory stays bounded.
 """
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 import torch
 from torch import Tensor
@@ -151,6 +151,14 @@ class Pipeline:
         site.push(self._put_aside(x), self.span)
         empty = x[:0]
         return lambda: site.pop(self.span, empty)
+
+    def move_kept(self, move: Callable[[Tensor], Tensor]) -> None:
+        """Replace what each shift keeps."""
+        for site in self._sites:
+            if isinstance(site, _PastSite) and site.tail is not None:
+                site.tail = move(site.tail)
+            elif isinstance(site, _FutureSite) and site.waiting is not None:
+                site.waiting = move(site.waiting)
 
     def _put_aside(self, x: Tensor) -> Tensor:
         """Where a skip waits: on the device, as it is."""

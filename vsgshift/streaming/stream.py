@@ -110,6 +110,11 @@ class Stream:
             restored.append(self._run(min(self.block, self._pushed - self._entered), clock, self._pushed))
         return torch.cat(restored)
 
+    def rest(self) -> None:
+        """Where skips are offloaded, take the rest of the state to the host too; the next run fetches it."""
+        if isinstance(self._pipeline, OffloadingPipeline):
+            self._pipeline.rest()
+
     def _run(self, count: int, clock: int | None = None, length: int | None = None) -> Tensor:
         frames, noise = self._take(count)
         span = range(self._entered, self._entered + count)

@@ -1,9 +1,10 @@
 """Restoring a clip in tiles, each a stream of its own, whose results are blended where they overlap.
 
-Tiles bound what one run of the network needs to a part of the picture. They begin at multiples of the
-network's own grid, so that inside a tile every layer sees what it would see in the whole picture, up to
-two things: the tile's border, which the overlap hides, and the channel means of the attentions, which
-are those of the tile. The second makes the result depend on the tiles, a little and everywhere.
+Tiles bound what one run of the network needs to a part of the picture, and with offloading the state of
+the stream too. They begin at multiples of the network's own grid, so that inside a tile every layer sees
+what it would see in the whole picture, up to two things: the tile's border, which the overlap hides, and
+the channel means of the attentions, which are those of the tile. The second makes the result depend on
+the tiles, a little and everywhere, and the more the smaller they are.
 """
 
 from collections.abc import Sequence
@@ -130,7 +131,8 @@ class TiledStream:
     in the whole picture.
 
     Args:
-        network, block, midway, strength, offload: as for `Stream`.
+        network, block, midway, strength: as for `Stream`.
+        offload: as for `Stream`, and what the shifts of a tile keep goes to the host while others are worked on.
         tiling: how large tiles are; they must fit the network.
 
     Attributes:
@@ -173,6 +175,8 @@ class TiledStream:
         for stream, (rows, columns) in zip(self._streams, self._places(lines), strict=True):
             level = None if noise is None else noise[..., rows, columns]
             parts.append(stream.push(frames[..., rows, columns], level, cuts))
+            if len(self._streams) > 1:
+                stream.rest()
         return self._blended(parts, lines)
 
     def finish(self) -> Tensor:
