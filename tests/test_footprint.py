@@ -1,5 +1,7 @@
 """What a stream is said to need is what its tensors take, and a filter that will not fit is refused."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,7 +106,7 @@ def test_the_refusal_says_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(ValueError, match="choose a smaller model"):
         settled(wanted, None, free=GIB // 100)
     on_card = replace(tiled, device=CUDA, dtype=torch.float16, offload=True)
-    with pytest.raises(ValueError, match="with offload, .* with block=1, fp16=True and tilesize=512 it needs"):
+    with pytest.raises(ValueError, match=r"with offload, .* with block=1, fp16=True and tilesize=512 it needs"):
         settled(demand(device=CUDA), None, free=on_card.needed())
 
 
@@ -174,3 +176,13 @@ def test_this_machine() -> None:
     free = free_memory.free_memory(torch.device("cpu"))
     assert free is None or free > 0
     assert capacity.figures(demand()).startswith("denoise-tiny needs about")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="the system does not tell")
+@pytest.mark.parametrize("how", ["denoise-tiny 384 216 4", "denoise-tiny 640 360 1", "denoise-small 128 96 4"])
+def test_it_is_what_a_process_takes(how: str) -> None:
+    program = Path(__file__).with_name("peak.py")
+    done = subprocess.run([sys.executable, program, *how.split()], capture_output=True, text=True, check=True)
+    found, told = map(int, done.stdout.split())
+    assert found <= told <= 1.25 * found

@@ -269,3 +269,20 @@ def footage(name: str, size: tuple[int, int], frames: int) -> Tensor:
     command += ["-frames:v", str(frames), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     raw = subprocess.run(command, capture_output=True, check=True).stdout
     return torch.from_numpy(np.frombuffer(raw, np.uint8).reshape(frames, *size, 3).copy()).permute(0, 3, 1, 2) / 255
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "name"), [("denoise", "street.mp4"), ("deblur", "hands.mkv")])
+def test_tiles_are_not_seen(task: str, name: str) -> None:
+    """A quarter of a small picture is the least that anybody would call a tile; larger ones differ less."""
+    clip = footage(name, (216, 384), 7)
+    noise = None
+    if task == "denoise":
+        clip = (clip + torch.randn_like(clip) * 15 / 255).mul(255).round().clamp(0, 255) / 255
+        noise = torch.full_like(clip[:, :1], 15 / 255)
+    network = load_network(f"tiny-{task}")
+    whole = restore(network, clip, noise)
+    found = tiled(network, Tiling(size=(256, 144)), clip, noise)
+    codes = [(255 * x).round().clamp(0, 255) for x in (found, whole, clip)]
+    assert (codes[0] - codes[1]).abs().max() <= 1
+    assert (codes[1] - codes[2]).abs().max() > 1
