@@ -1,5 +1,6 @@
 """Tiles: laid without a gap, blended to one, streamed like the whole picture, and nearly the same result."""
 
+import argparse
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from conftest import SHARED
 from standin import lively, relative_error
 from torch import Tensor
 
+import vsgshift
+from vsgshift.cli.options import pixels as size
 from vsgshift.network import VARIANTS, ShiftNet
+from vsgshift.restoring.script import Filter
 from vsgshift.streaming import Stream, TiledStream, Tiling, restore
 from vsgshift.streaming.offload import OffloadingPipeline, to_host
 from vsgshift.streaming.tiles import Line
@@ -232,6 +236,18 @@ def test_the_filter_in_any_order() -> None:
         node = filtered(block=block, **tiles)
         for n in order:
             assert np.abs(pixels(node.get_frame(n)) - wanted[n]).max() <= 1e-4
+
+
+def test_the_typed_functions_and_the_command_hand_it_on() -> None:
+    clip = moving(frames=2)
+    native = clip.gshift.Denoise(sigma=20, device_id=-1, tilesize=[32, 0], overlap=8).get_frame(1)
+    typed = vsgshift.denoise(clip, sigma=20, device_id=-1, tilesize=(32, 0), overlap=8, offload=True).get_frame(1)
+    assert np.array_equal(pixels(native), pixels(typed))
+    options = {"tilesize": size("32x0"), "overlap": size("8")}
+    assert str(Filter(task="deblur", options=options)) == "core.gshift.Deblur(clip, tilesize=[32, 0], overlap=[8])"
+    for text in ("large", "-8", "8x", "8x8x8"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is no size"):
+            size(text)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from vsgshift.restoring.programs import Programs
 from vsgshift.restoring.script import Filter, conversion, script_text
 from vsgshift.restoring.source import UNKNOWN_RATE, Source, probe, source_call
 
-MACHINE = ("device_id", "block", "offload")
+MACHINE = ("device_id", "block")
 """Options of the filters that say how it is computed, not what: a run may go on with others."""
 
 
