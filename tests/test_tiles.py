@@ -13,7 +13,7 @@ from standin import lively, relative_error
 from torch import Tensor
 
 import vsgshift
-from vsgshift.cli.options import pixels as size
+from vsgshift.cli.options import pixels as size_option
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.restoring.script import Filter
 from vsgshift.streaming import Stream, TiledStream, Tiling, restore
@@ -243,11 +243,11 @@ def test_the_typed_functions_and_the_command_hand_it_on() -> None:
     native = clip.gshift.Denoise(sigma=20, device_id=-1, tilesize=[32, 0], overlap=8).get_frame(1)
     typed = vsgshift.denoise(clip, sigma=20, device_id=-1, tilesize=(32, 0), overlap=8, offload=True).get_frame(1)
     assert np.array_equal(pixels(native), pixels(typed))
-    options = {"tilesize": size("32x0"), "overlap": size("8")}
+    options = {"tilesize": size_option("32x0"), "overlap": size_option("8")}
     assert str(Filter(task="deblur", options=options)) == "core.gshift.Deblur(clip, tilesize=[32, 0], overlap=[8])"
     for text in ("large", "-8", "8x", "8x8x8"):
         with pytest.raises(argparse.ArgumentTypeError, match="is no size"):
-            size(text)
+            size_option(text)
 
 
 @pytest.mark.parametrize(
