@@ -50,14 +50,14 @@ def stream_bytes(variant: Variant, block: int, size: int, dtype: torch.dtype = t
     pipeline = Pipeline()
     between = 0
     with torch.inference_mode(), Meter() as meter:
-        # Two large runs, then small ones until no piece of them is left: as few runs as a steady state takes.
+        # A run in which the first frames come out, and two more.
         for run in range(variant.radius // block + 3):
             frames = torch.empty((block, 3, size, size), device="meta", dtype=dtype)
-            noise = torch.empty((block, 1, size, size), device="meta", dtype=dtype)
+            noise = frames.new_empty((block, 1, size, size)) if variant.task == "denoise" else None
             span = range(run * block, (run + 1) * block)
             pipeline.step(span, span.stop, cuts={0})
             meter.peak = meter.now
-            restored = network.run(frames, noise if variant.task == "denoise" else None, pipeline)
+            restored = network.run(frames, noise, pipeline)
             del frames, noise, restored
             between = meter.now
     return between, meter.peak

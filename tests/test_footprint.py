@@ -14,7 +14,7 @@ from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.plugin import capacity, free_memory
 from vsgshift.plugin.capacity import Demand, settled
 from vsgshift.streaming import Tiling
-from vsgshift.streaming.footprint import WORK, Footprint, footprint
+from vsgshift.streaming.footprint import Footprint, footprint
 
 GIB = 2**30
 CUDA = torch.device("cuda", 0)
@@ -24,19 +24,17 @@ def of(name: str, *, size: tuple[int, int] = (256, 256), block: int = 4, tiling:
     return footprint(VARIANTS[name], size, dtype=torch.float32, block=block, tiling=tiling)
 
 
-@pytest.mark.parametrize(("name", "block"), [("deblur-tiny", 1), ("denoise-tiny", 4), ("denoise-small", 8)])
+SOME = [("deblur-tiny", 1), ("denoise-tiny", 4), ("denoise-small", 32)]
+REST = [("deblur-small", 8), ("deblur-plus", 32), ("denoise-plus", 32)]
+
+
+@pytest.mark.parametrize(("name", "block"), [*SOME, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)])
 def test_it_is_what_the_tensors_take(name: str, block: int) -> None:
     size = 768
     between, peak = stream_bytes(VARIANTS[name], block, size)
     told = of(name, size=(size, size), block=block)
     assert told.waiting + told.shifts == pytest.approx(between, rel=2e-3)
     assert told.waiting + told.shifts + told.work == pytest.approx(peak, rel=0.01)
-
-
-def test_every_variant_has_its_work() -> None:
-    assert WORK.keys() == VARIANTS.keys()
-    for name in VARIANTS:
-        assert WORK[name] > 2 * VARIANTS[name].width
 
 
 def test_it_grows_with_pixels_frames_and_bytes() -> None:

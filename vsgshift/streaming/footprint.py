@@ -1,8 +1,8 @@
 """How much memory a stream needs on its device, known before it is made.
 
-All tensors of a stream grow with the pixels of the picture, so bytes per pixel say it all. What lies
-between the runs follows from the variant: which skips wait, how long, and what each shift keeps. What a
-run takes on top depends on how torch carries out each layer; that is measured, see `WORK`.
+All tensors of a stream grow with the pixels of the picture, so numbers per pixel say it all, and they
+follow from the variant: which skips wait, how long, what each shift keeps, and what lies in memory at
+the moment of a run that takes the most. Tests hold them against every tensor that a run makes.
 """
 
 from collections.abc import Iterator
@@ -13,16 +13,6 @@ import torch
 from vsgshift.network.variants import Variant
 from vsgshift.streaming.tiles import Tiling
 
-WORK = {
-    "deblur-tiny": 59.25,
-    "denoise-tiny": 56.25,
-    "deblur-small": 249.0,
-    "denoise-small": 999,
-    "deblur-plus": 999,
-    "denoise-plus": 999,
-}
-"""Numbers for each pixel of the picture and frame of a run that a run has in memory at its peak, beyond
-what lies there between runs. Found by following every tensor of a run, as tests/test_footprint.py does."""
 SPARE = 1.0
 """Share by which what processes take was found to exceed the tensors: the libraries' own buffers, and gaps."""
 FIXED = 0
@@ -82,7 +72,7 @@ def footprint(
         weights=weights,
         waiting=int(all_tiles * _waiting(variant, block) * dtype.itemsize),
         shifts=int(all_tiles * sum(_shifts(variant)) * dtype.itemsize),
-        work=int((tile * WORK[variant.name] * block + blended) * dtype.itemsize),
+        work=int((tile * _work(variant) * block + blended) * dtype.itemsize),
         tiles=tiles,
     )
 
@@ -112,6 +102,23 @@ def _shifts(variant: Variant) -> Iterator[float]:
     climbing = zip(reversed(range(variant.levels - 1)), variant.decoder_blocks, strict=True)
     for level, blocks in (*enumerate(variant.encoder_blocks), *climbing):
         yield pair * (blocks * variant.steps // 2) * variant.core_width * _share(variant, level)
+
+
+def _work(variant: Variant) -> float:
+    """Numbers for each pixel of the picture and frame of a run, at its peak, beyond those between runs.
+
+    The peak is in a gated block that joins what a shift at half resolution brought, on the way up: there are
+    the most channels at the highest resolution of the core.
+    """
+    full = variant.width * variant.shuffle**-2
+    core = variant.core_width * _share(variant, 0)
+    # The frames themselves and the two skips at full resolution, just put aside; what the core was given.
+    around = variant.input_channels + 2 * full + full
+    # What came from the level below; then what the shift blocks, the step and the gated block were given.
+    given = core / 4 + 3 * core
+    # The channels that arrived, aligned; joined to the others, and normalised; expanded, and depthwise.
+    inside = (0.5 + 2 * 1.5 + 2 * 2) * core
+    return around + given + inside
 
 
 def _share(variant: Variant, level: int) -> float:
