@@ -127,7 +127,7 @@ def test_misuse_is_refused(tiny: ShiftNet) -> None:
         Tiling(size=(64, -8))
     with pytest.raises(ValueError, match="overlap=-1 is out of range"):
         Tiling(size=(64, 64), overlap=(-1, 0))
-    with pytest.raises(ValueError, match="tilesize=60 is too small for overlap=32; at least 64"):
+    with pytest.raises(ValueError, match="tilesize=60 is too small for overlap=64; at least 128"):
         TiledStream(tiny, Tiling(size=(0, 60)))
     with pytest.raises(ValueError, match="tilesize=3 is too small for overlap=0; at least 8"):
         TiledStream(tiny, Tiling(size=(3, 3), overlap=(0, 0)))
@@ -257,7 +257,7 @@ def test_the_typed_functions_and_the_command_hand_it_on() -> None:
         ({"tilesize": [64, 64, 64]}, "tilesize has 3 values; give one, or width and height"),
         ({"tilesize": 64, "overlap": -2}, "overlap=-2 is out of range"),
         ({"tilesize": 64, "overlap": [8, 40]}, "tilesize=64 is too small for overlap=40; at least 80"),
-        ({"tilesize": 1}, "tilesize=1 is too small for overlap=32; at least 64"),
+        ({"tilesize": 1}, "tilesize=1 is too small for overlap=64; at least 128"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, object], message: str) -> None:

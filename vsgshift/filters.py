@@ -64,8 +64,9 @@ def deblur(
         fp16: half precision; needs a GPU or a CPU with half precision arithmetic. By default off.
         block: 1 to 64, frames per run of the network; fewer need less memory.
         tilesize: pixels, or width and height, of the tiles in which a picture is restored, overlap included;
-            0 or left out restores it whole. For pictures that need more memory than there is otherwise.
-        overlap: pixels, or across and down, that tiles have in common at least; by default 32.
+            0 or left out restores it whole. For pictures that need more memory than there is otherwise;
+            tiles below 200 pixels change the result visibly.
+        overlap: pixels, or across and down, that tiles have in common at least; by default 64.
         offload: on a CUDA device, let what waits for later frames wait in the host's memory. By default where
             it would not fit the device otherwise.
 

@@ -69,7 +69,7 @@ def add(commands: "Commands") -> None:
     how.add_argument(
         "--tilesize", type=pixels, metavar="N", help="restore in tiles of N or WxH pixels, where memory is short"
     )
-    how.add_argument("--overlap", type=pixels, metavar="N", help="pixels that tiles share, N or WxH; default 32")
+    how.add_argument("--overlap", type=pixels, metavar="N", help="pixels that tiles share, N or WxH; default 64")
     how.add_argument("--no-scenes", action="store_true", help="restore across scene changes as well")
 
     into = restorer.add_argument_group("how it is written")

@@ -18,8 +18,9 @@ from torch import Tensor
 from vsgshift.network import ShiftNet
 from vsgshift.streaming.stream import Stream
 
-OVERLAP = 32
-"""Pixels of the default overlap."""
+OVERLAP = 64
+"""Pixels of the default overlap: the least, of those tried, with which the bundled models' result on footage differs
+from that of the whole picture by less than one 8-bit code in tiles of 224x144 pixels and more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +154,12 @@ class TiledStream:
         offload: bool = False,
     ) -> None:
         tiling.check(network.variant.multiple)
-        # The first stands for all of them until the picture's size is known.
-        self._make = lambda: Stream(network, block=block, midway=midway, strength=strength, offload=offload)
+        self._network, self._strength = network, strength
+        self._block, self._midway, self._offload = block, midway, offload
         self._multiple = network.variant.multiple
         self._tiling = tiling
-        self._streams = [self._make()]
+        # One stands for all of them until the picture's size is known.
+        self._streams = [self._stream()]
         self._lines: tuple[Line, Line] | None = None
         self._weights: list[Tensor] = []
 
@@ -185,10 +187,15 @@ class TiledStream:
         assert self._lines is not None
         return self._blended(parts, self._lines)
 
+    def _stream(self) -> Stream:
+        return Stream(
+            self._network, block=self._block, midway=self._midway, strength=self._strength, offload=self._offload
+        )
+
     def _lay(self, frames: Tensor) -> tuple[Line, Line]:
         height, width = frames.shape[-2:]
         rows, columns = self._lines = self._tiling.lines(height, width, self._multiple)
-        self._streams = [self._make() for _ in product(rows.starts, columns.starts)]
+        self._streams = [self._stream() for _ in product(rows.starts, columns.starts)]
         self._weights = [
             (down[:, None] * across).to(frames.device) for down, across in product(rows.weights, columns.weights)
         ]
