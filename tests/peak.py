@@ -36,7 +36,7 @@ def measured(name: str, size: tuple[int, int], block: int, tile: int) -> tuple[i
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     weights = sum(parameter.nbytes for parameter in network.parameters())
     told = footprint(variant, size, dtype=torch.float32, block=block, weights=weights, tiling=tiling)
-    return peak - before, told.on_device()
+    return peak - before, told.on_device("cpu")
 
 
 if __name__ == "__main__":

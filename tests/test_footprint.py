@@ -53,7 +53,7 @@ def test_tiles_spare_work_and_not_what_waits() -> None:
     tiles = of("denoise-plus", size=(1080, 1920), tiling=Tiling(size=(512, 512)))
     assert tiles.work < whole.work / 5
     assert tiles.waiting >= whole.waiting
-    assert tiles.on_device(offload=True) < whole.on_device(offload=True) < whole.on_device()
+    assert tiles.on_device("cuda", offload=True) < whole.on_device("cuda", offload=True) < whole.on_device("cuda")
 
 
 def demand(**options: object) -> Demand:

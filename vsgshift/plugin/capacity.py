@@ -48,7 +48,7 @@ class Demand:
 
     def needed(self) -> int:
         """Bytes of the device's memory; on the CPU, frames that wait for their turn or to be fetched as well."""
-        needed = self.footprint().on_device(offload=self.offload)
+        needed = self.footprint().on_device(self.device.type, offload=self.offload)
         if self.device.type == "cpu":
             needed += (4 * self.block + 2 * self.threads) * PLANES * self.size[0] * self.size[1]
         return needed

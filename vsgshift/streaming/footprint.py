@@ -13,10 +13,11 @@ import torch
 from vsgshift.network.variants import Variant
 from vsgshift.streaming.tiles import Tiling
 
-SPARE = 1.0
-"""Share by which what processes take was found to exceed the tensors: the libraries' own buffers, and gaps."""
-FIXED = 0
-"""Bytes that a process takes for the first run, of whatever size."""
+SPARE = {"cpu": 2.2, "cuda": 1.25}
+"""How many times the work's tensors a run takes on a kind of device: the libraries' own buffers, and gaps between
+what was freed and taken. Measured on the CPU, as resident memory (tests/peak.py); on CUDA a guess."""
+FIXED = 16 * 2**20
+"""Bytes that the first run takes for itself, of whatever size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +38,10 @@ class Footprint:
     work: int
     tiles: int = 1
 
-    def on_device(self, *, offload: bool = False) -> int:
-        """Bytes of device memory, with what libraries need besides."""
+    def on_device(self, kind: str, *, offload: bool = False) -> int:
+        """Bytes of memory of a device, "cpu" or "cuda", with what libraries need besides."""
         state = self.shifts // self.tiles if offload else self.shifts + self.waiting
-        held = self.weights + state + self.work
-        return int(held * SPARE) + FIXED
+        return self.weights + state + int(self.work * SPARE[kind]) + FIXED
 
 
 def footprint(
