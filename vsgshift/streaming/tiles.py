@@ -187,8 +187,14 @@ class TiledStream:
         return self._blended(parts, self._lines)
 
     def _stream(self) -> Stream:
+        # A graph for each tile would hold memory for a run of each.
         return Stream(
-            self._network, block=self._block, midway=self._midway, strength=self._strength, offload=self._offload
+            self._network,
+            block=self._block,
+            midway=self._midway,
+            strength=self._strength,
+            offload=self._offload,
+            execution="pipeline",
         )
 
     def _lay(self, frames: Tensor) -> tuple[Line, Line]:
