@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vsgshift import load_network, restore
+from vsgshift import load_network, prepared, restore
 from vsgshift.evaluation.errors import EvaluationError
 from vsgshift.evaluation.pictures import busiest, write_side_by_side
 
@@ -95,7 +95,7 @@ def of_noise(clean: Tensor, folder: Path) -> list[Path]:
 
     middle = len(clean) // 2
     noisy = add_noise(clean, SIGMA / 255, torch.Generator().manual_seed(1))
-    network = load_network("tiny-denoise")
+    network = prepared(load_network("tiny-denoise"))
     levels = torch.ones_like(noisy[:, :1])
     restored = {sigma: restore(network, noisy, levels * sigma / 255)[middle] for sigma in TRIED}
     corner = busiest(clean[middle])
@@ -111,7 +111,7 @@ def of_noise(clean: Tensor, folder: Path) -> list[Path]:
 def of_blur(blurred: Tensor, sharp: Tensor, folder: Path) -> Path:
     """What deblurring does, where there is most to see."""
     middle = len(blurred) // 2
-    restored = restore(load_network("tiny-deblur"), blurred)[middle]
+    restored = restore(prepared(load_network("tiny-deblur")), blurred)[middle]
     file = folder / "deblur.jpg"
     frames = {"blurred": blurred[middle], "restored": restored, "sharp": sharp[middle]}
     write_side_by_side(file, frames, busiest(sharp[middle]))

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import torch
 
-from vsgshift import load_network
+from vsgshift import load_network, prepared
 from vsgshift.evaluation import datasets, report
 from vsgshift.evaluation.baselines import BASELINES
 from vsgshift.evaluation.errors import EvaluationError
@@ -152,7 +152,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     for baseline in baselines:
         baseline.check()
     run = Run(
-        network=network,
+        network=prepared(network),
         protocol=protocol,
         baselines=baselines,
         pictures=arguments.pictures,

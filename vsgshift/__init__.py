@@ -1,7 +1,7 @@
 """Shift-Net video restoration for VapourSynth: `core.gshift.Deblur` and `core.gshift.Denoise`.
 
 The same with types, for scripts: `deblur`, `denoise`, `estimate_noise`. The same networks for Python programs:
-`load_network`, `restore`, `Stream`.
+`load_network`, `prepared` (the same, faster), `restore`, `Stream`.
 """
 
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vsgshift._version import __version__
 
 if TYPE_CHECKING:
+    from vsgshift.engine import prepared
     from vsgshift.filters import DeblurModel, DenoiseModel, SceneChange, deblur, denoise, estimate_noise
     from vsgshift.network import ShiftNet
     from vsgshift.streaming import Stream, restore
@@ -25,6 +26,7 @@ __all__ = [
     "denoise",
     "estimate_noise",
     "load_network",
+    "prepared",
     "restore",
 ]
 
@@ -38,6 +40,7 @@ _HOMES = {
     "denoise": "vsgshift.filters",
     "estimate_noise": "vsgshift.filters",
     "load_network": "vsgshift.weights",
+    "prepared": "vsgshift.engine",
     "restore": "vsgshift.streaming",
 }
 

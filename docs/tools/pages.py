@@ -4,14 +4,15 @@ import argparse
 import ast
 import json
 import os
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.svg import Drawing
+from tools import measured
+from tools.charts import speed_bars
+from tools.measured import table
 
 ROOT = Path(__file__).parent.parent.parent
-SCRIPTS = ("restore", "evaluate", "train", "benchmark")
+SCRIPTS = ("restore", "evaluate", "train", "benchmark", "gpu_check")
 
 
 def write(folder: Path) -> None:
@@ -29,12 +30,6 @@ def write(folder: Path) -> None:
     parts |= {f"{script}.txt": docstring(ROOT / "scripts" / f"{script}.py") for script in SCRIPTS}
     for name, text in parts.items():
         (folder / name).write_text(text, encoding="utf-8")
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines) + "\n"
 
 
 def docstring(script: Path) -> str:
@@ -126,7 +121,8 @@ def performance(reports: list[dict[str, Any]]) -> str:
         title, text = SECTIONS.get(kind, (kind, _plain))
         surroundings = f"{report['device']}; torch {report['torch']}, VapourSynth {report['vapoursynth']}"
         made = f"Measured {report['date'][:10]} on {surroundings}, at commit `{report['commit'][:10]}`."
-        sections.append(f"## {title}\n\n{text(result)}\n{made}\n")
+        given = report if kind in WHOLE else result
+        sections.append(f"## {title}\n\n{text(given)}\n{made}\n")
     return "\n".join(sections)
 
 
@@ -179,20 +175,16 @@ SECTIONS: dict[str, Any] = {
     "memory": ("Memory", _memory),
     "latency": ("What a previewer waits for", _latency),
     "sharing": ("Beside an encoder", _sharing),
+    "machine": ("Everything at once", measured.machine),
+    "against": ("Beside the authors' code", measured.against),
+    "growth": ("How cost grows", measured.growth),
+    "layers": ("Where the time goes", measured.layers),
+    "kernels": ("By kernel", measured.kernels),
+    "engine": ("The bare stream", measured.by_name),
+    "vspipe": ("Through vspipe", measured.by_name),
+    "equality": ("How far half and single precision are off", measured.by_name),
+    "check": ("On a GPU", measured.check),
     "bridge": ("What the way through Python costs", _bridge),
 }
-
-
-def speed_bars(reports: list[dict[str, Any]]) -> str:
-    """Frames per second of all speed reports, as bars."""
-    bars = []
-    for report in reports:
-        if report["benchmark"] == "speed":
-            bars += [(name, figures["filter_fps"]) for name, figures in report["result"].items()]
-    drawing = Drawing(760, 30 * len(bars) + 10, "Frames per second in VapourSynth")
-    longest = max((speed for _, speed in bars), default=1)
-    for n, (name, speed) in enumerate(bars):
-        drawing.words(190, 24 + 30 * n, name, anchor="end")
-        drawing.box(200, 8 + 30 * n, 420 * speed / longest, 22, kind="bar")
-        drawing.words(206 + 420 * speed / longest, 24 + 30 * n, f"{speed} frames/s", anchor="start")
-    return drawing.text()
+WHOLE = ("against", "growth")
+"""Sections that are given the whole report."""

@@ -26,6 +26,8 @@ class Case:
     block: int | None = None
     seconds: float = 4.0
     """To measure for, at least."""
+    length: int | None = None
+    """Frames of a clip that is restored whole, its start and end included; None for the middle of an endless one."""
 
     @property
     def size(self) -> str:
@@ -85,7 +87,7 @@ def measure(case: Case) -> Figures:
     """Measure a case in this process. Raises vapoursynth.Error where the plugin refuses."""
     import torch
 
-    from vsgshift.benchmarking.measures import blank, device_name, peak_resident, restored, steady_rate
+    from vsgshift.benchmarking.measures import blank, device_name, peak_resident, restored, steady_rate, whole_rate
     from vsgshift.plugin import devices
     from vsgshift.weights.store import find
     from vsgshift.weights.untrusted import metadata
@@ -93,9 +95,13 @@ def measure(case: Case) -> Figures:
     task = metadata(find(case.model))["task"]
     known = {"device_id": case.device_id, "block": case.block, "fp16": int(case.fp16)}
     options = {name: value for name, value in known.items() if value is not None}
-    source = blank(case.width, case.height, ENDLESS)
+    source = blank(case.width, case.height, case.length or ENDLESS)
     clip = restored(source, "deblur" if task == "deblur" else "denoise", model=case.model, **options)
-    rate, count = steady_rate(clip.frames(close=True), case.block or BLOCK, case.seconds)
+    frames = clip.frames(close=True)
+    if case.length is None:
+        rate, count = steady_rate(frames, case.block or BLOCK, case.seconds)
+    else:
+        rate, count = whole_rate(frames)
     device = devices.choose(case.device_id)
     cuda = device.type == "cuda"
     return Figures(

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,9 +43,9 @@ def restored(source: "vs.VideoNode", task: "Task", **options: Any) -> "vs.VideoN
     return source.gshift.Denoise(sigma=SIGMA, **options)
 
 
-def run_filter(source: "vs.VideoNode", task: "Task") -> int:
+def run_filter(source: "vs.VideoNode", task: "Task", **options: Any) -> int:
     """Restore all frames of ``source`` through the plugin."""
-    return sum(1 for _ in restored(source, task).frames(close=True))
+    return sum(1 for _ in restored(source, task, **options).frames(close=True))
 
 
 def blank(width: int, height: int, length: int) -> "vs.VideoNode":
@@ -78,6 +79,13 @@ def steady_rate(frames: Iterator[object], block: int, seconds: float) -> tuple[f
             return count / passed, count
 
 
+def whole_rate(frames: Iterator[object]) -> tuple[float, int]:
+    """Frames per second over all frames of a clip, from the first request to the last frame; and how many they are."""
+    started = time.perf_counter()
+    count = sum(1 for _ in frames)
+    return count / (time.perf_counter() - started), count
+
+
 def _drop(frames: Iterator[object], count: int) -> None:
     for _ in range(count):
         next(frames)
@@ -93,6 +101,32 @@ def peak_resident() -> float:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def peak_of(run: Callable[[], object], device: "torch.device") -> float | None:
+    """The most memory that a run took beyond what was in use before it, MiB; None where the system does not tell."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        torch.cuda.synchronize(device)
+        return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
+    from vsgshift.plugin.memory import give_back_freed
+
+    give_back_freed()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak so far
+    except OSError:
+        run()
+        return None
+    before_mib = resident()
+    run()
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return None if found is None else int(found[1]) / 2**10 - before_mib
 
 
 def busyness() -> float:

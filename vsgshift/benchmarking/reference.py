@@ -47,7 +47,7 @@ def rows(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, str | float]]:
     """The table out of reports of `scripts/benchmark.py speed`; others are passed over."""
     found: list[dict[str, str | float]] = []
     for report in reports:
-        if report.get("benchmark") != "speed":
+        if report.get("benchmark") != "speed" or report.get("precision", "float32") != "float32":
             continue
         device = str(report["device"])
         # The reports name a CPU by its architecture and cores, a GPU by its maker's name.

@@ -25,22 +25,26 @@ class LayerNorm(nn.Module):
         return F.layer_norm(pixels, self.weight.shape, self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
 
 
-def plus_identity(x: Tensor, *convs: nn.Conv2d) -> Tensor:
-    """``x + convs[0](x) + convs[1](x) + ...`` as one convolution: the kernels are added up instead.
+def joined_kernel(*convs: nn.Conv2d) -> Tensor:
+    """The kernel of ``x + convs[0](x) + convs[1](x) + ...`` as one convolution.
 
     The convolutions are as `conv` makes them, without bias, and have the same groups; the first has
     the largest kernel.
     """
-    largest = convs[0]
-    kernel = largest.weight
+    kernel = convs[0].weight
     for smaller in convs[1:]:
         margin = (kernel.shape[2] - smaller.weight.shape[2]) // 2
         kernel = kernel + F.pad(smaller.weight, (margin,) * 4)
     # Output channel c of a group reads input channel c of it.
     identity = torch.eye(kernel.shape[1], dtype=kernel.dtype, device=kernel.device)
     margin = kernel.shape[2] // 2
-    kernel = kernel + F.pad(identity.repeat(largest.groups, 1)[:, :, None, None], (margin,) * 4)
-    return F.conv2d(x, kernel, padding=margin, groups=largest.groups)
+    return kernel + F.pad(identity.repeat(convs[0].groups, 1)[:, :, None, None], (margin,) * 4)
+
+
+def plus_identity(x: Tensor, *convs: nn.Conv2d) -> Tensor:
+    """``x + convs[0](x) + convs[1](x) + ...`` by `joined_kernel`."""
+    kernel = joined_kernel(*convs)
+    return F.conv2d(x, kernel, padding=kernel.shape[2] // 2, groups=convs[0].groups)
 
 
 class GatedBlock(nn.Module):

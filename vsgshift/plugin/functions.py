@@ -125,6 +125,7 @@ def _restored(
     # torch takes seconds to import: not before the cheap checks.
     import torch
 
+    from vsgshift.engine import prepared
     from vsgshift.plugin import devices
     from vsgshift.plugin.capacity import Demand, figures, settled
     from vsgshift.plugin.free_memory import free_memory
@@ -159,6 +160,7 @@ def _restored(
         threads=core.num_threads,
     )
     demand = settled(demand, None if choices.offload is None else bool(choices.offload), free=free_memory(device))
+    fast = prepared(network)
     parted = choices.scenechange != SceneChanges.IGNORED
     options = Options(
         device=device,
@@ -179,7 +181,7 @@ def _restored(
             levels = core.invoke("resize", "Bicubic", clip=sigma_map, format=GRAYS, range_in=1)
         elif task == "denoise" and sigma is None:
             levels = settled_levels(core, noise_levels(core, clip, parted=parted), parted=parted)
-        restorer = Restorer(core, network, node, levels, props, options)
+        restorer = Restorer(core, fast, node, levels, props, options)
         inputs = [node] if levels is None else [node, levels]
         return core.create_filter(task.capitalize(), node, inputs, restorer)
 

@@ -13,10 +13,10 @@ import torch
 from vsgshift.network.variants import Variant
 from vsgshift.streaming.tiles import Tiling
 
-SPARE = {"cpu": 2.0, "cuda": 1.25}
+SPARE = {"cpu": 1.95, "cuda": 1.25}
 """How many times the work's tensors a run takes on a kind of device: the libraries' own buffers, and gaps between
 what was freed and taken. Measured on the CPU, as resident memory (tests/peak.py); on CUDA a guess."""
-FIXED = 32 * 2**20
+FIXED = 24 * 2**20
 """Bytes that the first run takes for itself, of whatever size."""
 
 

@@ -1,0 +1,178 @@
+"""scripts/benchmark.py: every benchmark measures what it is asked for and says how."""
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vsgshift.benchmarking import cases, growth, measures, networks, vspipe
+from vsgshift.benchmarking.cases import Case, CaseError, Figures
+from vsgshift.benchmarking.modes import MODES
+from vsgshift.benchmarking.wanted import HEIGHTS, size_named
+from vsgshift.weights import load_network
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark.py"
+LITTLE = "--device", "cpu", "--size", "32x24", "--seconds", "0.01", "--rounds", "1", "--quick"
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def script() -> Any:
+    spec = importlib.util.spec_from_file_location("benchmark_script", SCRIPT)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run(script: Any, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a benchmark in little; its report."""
+
+    def run(*arguments: str) -> dict[str, Any]:
+        assert script.main([*arguments, *LITTLE]) == 0
+        report: dict[str, Any] = json.loads(capsys.readouterr().out)
+        assert report["benchmark"] == arguments[0]
+        return report
+
+    return run
+
+
+def test_reports_say_how_and_on_what(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "new" / "report.json"
+    report = run("engine", "--model", "tiny-deblur", "deblur-tiny", "-o", str(file), "--block", "2")
+    assert json.loads(file.read_text()) == report
+    assert re.fullmatch(r"[0-9a-f]{40}(-changed)?|unknown", report["commit"])
+    assert (report["precision"], report["block"]) == ("float32", 2)
+    assert report["weights"] == {"tiny-deblur": "installed", "deblur-tiny": "random, seed 0"}
+    assert set(report["result"]) == {"tiny-deblur 32x24", "deblur-tiny 32x24"}
+    row = report["result"]["tiny-deblur 32x24"]
+    assert row["fps"] > 0
+    assert row["frames"] % 2 == 0
+    assert 0 < row["spread"] <= 1
+
+
+def test_reports_of_speed_memory_and_latency_keep_their_shape(run: Run) -> None:
+    assert run("speed", "--model", "tiny", "--frames", "8")["result"].keys() == {
+        "tiny-deblur 32x24",
+        "tiny-denoise 32x24",
+    }
+    figures = run("speed", "--model", "tiny-deblur", "--frames", "4")["result"]["tiny-deblur 32x24"]
+    assert figures.keys() == {"stream_fps", "filter_fps", "ratio"}
+    memory = run("memory", "--frames", "40")["result"]
+    assert memory.keys() == {"frame_4_mib", "frame_13_mib", "frame_40_mib", "growth_percent"}
+    assert memory["growth_percent"] == pytest.approx(
+        100 * (memory["frame_40_mib"] / memory["frame_4_mib"] - 1), abs=0.1
+    )
+    latency = run("latency", "--model", "tiny-deblur")["result"]["tiny-deblur 32x24"]
+    assert latency.keys() == {"first_s", "seek_s", "back_s"}
+
+
+def test_equality_is_that_of_the_stream_with_double_precision(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = run("equality", "--model", "tiny-denoise")["result"]["tiny-denoise float32"]
+    assert row["sound"]
+    assert 0 < row["relative_error"] < 1e-4
+    # A stream that mixes up two frames is seen.
+    right = networks.load_network
+
+    def wrong(*arguments: Any, **options: Any) -> Any:
+        network = right(*arguments, **options)
+        run = network.run
+        network.run = lambda clip, *others, **more: run(clip.flip(0), *others, **more)
+        return network
+
+    monkeypatch.setattr(networks, "load_network", wrong)
+    with pytest.raises(AssertionError, match="assert 1 == 0"):
+        run("equality", "--model", "tiny-denoise")
+
+
+def test_kernels_add_up(run: Run) -> None:
+    figures = run("kernels", "--model", "tiny-deblur")["result"]["tiny-deblur 32x24"]
+    assert any("conv" in row["name"] for row in figures["kernels"])
+    assert 0.9 < sum(row["share"] for row in figures["kernels"]) <= 1.01
+    assert sum(row["ms"] for row in figures["kernels"]) <= figures["ms"] + 0.01
+
+
+def test_vspipe_is_read_as_an_encoder_does() -> None:
+    case = Case(model="tiny-denoise", width=33, height=24, device_id=-1, block=2, seconds=0.01)
+    figures = vspipe.measured(case, "denoise")
+    assert figures.fps > 0
+    assert figures.frames % 2 == 0
+    # Python with torch alone takes more.
+    assert figures.memory_mib > 100
+    with pytest.raises(CaseError, match="block=99 is out of range"):
+        vspipe.measured(replace(case, block=99), "denoise")
+
+
+def test_a_clip_of_some_length_is_restored_whole() -> None:
+    case = Case(model="tiny-deblur", width=32, height=24, device_id=-1, seconds=0.01)
+    assert cases.measure(replace(case, length=11)).frames == 11
+    assert measures.peak_of(lambda: torch.zeros(2**24), torch.device("cpu")) in (None, pytest.approx(64, abs=16))
+
+
+def test_growth_tells_what_is_flat(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    asked: list[Case] = []
+
+    def stand_in(case: Case, patience: float) -> Figures:
+        asked.append(case)
+        if case.height == 360:
+            raise CaseError("out of memory")
+        fps = 50.0 if case.length else 1e6 / (case.width * case.height)
+        memory = 700.0 if case.length == 10 else 721.0
+        return Figures(fps=fps, frames=8, memory_mib=memory, gpu_memory_mib=None, kind="cpu", device="a CPU", threads=2)
+
+    monkeypatch.setattr(growth, "measured", stand_in)
+    result = run("growth", "--frames", "100")["result"]
+    assert [row["size"] for row in result["pixels"]] == ["32x24"]
+    assert [(row["frames"], row["memory_mib"]) for row in result["length"]] == [(10, 700.0), (100, 721.0)]
+    assert result["length_memory_largest_over_smallest"] == 1.03
+    assert {(case.width, case.height) for case in asked if case.length} == {growth.SMALL}
+    rows = growth.against_pixels(replace(asked[0], length=None), [(320, 180), (640, 360), (1280, 720)])
+    rates = [row.get("megapixels_per_second") for row in rows]
+    assert rates == [pytest.approx(1), None, pytest.approx(1)]
+    assert rows[1]["missing"] == "out of memory"
+    assert growth.evenness(rows, "megapixels_per_second") == 1.0
+    assert growth.evenness([], "fps") is None
+
+
+def test_networks_by_name(tmp_path: Path) -> None:
+    assert [subject.name for subject in networks.subjects(["tiny", "small"], tmp_path)] == [
+        "tiny-deblur",
+        "tiny-denoise",
+        "deblur-small",
+        "denoise-small",
+    ]
+    (subject,) = networks.subjects(["gopro-small"], tmp_path)
+    assert (subject.weights, subject.variant.name) == ("random, seed 0", "deblur-small")
+    network = load_network(subject.source)
+    assert all(parameter.any() for parameter in network.parameters()), "zeros hide what they multiply"
+    with pytest.raises(ValueError, match="unknown model 'nobody'"):
+        networks.subjects(["nobody"], tmp_path)
+
+
+def test_mistakes_are_told_in_one_line(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, why in (
+        (["engine", "--model", "nobody"], "unknown model 'nobody'"),
+        (["engine", "--size", "480i"], "'480i' is no size; give width and height as 640x360, or one of 360p"),
+        (["engine", "--device", "tpu"], "unknown device 'tpu'"),
+        (["against"], "name a checkout of the authors' repository with --against"),
+        (["--against", "/nowhere"], "/nowhere is not a folder"),
+    ):
+        assert script.main(arguments) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"benchmark.py: {why}")
+    with pytest.raises(SystemExit, match="2"):
+        script.main([])
+    assert [size_named(name) for name in HEIGHTS][:2] == [(640, 360), (1280, 720)]
+
+
+def test_every_benchmark_is_described(script: Any) -> None:
+    for name in [*MODES, "reference"]:
+        assert f"benchmark.py {name} " in script.__doc__ or name == "against"

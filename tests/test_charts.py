@@ -1,0 +1,119 @@
+"""Charts say what the reports say; the README's is drawn from the committed ones."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GROWTH: dict[str, Any] = {
+    "benchmark": "growth",
+    "device": "a CPU",
+    "result": {
+        "model": "tiny-denoise",
+        "length_size": "64x48",
+        "length": [
+            {"frames": 100, "fps": 50.0, "memory_mib": 700.0},
+            {"frames": 1000, "fps": 55.5, "memory_mib": 707.0},
+            {"frames": 10_000, "missing": "took too long"},
+        ],
+        "length_memory_largest_over_smallest": 1.01,
+        "length_fps_largest_over_smallest": 1.11,
+        "pixels": [
+            {"size": "320x180", "megapixels": 0.0576, "fps": 10.0, "memory_mib": 750.0},
+            {"size": "640x360", "megapixels": 0.2304, "fps": 2.5, "memory_mib": 900.0},
+        ],
+        "pixels_rate_largest_over_smallest": None,
+    },
+}
+AGAINST: dict[str, Any] = {
+    "benchmark": "against",
+    "device": "a CPU",
+    "result": {
+        "deblur-small 256x256": {
+            "frames": 12,
+            "theirs_s_per_frame": 3.0,
+            "ours_clip_s_per_frame": 1.5,
+            "ours_steady_s_per_frame": 1.0,
+            "ratio_clip": 2.0,
+            "ratio_steady": 3.0,
+            "theirs_memory_mib": 4000.0,
+            "ours_memory_mib": 500.0,
+            "max_difference": 1e-06,
+        }
+    },
+}
+ROW = {"ms": 4.0, "gflop": 2.0, "least_mb": 3.0, "floor_ms": 1.0, "floor_ratio": 0.25}
+LAYERS: dict[str, Any] = {
+    "tiny-deblur 640x360": {
+        "rates": {"copy_gb_s": 10.0, "matmul_gflops": 90.0, "conv_gflops": 80.0},
+        "whole": ROW,
+        "groups": {"embed": ROW, "merge": ROW},
+        "inside": {"shift steps 1/2": ROW},
+    }
+}
+
+
+@pytest.fixture
+def tools() -> Iterator[tuple[ModuleType, ModuleType]]:
+    """charts and measured of docs/tools."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        from tools import charts, measured
+
+        yield charts, measured
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+
+
+def words(svg: str) -> list[str]:
+    return [element.text or "" for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_the_readmes_chart_is_that_of_the_committed_reports() -> None:
+    spec = importlib.util.spec_from_file_location("docs_charts", ROOT / "scripts" / "docs_charts.py")
+    assert spec
+    assert spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    current = (ROOT / "docs" / "speed.svg").read_text(encoding="utf-8")
+    assert current == script.drawn(), "run: python scripts/docs_charts.py"
+    ElementTree.fromstring(current)
+
+
+def test_growth_is_drawn_to_scale(tools: tuple[ModuleType, ModuleType]) -> None:
+    svg = tools[0].growth_panels(GROWTH)
+    assert {"50", "55.5", "700", "707", "0.1", "0.4", "180p", "360p", "1,000"} <= set(words(svg))
+    assert "10,000" not in words(svg), "what gave no figures is not drawn"
+    curves = [
+        [tuple(map(float, point.split())) for point in element.attrib["d"][1:].split(" L")]
+        for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}path")
+        if element.get("class") == "curve"
+    ]
+    (_, memory, seconds) = curves
+    bottom = 180.0
+    heights = [bottom - y for _, y in seconds]
+    assert heights[1] / heights[0] == pytest.approx(4, rel=0.02), "four times the pixels, four times as high"
+    assert (bottom - memory[1][1]) / (bottom - memory[0][1]) == pytest.approx(1.01, abs=0.002)
+
+
+def test_comparisons_are_drawn_and_told(tools: tuple[ModuleType, ModuleType]) -> None:
+    charts, measured = tools
+    assert {"3 s", "1.5 s (2.00 x)", "1 s (3.00 x)"} <= set(words(charts.against_bars(AGAINST)))
+    assert "| `deblur-small 256x256` | 12 | 2.00 | 3.00 | 4000.0 | 500.0 | 1e-06 |" in measured.against(AGAINST)
+    assert "Between the lengths memory differs by 1.0 %" in measured.growth(GROWTH)
+    section = measured.layers(LAYERS)
+    assert "the device needs 1.0 ms at least: 25 % of the time" in section
+    assert "4.00 ms, at least 1.00" in section
+    engines = {"tiny 1280x720": {"fps": 9.5, "spread": 0.9}, "plus 1280x720": {"missing": "out of memory"}}
+    assert "| `plus 1280x720` |  |  | out of memory |" in measured.by_name(engines)
+    kernel = {"name": "conv|2d", "ms": 1.0, "share": 0.5, "calls": 2.0}
+    assert "2.0 | 1.0 | 50.0 %" in measured.kernels({"tiny": {"ms": 2.0, "kernels": [kernel]}})
+    chart = charts.readme([AGAINST, GROWTH])
+    assert any("authors' code beside ours (a CPU)" in text for text in words(chart))
+    assert "<style>" in chart

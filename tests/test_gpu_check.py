@@ -1,0 +1,133 @@
+"""The check of a GPU: steps are bounded, failures are recorded and stop nobody, and the dry run measures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vsgshift.benchmarking import checkup
+from vsgshift.benchmarking.checkup import Step
+
+ROOT = Path(__file__).parents[1]
+CHECK = ROOT / "scripts" / "gpu_check.sh"
+
+
+def step(name: str, program: str, limit: float = 60) -> Step:
+    # -S: no site-packages, so that it starts at once.
+    return Step(name=name, command=(sys.executable, "-S", "-c", program, "OUT"), limit=limit)
+
+
+def test_one_failure_does_not_stop_the_others() -> None:
+    told: list[str] = []
+    write = "import sys; open(sys.argv[1], 'w').write('[1, 2]');"
+    outcomes = checkup.run(
+        [
+            step("good", write),
+            step("bad", f"{write} print('before the end'); sys.exit('no such device')"),
+            step("endless", f"{write} sys.stdout.flush(); import time; time.sleep(600)", limit=1.5),
+            step("silent", "pass"),
+            step("garbled", "import sys; open(sys.argv[1], 'w').write('[1, ')"),
+            Step(name="missing", command=("/nowhere/program",), limit=5),
+            step("after all", write),
+        ],
+        minutes=5,
+        tell=told.append,
+    )
+    assert {name: outcome["status"] for name, outcome in outcomes.items()} == {
+        "good": "passed",
+        "bad": "failed",
+        "endless": "timed out",
+        "silent": "failed",
+        "garbled": "failed",
+        "missing": "failed",
+        "after all": "passed",
+    }
+    assert outcomes["good"]["result"] == [1, 2]
+    assert "said" not in outcomes["good"]
+    # What was written before the failure is kept, and why it failed.
+    assert outcomes["bad"]["result"] == outcomes["endless"]["result"] == [1, 2]
+    assert outcomes["bad"]["said"] == ["before the end", "no such device"]
+    assert outcomes["garbled"]["unreadable"].startswith("JSONDecodeError")
+    assert outcomes["good"]["command"].startswith("python")
+    assert len(told) == 7
+
+
+def test_what_a_step_started_ends_with_it(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    child = "import time; time.sleep(600)"
+    program = (
+        "import subprocess, sys, time, pathlib;"
+        f"child = subprocess.Popen([sys.executable, '-S', '-c', {child!r}]);"
+        f"pathlib.Path({str(pid)!r}).write_text(str(child.pid)); time.sleep(600)"
+    )
+    checkup.run([step("parent", program, limit=5)], minutes=1, tell=str)
+    # Gone, or dead and waiting for whoever adopted it to take notice.
+    stat = Path("/proc", pid.read_text(), "stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_no_step_starts_when_the_time_is_up() -> None:
+    outcomes = checkup.run([step("late", "pass")], minutes=0, tell=str)
+    assert outcomes["late"]["status"] == "left out"
+
+
+def test_tests_are_read_by_what_became_of_them(tmp_path: Path) -> None:
+    tests = tmp_path / "test_these.py"
+    tests.write_text(
+        "import pytest\n"
+        "def test_good(): pass\n"
+        "def test_bad(): assert 1 == 2\n"
+        "@pytest.mark.skip(reason='needs a CUDA device')\n"
+        "def test_left_out(): pass\n"
+        "@pytest.fixture\n"
+        "def broken(): raise OSError\n"
+        "def test_broken(broken): pass\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={tmp_path / 'x'}", tests]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert checkup.as_tests(tmp_path / "x") == {
+        "passed": 1,
+        "failed": ["test_these::test_bad", "test_these::test_broken"],
+        "skipped": ["test_these::test_left_out: needs a CUDA device"],
+    }
+
+
+def check(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHON": sys.executable}
+    return subprocess.run([CHECK, *arguments], capture_output=True, text=True, env=environment, check=False)
+
+
+def test_steps_of_a_gpu_and_of_a_dry_run_are_the_same_kinds() -> None:
+    listed = {way: check("--list", *way).stdout.splitlines() for way in ((), ("--dry",))}
+    kinds = {way: {line.split()[0] for line in lines} for way, lines in listed.items()}
+    assert kinds[()] == kinds["--dry",]
+    assert any("test_synthetic.py" in line for line in listed[()])
+    assert all("--device cuda" in line for line in listed[()] if "benchmark.py" in line)
+
+
+@pytest.mark.slow
+def test_a_dry_run_leaves_a_report(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = check("--dry", "--only", "tests", "soak", "layers", "-o", str(report))
+    found = json.loads(report.read_text())
+    assert done.returncode == 0, found["result"]
+    assert found["benchmark"] == "check"
+    assert found["dry"]
+    assert {"date", "commit", "device", "torch", "vapoursynth"} <= found.keys()
+    assert {name: outcome["status"] for name, outcome in found["result"].items()} == dict.fromkeys(
+        ("tests", "soak", "layers"), "passed"
+    )
+    soak = found["result"]["soak"]["result"]["figures"]
+    assert found["ratios"]["soak: growth_percent"] == soak["growth_percent"]
+    assert "layers: tiny-deblur 32x24: floor_ratio" in found["ratios"]
+    assert found["result"]["soak"]["result"]["how"]["weights"] == {"tiny-deblur": "installed"}
+
+
+def test_mistakes_are_told(tmp_path: Path) -> None:
+    assert "no wheels in" in check("--wheels", str(tmp_path)).stderr
+    done = check("--only", "nothing")
+    assert done.returncode == 2
+    assert "unknown step nothing; there are tests, equality" in done.stderr
