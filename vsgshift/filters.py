@@ -49,6 +49,9 @@ def deblur(
     device_id: int | None = None,
     fp16: bool | None = None,
     block: int | None = None,
+    tilesize: int | tuple[int, int] | None = None,
+    overlap: int | tuple[int, int] | None = None,
+    offload: bool | None = None,
 ) -> vs.VideoNode:
     """Remove motion blur: `core.gshift.Deblur`.
 
@@ -60,6 +63,12 @@ def deblur(
         device_id: number of a CUDA device, -1 is the CPU; by default the first GPU, else the CPU.
         fp16: half precision; needs a GPU or a CPU with half precision arithmetic. By default off.
         block: 1 to 64, frames per run of the network; fewer need less memory.
+        tilesize: pixels, or width and height, of the tiles in which a picture is restored, overlap included;
+            0 or left out restores it whole. For pictures that need more memory than there is otherwise;
+            tiles below 200 pixels change the result visibly.
+        overlap: pixels, or across and down, that tiles have in common at least; by default 64.
+        offload: on a CUDA device, let what waits for later frames wait in the host's memory. By default where
+            it would not fit the device otherwise.
 
     Returns:
         A clip of the same format, size, length and frame properties.
@@ -77,6 +86,9 @@ def deblur(
         device_id=device_id,
         fp16=fp16,
         block=block,
+        tilesize=tilesize,
+        overlap=overlap,
+        offload=offload,
     )
 
 
@@ -91,6 +103,9 @@ def denoise(
     device_id: int | None = None,
     fp16: bool | None = None,
     block: int | None = None,
+    tilesize: int | tuple[int, int] | None = None,
+    overlap: int | tuple[int, int] | None = None,
+    offload: bool | None = None,
 ) -> vs.VideoNode:
     """Remove noise: `core.gshift.Denoise`.
 
@@ -99,7 +114,7 @@ def denoise(
         sigma: 0 to 255, standard deviation of the noise on the 8-bit scale; 0 gives the source. By
             default it is measured.
         sigma_map: instead of `sigma`, a GRAY clip of the same size and length: the noise of each pixel.
-        model, strength, scenechange, device_id, fp16, block: as for `deblur`.
+        model, strength, scenechange, device_id, fp16, block, tilesize, overlap, offload: as for `deblur`.
 
     Returns:
         A clip of the same format, size, length and frame properties.
@@ -118,6 +133,9 @@ def denoise(
         device_id=device_id,
         fp16=fp16,
         block=block,
+        tilesize=tilesize,
+        overlap=overlap,
+        offload=offload,
     )
 
 

@@ -23,6 +23,7 @@ def write(folder: Path) -> None:
         "commands.md": commands(),
         "models.md": models(),
         "variants.md": variants(),
+        "footprints.md": footprints(),
         "performance.md": performance(reports),
         "speed.svg": speed_bars(reports),
     }
@@ -76,6 +77,36 @@ def variants() -> str:
         parameters = sum(parameter.numel() for parameter in ShiftNet(variant).parameters())
         rows.append((variant.name, variant.width, variant.core_width, f"{parameters / 1e6:.2f} M", variant.radius))
     head = ("network", "channels at full size", "channels of the core", "parameters", "frames on each side")
+    return table(head, rows)
+
+
+def footprints() -> str:
+    """Memory of each network for 1080p in half precision, as the plugin estimates it, and where it lies."""
+    import torch
+
+    from vsgshift.network.variants import VARIANTS
+    from vsgshift.streaming import Tiling
+    from vsgshift.streaming.footprint import footprint
+
+    def mib(size: float) -> str:
+        return f"{size / 2**20:,.0f}"
+
+    tiling = Tiling(size=(512, 512))
+    rows = []
+    for variant in VARIANTS.values():
+        one, tiled = (
+            footprint(variant, (1080, 1920), dtype=torch.float16, block=1, tiling=chosen) for chosen in (None, tiling)
+        )
+        state, held = one.waiting + one.shifts, tiled.shifts / tiled.tiles + tiled.work
+        rows.append((variant.name, *map(mib, (one.waiting, one.shifts, one.work, state + 4 * one.work, held))))
+    head = (
+        "network",
+        "skips that wait",
+        "temporal shifts",
+        "work, for each frame of `block`",
+        "all, `block=4`",
+        "`block=1, tilesize=512, offload=True`",
+    )
     return table(head, rows)
 
 

@@ -36,6 +36,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def pixels(text: str) -> list[int]:
+    """One length in pixels, or width and height as WxH."""
+    if not re.fullmatch("[0-9]+(x[0-9]+)?", text):
+        raise argparse.ArgumentTypeError(f"{text} is no size; a number of pixels, or WxH")
+    return [int(number) for number in text.split("x")]
+
+
 def device(text: str) -> int:
     """A device's number, as the plugin counts them."""
     if text == "cpu":

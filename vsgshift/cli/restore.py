@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from vsgshift.cli.errors import CommandError
-from vsgshift.cli.options import count, device, share, sigma
+from vsgshift.cli.options import count, device, pixels, share, sigma
 
 if TYPE_CHECKING:
     from vsgshift.cli import Commands
@@ -66,6 +66,10 @@ def add(commands: "Commands") -> None:
     how.add_argument("--device", type=device, help="cpu, cuda, or a GPU's number; default: the first GPU, else the CPU")
     how.add_argument("--fp16", action="store_true", help="half precision: faster on a GPU, and half the memory")
     how.add_argument("--block", type=count, metavar="N", help="frames per run of the network; fewer need less memory")
+    how.add_argument(
+        "--tilesize", type=pixels, metavar="N", help="restore in tiles of N or WxH pixels, where memory is short"
+    )
+    how.add_argument("--overlap", type=pixels, metavar="N", help="pixels that tiles share, N or WxH; default 64")
     how.add_argument("--no-scenes", action="store_true", help="restore across scene changes as well")
 
     into = restorer.add_argument_group("how it is written")
@@ -138,6 +142,8 @@ def _job(options: argparse.Namespace, *, denoise: bool) -> "Job":
         "device_id": options.device,
         "fp16": 1 if options.fp16 else None,
         "block": options.block,
+        "tilesize": options.tilesize,
+        "overlap": options.overlap,
         # Those that are marked, and those that the filter finds.
         "scenechange": 0 if options.no_scenes else 2,
     }

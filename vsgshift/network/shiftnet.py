@@ -90,7 +90,8 @@ class ShiftNet(nn.Module):
         features = self.transition(single)
         frames = time.keep(clip)
         waiting = time.keep(self.merge.early(early, single if self.variant.task == "deblur" else features))
-
+        # What is needed of these waits with the skip. Memory peaks in the core, and should not hold them.
+        del x, early, single
         temporal = self.core(features, time)
 
         x = self.merge_activation(self.merge.late(waiting(), temporal))

@@ -14,6 +14,7 @@ from vsgshift.plugin.colour import GRAY8, GRAYS, check_format, converted_around
 from vsgshift.plugin.measuring import CONFIDENCE, SIGMA, SceneChanges, mark_scenes, noise_levels, settled_levels
 
 LARGEST_BLOCK = 64
+type Pair = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,9 @@ class Choices:
     device_id: int | None = None
     fp16: int = 0
     block: int | None = None
+    tilesize: int | list[int] = 0
+    overlap: int | list[int] | None = None
+    offload: int | None = None
 
     def check(self) -> None:
         """Raise ValueError for values that make no sense on any machine."""
@@ -34,6 +38,23 @@ class Choices:
         if self.block is not None and not 1 <= self.block <= LARGEST_BLOCK:
             raise ValueError(f"block={self.block} is out of range; 1 to {LARGEST_BLOCK} frames")
         check_scenechange(self.scenechange)
+        self.tiles()
+
+    def tiles(self) -> tuple[Pair, Pair | None]:
+        """Tile size and overlap, each width and height; an overlap of None is for `Tiling` to choose."""
+        overlap = None if self.overlap is None else _pair("overlap", self.overlap)
+        return _pair("tilesize", self.tilesize), overlap
+
+
+def _pair(name: str, value: int | list[int]) -> Pair:
+    """Width and height, of which one value gives both."""
+    values = [value] if isinstance(value, int) else value
+    if len(values) > 2:
+        raise ValueError(f"{name} has {len(values)} values; give one, or width and height")
+    for number in values:
+        if number < 0:
+            raise ValueError(f"{name}={number} is out of range; a number of pixels, 0 or more")
+    return values[0], values[-1]
 
 
 def check_scenechange(scenechange: int) -> None:
@@ -106,7 +127,10 @@ def _restored(
 
     from vsgshift.engine import prepared
     from vsgshift.plugin import devices
+    from vsgshift.plugin.capacity import Demand, figures, settled
+    from vsgshift.plugin.free_memory import free_memory
     from vsgshift.plugin.restorer import Options, Restorer
+    from vsgshift.streaming.tiles import Tiling
     from vsgshift.weights import load_network
 
     device = devices.choose(choices.device_id)
@@ -118,20 +142,36 @@ def _restored(
     if network.variant.task != task:
         right = "Deblur" if network.variant.task == "deblur" else "Denoise"
         raise ValueError(f"model {name} is made for gshift.{right}; the default model here is tiny")
+    tiling = Tiling.chosen(*choices.tiles())
+    if tiling is not None:
+        tiling.check(network.variant.multiple)
     if choices.scenechange == SceneChanges.DETECTED:
         clip = mark_scenes(core, clip)
     if choices.strength == 0 or sigma == 0:
         return clip
 
+    demand = Demand(
+        network=network,
+        size=(clip.height, clip.width),
+        device=device,
+        dtype=dtype,
+        block=choices.block or 4,
+        tiling=tiling,
+        threads=core.num_threads,
+    )
+    demand = settled(demand, None if choices.offload is None else bool(choices.offload), free=free_memory(device))
     fast = prepared(network)
     parted = choices.scenechange != SceneChanges.IGNORED
     options = Options(
         device=device,
         dtype=dtype,
-        block=choices.block or 4,
+        block=demand.block,
         strength=choices.strength,
         scenechange=parted,
         sigma=None if sigma is None else sigma / 255,
+        tiling=tiling,
+        offload=demand.offload,
+        needs=figures(demand),
     )
     props = core.invoke("std", "BlankClip", width=1, height=1, length=1, format=GRAY8, keep=1)
 

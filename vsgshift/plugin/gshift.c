@@ -24,7 +24,10 @@
     "scenechange:int:opt;" \
     "device_id:int:opt;" \
     "fp16:int:opt;"      \
-    "block:int:opt;"
+    "block:int:opt;"     \
+    "tilesize:int[]:opt;" \
+    "overlap:int[]:opt;" \
+    "offload:int:opt;"
 
 typedef struct Function {
     const char *name;

@@ -10,7 +10,7 @@ class Filter:
 
     task: str
     """"denoise" or "deblur"."""
-    options: dict[str, float | int | str | None]
+    options: dict[str, float | int | str | list[int] | None]
     """Its arguments; None for those that are not given."""
 
     def __str__(self) -> str:
@@ -18,7 +18,7 @@ class Filter:
         return f"core.gshift.{self.task.capitalize()}({', '.join(['clip', *given])})"
 
 
-def _written(value: float | int | str | None) -> str:
+def _written(value: float | int | str | list[int] | None) -> str:
     return f"{value:g}" if isinstance(value, float) else repr(value)
 
 

@@ -2,5 +2,6 @@
 
 from vsgshift.streaming.pipeline import Pipeline
 from vsgshift.streaming.stream import Stream, restore
+from vsgshift.streaming.tiles import TiledStream, Tiling
 
-__all__ = ["Pipeline", "Stream", "restore"]
+__all__ = ["Pipeline", "Stream", "TiledStream", "Tiling", "restore"]

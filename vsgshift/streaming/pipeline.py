@@ -14,7 +14,7 @@ After the last frame the clock runs on with nothing coming in: what each site st
 by as many frames per step as in the middle of the clip, so that memory stays bounded.
 """
 
-from collections.abc import Set
+from collections.abc import Callable, Iterable, Set
 
 import torch
 from torch import Tensor
@@ -78,6 +78,8 @@ class _WaitingSite:
 
     def __init__(self) -> None:
         self.pieces: list[tuple[int, Tensor]] = []
+        self.due = 0
+        """The frame that will be taken next; a piece may still have older ones."""
 
     def push(self, x: Tensor, span: range) -> None:
         if span:
@@ -89,13 +91,22 @@ class _WaitingSite:
         for start, piece in self.pieces:
             stop = start + len(piece)
             if stop > span.start and start < span.stop:
-                found.append(piece[max(span.start - start, 0) : span.stop - start])
+                part = piece[max(span.start - start, 0) : span.stop - start]
+                # Pieces that wait elsewhere come back one by one: only a device's own queue knows when they are whole.
+                found.append(part.to(empty.device, non_blocking=True))
             if stop > span.stop:
+                if start < span.stop and piece.device == empty.device:
+                    # A view would keep the frames that have left alive.
+                    start, piece = span.stop, piece[span.stop - start :].clone()
                 rest.append((start, piece))
         self.pieces = rest
+        self.due = span.stop
         if not found:
             return empty
         return found[0] if len(found) == 1 else torch.cat(found)
+
+
+_Site = _PastSite | _FutureSite | _WaitingSite
 
 
 class Pipeline:
@@ -105,8 +116,8 @@ class Pipeline:
         span: numbers of the frames that the main path has now; after a run, those restored.
     """
 
-    def __init__(self) -> None:
-        self._sites: list[_PastSite | _FutureSite | _WaitingSite] = []
+    def __init__(self, sites: Iterable[_Site] = ()) -> None:
+        self._sites = list(sites)
         self._next_site = 0
         self._clock = 0
         self._cuts: Set[int] = frozenset()
@@ -124,6 +135,11 @@ class Pipeline:
         self.span, self._clock = span, clock
         self._cuts = cuts if length is None else {*cuts, length}
         self._next_site = 0
+
+    def give_up_sites(self) -> list[_Site]:
+        """All sites in the order in which the network comes by; this pipeline has none then."""
+        sites, self._sites = self._sites, []
+        return sites
 
     def _site[Site: (_PastSite, _FutureSite, _WaitingSite)](self, kind: type[Site]) -> Site:
         if self._next_site == len(self._sites):
@@ -143,6 +159,18 @@ class Pipeline:
 
     def keep(self, x: Tensor) -> Waiting:
         site = self._site(_WaitingSite)
-        site.push(x, self.span)
+        site.push(self._put_aside(x), self.span)
         empty = x[:0]
         return lambda: site.pop(self.span, empty)
+
+    def move_kept(self, move: Callable[[Tensor], Tensor]) -> None:
+        """Replace what each shift keeps."""
+        for site in self._sites:
+            if isinstance(site, _PastSite) and site.tail is not None:
+                site.tail = move(site.tail)
+            elif isinstance(site, _FutureSite) and site.waiting is not None:
+                site.waiting = move(site.waiting)
+
+    def _put_aside(self, x: Tensor) -> Tensor:
+        """Where a skip waits: on the device, as it is."""
+        return x

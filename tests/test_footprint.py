@@ -1,0 +1,186 @@
+"""What a stream is said to need is what its tensors take, and a filter that will not fit is refused."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import vapoursynth as vs
+from meter import stream_bytes
+
+from vsgshift.network import VARIANTS, ShiftNet
+from vsgshift.plugin import capacity, free_memory
+from vsgshift.plugin.capacity import Demand, settled
+from vsgshift.streaming import Tiling
+from vsgshift.streaming.footprint import Footprint, footprint
+
+GIB = 2**30
+CUDA = torch.device("cuda", 0)
+
+
+def of(name: str, *, size: tuple[int, int] = (256, 256), block: int = 4, tiling: Tiling | None = None) -> Footprint:
+    return footprint(VARIANTS[name], size, dtype=torch.float32, block=block, tiling=tiling)
+
+
+SOME = [("deblur-tiny", 1), ("denoise-tiny", 4), ("denoise-small", 32)]
+REST = [("deblur-small", 8), ("denoise-plus", 32)]
+
+
+@pytest.mark.parametrize(("name", "block"), [*SOME, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)])
+def test_it_is_what_the_tensors_take(name: str, block: int) -> None:
+    size = 768
+    between, peak = stream_bytes(VARIANTS[name], block, size)
+    told = of(name, size=(size, size), block=block)
+    assert told.waiting + told.shifts == pytest.approx(between, rel=2e-3)
+    assert told.waiting + told.shifts + told.work == pytest.approx(peak, rel=0.01)
+
+
+def test_it_grows_with_pixels_frames_and_bytes() -> None:
+    one = of("deblur-small")
+    four = of("deblur-small", size=(512, 512))
+    assert (four.waiting, four.shifts, four.work) == (4 * one.waiting, 4 * one.shifts, 4 * one.work)
+    assert of("deblur-small", block=8).work == 2 * one.work
+    assert of("deblur-small", block=8).waiting == one.waiting
+    half = footprint(VARIANTS["deblur-small"], (256, 256), dtype=torch.float16, block=4)
+    assert (2 * half.waiting, 2 * half.work) == (one.waiting, one.work)
+    assert of("deblur-small", size=(253, 255)) == one
+
+
+def test_tiles_spare_work_and_not_what_waits() -> None:
+    whole = of("denoise-plus", size=(1080, 1920))
+    tiles = of("denoise-plus", size=(1080, 1920), tiling=Tiling(size=(512, 512)))
+    assert tiles.work < whole.work / 5
+    assert tiles.waiting >= whole.waiting
+    assert tiles.on_device("cuda", offload=True) < whole.on_device("cuda", offload=True) < whole.on_device("cuda")
+
+
+def demand(**options: object) -> Demand:
+    wanted = {
+        "network": ShiftNet(VARIANTS["denoise-tiny"]).half(),
+        "size": (1080, 1920),
+        "device": torch.device("cpu"),
+        "dtype": torch.float32,
+        "block": 4,
+        "tiling": None,
+        "threads": 2,
+    }
+    return Demand(**{**wanted, **options})  # type: ignore[arg-type]
+
+
+def test_what_fits_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a small card")
+    for device in (torch.device("cpu"), CUDA):
+        for free in (64 * GIB, None):
+            assert not settled(demand(device=device), None, free=free).offload
+    assert settled(demand(device=CUDA), True, free=64 * GIB).offload
+    assert not settled(demand(), True, free=64 * GIB).offload
+
+
+def test_what_fits_with_its_skips_on_the_host_is_offloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a small card")
+    wanted = demand(device=CUDA)
+    offloaded = replace(wanted, offload=True).needed()
+    assert offloaded < wanted.needed()
+    assert settled(wanted, None, free=offloaded) == replace(wanted, offload=True)
+    with pytest.raises(ValueError, match="are free on a small card"):
+        settled(wanted, False, free=offloaded)
+
+
+def test_the_refusal_says_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a small card")
+    wanted = demand()
+    free = replace(wanted, block=1).needed()
+    with pytest.raises(
+        ValueError, match=r"^denoise-tiny needs about .* GiB at 1920x1080, .* GiB are free on this"
+    ) as e:
+        settled(wanted, None, free=free)
+    assert f"with block=1 it needs {free / GIB:.1f} GiB" in str(e.value)
+    assert "\n" not in str(e.value)
+    tiled = replace(wanted, block=1, tiling=Tiling(size=(512, 512)))
+    with pytest.raises(ValueError, match="with block=1 and tilesize=512 it needs"):
+        settled(wanted, None, free=tiled.needed())
+    with pytest.raises(ValueError, match="choose a smaller model"):
+        settled(wanted, None, free=GIB // 100)
+    on_card = replace(tiled, device=CUDA, dtype=torch.float16, offload=True)
+    with pytest.raises(ValueError, match=r"with offload, .* with block=1, fp16=True and tilesize=512 it needs"):
+        settled(demand(device=CUDA), None, free=on_card.needed())
+
+
+def test_a_filter_that_cannot_fit_is_refused_at_creation(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = vs.core.std.BlankClip(width=1920, height=1080, format=vs.YUV420P8, length=2)
+    monkeypatch.setattr(free_memory, "host_memory", lambda: GIB // 4)
+    with pytest.raises(vs.Error, match=r"Deblur: tiny-deblur needs about .* at 1920x1080, 0.2 GiB are free") as caught:
+        clip.gshift.Deblur(device_id=-1)
+    assert "\n" not in str(caught.value)
+    assert clip.gshift.Deblur(device_id=-1, strength=0.0)
+
+
+def test_out_of_memory_names_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_args: object, **_kwargs: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    node = vs.core.std.BlankClip(width=64, height=48, length=2).gshift.Deblur(device_id=-1)
+    monkeypatch.setattr(ShiftNet, "run", exhausted)
+    with pytest.raises(vs.Error, match=r"out of memory; lower block.*tiny-deblur needs about .* GiB at 64x48"):
+        node.get_frame(0)
+
+
+# What the system tells
+
+
+def system(root: Path, *, group: str = "", version: int = 2, limits: dict[str, tuple[int, int]] | None = None) -> Path:
+    """A machine with 8 GiB available and 1 of swap, and control groups, each with a limit and what it takes."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/meminfo").write_text(
+        f"MemTotal: {16 * 2**20} kB\nMemAvailable: {8 * 2**20} kB\nSwapFree: {2**20} kB\n"
+    )
+    own = f"0::/{group}\n" if version == 2 else f"5:cpu:/\n9:memory:/{group}\n"
+    (root / "proc/self/cgroup").write_text(own)
+    top = root / "sys/fs/cgroup" / ("" if version == 2 else "memory")
+    names = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
+    for path, values in (limits or {}).items():
+        (top / path).mkdir(parents=True, exist_ok=True)
+        for name, value in zip(names, values, strict=True):
+            (top / path / f"memory.{name}").write_text(f"{value}\n")
+        (top / path / "memory.stat").write_text(f"anon 1\ninactive_file {GIB // 2}\n")
+    return root
+
+
+def test_the_machine_tells_what_is_free(tmp_path: Path) -> None:
+    assert free_memory.host_memory(system(tmp_path)) == 9 * GIB
+    assert free_memory.host_memory(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_tightest_group_counts(tmp_path: Path, version: int) -> None:
+    limits = {"": (7 * GIB, GIB), "a": (2 * GIB, GIB), "a/b": (4 * GIB, GIB)}
+    assert free_memory.host_memory(system(tmp_path, group="a/b", version=version, limits=limits)) == GIB + GIB // 2
+
+
+def test_a_container_sees_its_own_group_at_the_top(tmp_path: Path) -> None:
+    limits = {"": (3 * GIB, GIB)}
+    assert free_memory.host_memory(system(tmp_path, group="docker/1234", limits=limits)) == 2 * GIB + GIB // 2
+
+
+def test_a_group_without_a_limit_does_not_count(tmp_path: Path) -> None:
+    root = system(tmp_path, group="a", limits={"a": (GIB, 0)})
+    (root / "sys/fs/cgroup/a/memory.max").write_text("max\n")
+    assert free_memory.host_memory(root) == 9 * GIB
+
+
+def test_this_machine() -> None:
+    free = free_memory.free_memory(torch.device("cpu"))
+    assert free is None or free > 0
+    assert capacity.figures(demand()).startswith("denoise-tiny needs about")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="the system does not tell")
+@pytest.mark.parametrize("how", ["denoise-tiny 384 216 4", "denoise-tiny 640 360 1"])
+def test_it_is_what_a_process_takes(how: str) -> None:
+    program = Path(__file__).with_name("peak.py")
+    done = subprocess.run([sys.executable, program, *how.split()], capture_output=True, text=True, check=True)
+    found, told = map(int, done.stdout.split())
+    assert found <= told <= 1.25 * found

@@ -1,0 +1,122 @@
+"""Whether a filter will fit the memory of its device.
+
+A filter that is bound to run out of memory is refused when it is created, with the figures and with
+what would make it fit, rather than at a frame in the middle of the night.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from vsgshift.network import ShiftNet
+from vsgshift.streaming.footprint import Footprint, footprint
+from vsgshift.streaming.tiles import Tiling
+
+SMALL_TILE = 512
+"""Pixels of the tiles that are proposed."""
+PLANES = 3 * 4
+"""Bytes for each pixel of a frame of the graph: RGBS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """A filter that somebody wants, as far as memory goes."""
+
+    network: ShiftNet
+    size: tuple[int, int]
+    """Height and width."""
+    device: torch.device
+    dtype: torch.dtype
+    block: int
+    tiling: Tiling | None
+    threads: int
+    """Of VapourSynth, each of which may have a frame of its own."""
+    offload: bool = False
+
+    def footprint(self) -> Footprint:
+        """What its stream needs."""
+        count = sum(parameter.numel() for parameter in self.network.parameters())
+        return footprint(
+            self.network.variant,
+            self.size,
+            dtype=self.dtype,
+            block=self.block,
+            weights=count * self.dtype.itemsize,
+            tiling=self.tiling,
+        )
+
+    def needed(self) -> int:
+        """Bytes of the device's memory; on the CPU, frames that wait for their turn or to be fetched as well."""
+        needed = self.footprint().on_device(self.device.type, offload=self.offload)
+        if self.device.type == "cpu":
+            needed += (4 * self.block + 2 * self.threads) * PLANES * self.size[0] * self.size[1]
+        return needed
+
+
+def settled(demand: Demand, offload: bool | None, *, free: int | None) -> Demand:
+    """The demand, with its skips in the host's memory where they must be and nobody said otherwise.
+
+    Args:
+        demand: its ``offload`` is not looked at.
+        offload: what the user says, or None.
+        free: bytes that are free on the device, or None where the system does not tell.
+
+    Raises:
+        ValueError: it will not fit. One line, with what would.
+    """
+    demand = replace(demand, offload=bool(offload) and demand.device.type == "cuda")
+    if free is None or demand.needed() <= free:
+        return demand
+    if offload is None and demand.device.type == "cuda":
+        offloaded = replace(demand, offload=True)
+        if offloaded.needed() <= free:
+            return offloaded
+        demand = offloaded
+    raise ValueError(f"{figures(demand, free)}; {_advice(demand, free)}")
+
+
+def figures(demand: Demand, free: int | None = None) -> str:
+    """What it needs, and what there is."""
+    height, width = demand.size
+    name = demand.network.name or demand.network.variant.name
+    how = " with offload" if demand.offload else ""
+    text = f"{name} needs about {_gib(demand.needed())} at {width}x{height}{how}"
+    return text if free is None else f"{text}, {_gib(free)} are free on {_name(demand.device)}"
+
+
+def _advice(demand: Demand, free: int) -> str:
+    """What would make it fit: one change, or else as few of them in a row as do."""
+    changes = list(_changes(demand))
+    rows = [[change] for change in changes] + [changes[:count] for count in range(2, len(changes) + 1)]
+    for row in rows:
+        changed = demand
+        for _, change in row:
+            changed = change(changed)
+        if changed.needed() <= free:
+            *others, last = (words for words, _ in row)
+            together = f"{', '.join(others)} and {last}" if others else last
+            return f"with {together} it needs {_gib(changed.needed())}"
+    return "choose a smaller model, or restore at a smaller size"
+
+
+def _changes(demand: Demand) -> Iterator[tuple[str, Callable[[Demand], Demand]]]:
+    """What can be changed to need less memory, by how little it changes the result."""
+    cuda = demand.device.type == "cuda"
+    if demand.block > 1:
+        yield "block=1", lambda it: replace(it, block=1)
+    if cuda and not demand.offload:
+        yield "offload=True", lambda it: replace(it, offload=True)
+    if cuda and demand.dtype != torch.float16:
+        yield "fp16=True", lambda it: replace(it, dtype=torch.float16)
+    tile = max(SMALL_TILE, 4 * demand.network.variant.multiple)
+    if demand.tiling is None and max(demand.size) > tile:
+        yield f"tilesize={tile}", lambda it: replace(it, tiling=Tiling(size=(tile, tile)))
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "this machine"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"

@@ -1,0 +1,126 @@
+"""How much memory a stream needs on its device, known before it is made.
+
+All tensors of a stream grow with the pixels of the picture, so numbers per pixel say it all, and they
+follow from the variant: which skips wait, how long, what each shift keeps, and what lies in memory at
+the moment of a run that takes the most. Tests hold them against every tensor that a run makes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from vsgshift.network.variants import Variant
+from vsgshift.streaming.tiles import Tiling
+
+SPARE = {"cpu": 1.95, "cuda": 1.25}
+"""How many times the work's tensors a run takes on a kind of device: the libraries' own buffers, and gaps between
+what was freed and taken. Measured on the CPU, as resident memory (tests/peak.py); on CUDA a guess."""
+FIXED = 24 * 2**20
+"""Bytes that the first run takes for itself, of whatever size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """Bytes that a stream needs.
+
+    Attributes:
+        weights: of the network.
+        waiting: skips that wait for the main path; in the host's memory where they are offloaded.
+        shifts: what the temporal shifts keep; with offloading, those of one tile at a time.
+        work: the rest, at the peak of a run.
+        tiles: number of them.
+    """
+
+    weights: int
+    waiting: int
+    shifts: int
+    work: int
+    tiles: int = 1
+
+    def on_device(self, kind: str, *, offload: bool = False) -> int:
+        """Bytes of memory of a device, "cpu" or "cuda", with what libraries need besides."""
+        state = self.shifts // self.tiles if offload else self.shifts + self.waiting
+        return self.weights + state + int(self.work * SPARE[kind]) + FIXED
+
+
+def footprint(
+    variant: Variant,
+    size: tuple[int, int],
+    *,
+    dtype: torch.dtype,
+    block: int,
+    weights: int = 0,
+    tiling: Tiling | None = None,
+) -> Footprint:
+    """What a `Stream`, or with ``tiling`` a `TiledStream`, needs.
+
+    Args:
+        variant: of the network.
+        size: height and width of the frames.
+        dtype: of the network and the frames.
+        block: frames per run.
+        weights: bytes of the network's weights.
+    """
+    rows, columns = (tiling or Tiling(size=(0, 0))).lines(*size, variant.multiple)
+    tiles = len(rows.starts) * len(columns.starts)
+    tile = rows.size * columns.size
+    all_tiles = tiles * tile
+    # Frames, noise maps and results of a block lie beside the tiles, three planes each.
+    blended = 9 * block * rows.length * columns.length if tiles > 1 else 0
+    return Footprint(
+        weights=weights,
+        waiting=int(all_tiles * _waiting(variant, block) * dtype.itemsize),
+        shifts=int(all_tiles * sum(_shifts(variant)) * dtype.itemsize),
+        work=int((tile * _work(variant) * block + blended) * dtype.itemsize),
+        tiles=tiles,
+    )
+
+
+def _waiting(variant: Variant, block: int) -> float:
+    """Numbers for each pixel of the picture that wait between two runs.
+
+    Where frames of a skip wait in blocks, only whole ones; the rest of a block is copied out.
+    """
+    full = variant.shuffle**-2 * variant.width
+    total = (3 + full + full) * variant.radius
+    lates = [blocks * variant.steps // 2 for blocks in (*variant.encoder_blocks, *variant.decoder_blocks)]
+    for level in range(variant.levels - 1):
+        # A skip leaves behind its level's encoder and is met ahead of its level's decoder.
+        lag = sum(lates[level + 1 : len(lates) - 1 - level])
+        total += lag * variant.core_width * _share(variant, level)
+    return total
+
+
+def _shifts(variant: Variant) -> Iterator[float]:
+    """Numbers for each pixel of the picture that each pair of shifts, past and future, keeps."""
+    # Half of a frame for the shift from the past, a whole one for that from the future.
+    pair = 1.5
+    if variant.shifted_cabs:
+        yield pair * variant.width * variant.shuffle**-2
+        yield pair * variant.core_width * _share(variant, 0)
+    climbing = zip(reversed(range(variant.levels - 1)), variant.decoder_blocks, strict=True)
+    for level, blocks in (*enumerate(variant.encoder_blocks), *climbing):
+        yield pair * (blocks * variant.steps // 2) * variant.core_width * _share(variant, level)
+
+
+def _work(variant: Variant) -> float:
+    """Numbers for each pixel of the picture and frame of a run, at its peak, beyond those between runs.
+
+    The peak is in a gated block that joins what a shift at half resolution brought, on the way up: there are
+    the most channels at the highest resolution of the core.
+    """
+    full = variant.width * variant.shuffle**-2
+    core = variant.core_width * _share(variant, 0)
+    # The frames themselves and the two skips at full resolution, just put aside; what the core was given.
+    around = variant.input_channels + 2 * full + full
+    # What came from the level below; then what the shift blocks, the step and the gated block were given.
+    given = core / 4 + 3 * core
+    # The channels that arrived, aligned; joined to the others, and normalised; expanded, and depthwise.
+    inside = (0.5 + 2 * 1.5 + 2 * 2) * core
+    return around + given + inside
+
+
+def _share(variant: Variant, level: int) -> float:
+    """Pixels of a core level for each pixel of the picture."""
+    return (variant.shuffle << (level + 1)) ** -2
