@@ -14,7 +14,7 @@ After the last frame the clock runs on with nothing coming in: what each site st
 by as many frames per step as in the middle of the clip, so that memory stays bounded.
 """
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from vsgshift.network.shift import Direction, shift_future, shift_past
 from vsgshift.network.timeline import Waiting
 
 
-class _PastSite:
+class PastSite:
     """The second half of the channels of the last frame seen."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class _PastSite:
         return shifted, span
 
 
-class _FutureSite:
+class FutureSite:
     """The last frame seen, until its successor is known."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class _FutureSite:
         return shifted, span[:count]
 
 
-class _WaitingSite:
+class WaitingSite:
     """Frames of a skip, in the pieces they came in."""
 
     def __init__(self) -> None:
@@ -98,6 +98,9 @@ class _WaitingSite:
         return found[0] if len(found) == 1 else torch.cat(found)
 
 
+Site = PastSite | FutureSite | WaitingSite
+
+
 class Pipeline:
     """A `Timeline` that lives across steps. Before each run of the network call `step`.
 
@@ -105,8 +108,8 @@ class Pipeline:
         span: numbers of the frames that the main path has now; after a run, those restored.
     """
 
-    def __init__(self) -> None:
-        self._sites: list[_PastSite | _FutureSite | _WaitingSite] = []
+    def __init__(self, sites: Iterable[Site] = ()) -> None:
+        self._sites = list(sites)
         self._next_site = 0
         self._clock = 0
         self._cuts: Set[int] = frozenset()
@@ -125,7 +128,12 @@ class Pipeline:
         self._cuts = cuts if length is None else {*cuts, length}
         self._next_site = 0
 
-    def _site[Site: (_PastSite, _FutureSite, _WaitingSite)](self, kind: type[Site]) -> Site:
+    def give_up_sites(self) -> list[Site]:
+        """All sites in the order in which the network comes by; this pipeline has none then."""
+        sites, self._sites = self._sites, []
+        return sites
+
+    def _site[Kind: (PastSite, FutureSite, WaitingSite)](self, kind: type[Kind]) -> Kind:
         if self._next_site == len(self._sites):
             self._sites.append(kind())
         site = self._sites[self._next_site]
@@ -135,14 +143,14 @@ class Pipeline:
 
     def shift(self, x: Tensor, direction: Direction) -> Tensor:
         if direction is Direction.PAST:
-            shifted, self.span = self._site(_PastSite).push(x, self.span, self._cuts)
+            shifted, self.span = self._site(PastSite).push(x, self.span, self._cuts)
             return shifted
         self._clock -= 1
-        shifted, self.span = self._site(_FutureSite).push(x, self.span, self._clock, self._cuts)
+        shifted, self.span = self._site(FutureSite).push(x, self.span, self._clock, self._cuts)
         return shifted
 
     def keep(self, x: Tensor) -> Waiting:
-        site = self._site(_WaitingSite)
+        site = self._site(WaitingSite)
         site.push(x, self.span)
         empty = x[:0]
         return lambda: site.pop(self.span, empty)

@@ -1,13 +1,20 @@
 """Restore a clip of any length, exactly, in bounded memory."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from vsgshift.network import ShiftNet
+from vsgshift.streaming.graphed import GraphedStep, Step
 from vsgshift.streaming.padding import pad_to_multiple
 from vsgshift.streaming.pipeline import Pipeline
+from vsgshift.streaming.steady import SteadyTimeline
+
+type Execution = Literal["auto", "pipeline", "steady"]
+"""How a stream runs: "pipeline" is the plain way; "steady" keeps its state in place as soon as the pipeline is
+full; "auto" is the pipeline on the CPU, and on a CUDA device the steady state, replayed as a CUDA graph."""
 
 
 class Stream:
@@ -24,21 +31,33 @@ class Stream:
             and that of the `radius` frames behind it cannot be known and are left out, unless a
             cut comes between: the first frame returned is number `radius`, or the first cut.
         strength: share of the network's change that is applied, 0 to 1.
+        execution: see `Execution`. On a CUDA device, push on one and the same CUDA stream.
 
-    Results are the same for every ``block`` and every way of pushing, up to rounding.
+    Results are the same for every ``block``, ``execution`` and way of pushing, up to rounding.
 
     Attributes:
         restored: numbers, counted from the first frame pushed, of the frames that the last call of
             `push` or `finish` returned.
     """
 
-    def __init__(self, network: ShiftNet, *, block: int = 4, midway: bool = False, strength: float = 1.0) -> None:
+    def __init__(
+        self,
+        network: ShiftNet,
+        *,
+        block: int = 4,
+        midway: bool = False,
+        strength: float = 1.0,
+        execution: Execution = "auto",
+    ) -> None:
         if block < 1:
             raise ValueError(f"block must be at least 1, not {block}")
         self.network = network
         self.block = block
         self.strength = strength
+        self.execution = execution
         self._pipeline = Pipeline()
+        self._steady: SteadyTimeline | None = None
+        self._step: Step | None = None
         self._cuts: set[int] = set() if midway else {0}
         self._pushed = 0
         self._entered = 0
@@ -92,6 +111,8 @@ class Stream:
         if self._finished or self._size is None:
             raise ValueError("the stream is finished, or nothing was pushed")
         self._finished = True
+        if self._steady is not None:
+            self._pipeline, self._steady, self._step = self._steady.hand_back(), None, None
         restored = []
         self.restored = range(0)
         clock = self._entered
@@ -104,16 +125,39 @@ class Stream:
         frames, noise = self._take(count)
         span = range(self._entered, self._entered + count)
         self._entered = span.stop
-        self._pipeline.step(span, span.stop if clock is None else clock, cuts=self._cuts, length=length)
         with torch.inference_mode():
-            restored = self.network.run(frames, noise, self._pipeline, strength=self.strength)
-        if span := self._pipeline.span:
+            if self._steady is not None and self._step is not None:
+                self._steady.step(self._cuts)
+                restored = self._step(frames, noise)
+                span = self._steady.span
+            else:
+                self._pipeline.step(span, span.stop if clock is None else clock, cuts=self._cuts, length=length)
+                restored = self.network.run(frames, noise, self._pipeline, strength=self.strength)
+                span = self._pipeline.span
+                if length is None and len(span) == self.block:
+                    self._settle(frames.is_cuda)
+        if span:
             self.restored = range(self.restored.start if self.restored else span.start, span.stop)
         # A cut matters from the moment its frame enters until it has left the last shift.
         oldest = self._entered - self.network.radius - self.block
         self._cuts = {number for number in self._cuts if number >= oldest}
         assert self._size is not None
         return restored[..., : self._size[0], : self._size[1]]
+
+    def _settle(self, cuda: bool) -> None:
+        """The pipeline is full: go on with a state of constant shapes, if that is wanted."""
+        if self.execution == "pipeline" or (self.execution == "auto" and not cuda):
+            return
+        timeline = SteadyTimeline(self._pipeline, self.block)
+        network, strength = self.network, self.strength
+
+        # It must not know the stream: in a cycle of references the device's memory would be freed late.
+        def step(frames: Tensor, noise: Tensor | None) -> Tensor:
+            timeline.begin()
+            return network.run(frames, noise, timeline, strength=strength)
+
+        self._steady = timeline
+        self._step = GraphedStep(step) if self.execution == "auto" else step
 
     def _take(self, count: int) -> tuple[Tensor, Tensor | None]:
         """The next ``count`` frames that were pushed and have not entered the network."""

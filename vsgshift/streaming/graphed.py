@@ -1,0 +1,130 @@
+"""One run of the network as a CUDA graph: thousands of launches become one.
+
+A graph replays the same work on the same addresses. What is captured must therefore keep its state
+in tensors that stay where they are, and take nothing from the host that changes: `SteadyTimeline`
+is made for that. Capturing records the work without doing it, so that a capture that fails leaves
+the state as it was, and the run is done the ordinary way.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+type Step = Callable[[Tensor, Tensor | None], Tensor]
+
+WARM_UP = 2
+"""Runs on the side stream before the capture; they are real ones. Libraries set themselves up in them."""
+
+
+class _Place:
+    """Memory and side stream of the graphs that are replayed on one CUDA stream.
+
+    Graphs that never run at once may share the memory of their intermediate results: those of one
+    stream never do. torch hands out streams from a small pool, so a filter may share one with
+    another; then their work is in one order as well.
+    """
+
+    def __init__(self, cuda: Any, device: torch.device) -> None:
+        self.pool = cuda.graph_pool_handle()
+        self.side = cuda.Stream(device)
+
+
+_places: WeakValueDictionary[tuple[int, int], _Place] = WeakValueDictionary()
+"""By device and stream. A pool is not to be used again once its last graph is gone: places go with their users."""
+
+
+def _place(cuda: Any, device: torch.device) -> _Place:
+    stream = cuda.current_stream(device)
+    key = (stream.device_index, stream.cuda_stream)
+    place = _places.get(key)
+    if place is None:
+        place = _places[key] = _Place(cuda, device)
+    return place
+
+
+class _Captured:
+    """A graph with the tensors it reads and writes."""
+
+    def __init__(self, graph: Any, frames: Tensor, noise: Tensor | None, restored: Tensor) -> None:
+        self.graph, self.frames, self.noise, self.restored = graph, frames, noise, restored
+
+    def replay(self, frames: Tensor, noise: Tensor | None) -> Tensor:
+        self.frames.copy_(frames)
+        if self.noise is not None and noise is not None:
+            self.noise.copy_(noise)
+        self.graph.replay()
+        # The next run writes over it, and another graph of this pool may.
+        return self.restored.clone()
+
+
+class GraphedStep:
+    """Runs a step of constant shapes: a few times as it is, then as a CUDA graph.
+
+    Args:
+        step: frames (T, 3, H, W) and noise (T, 1, H, W) or None, of the same shapes each time, to the
+            restored frames; changes state only in place and on the device. Each call belongs on the
+            same CUDA stream.
+        cuda: `torch.cuda`, or what stands in for it in a test.
+
+    Attributes:
+        mode: "warming up", "graph", or "eager" after a capture that failed.
+    """
+
+    def __init__(self, step: Step, *, cuda: Any = torch.cuda) -> None:
+        self.mode = "warming up"
+        self._step, self._cuda = step, cuda
+        self._runs = 0
+        self._place: _Place | None = None
+        self._captured: _Captured | None = None
+
+    def __call__(self, frames: Tensor, noise: Tensor | None) -> Tensor:
+        """One step. The result is the caller's."""
+        if self.mode == "warming up":
+            if self._runs < WARM_UP:
+                self._runs += 1
+                return self._aside(frames, noise)
+            self._capture(frames, noise)
+        if self._captured is None:
+            return self._step(frames, noise)
+        return self._captured.replay(frames, noise)
+
+    def release(self) -> None:
+        """Let go of the graph and its memory; further steps are done the ordinary way."""
+        self.mode = "eager"
+        self._captured = self._place = None
+
+    def _aside(self, frames: Tensor, noise: Tensor | None) -> Tensor:
+        """Run the step on the side stream."""
+        if self._place is None:
+            self._place = _place(self._cuda, frames.device)
+        here, side = self._cuda.current_stream(frames.device), self._place.side
+        side.wait_stream(here)
+        with self._cuda.stream(side):
+            restored = self._step(frames, noise)
+        here.wait_stream(side)
+        if restored.is_cuda:
+            restored.record_stream(here)
+        return restored
+
+    def _capture(self, frames: Tensor, noise: Tensor | None) -> None:
+        """Record the step, which is not run by that."""
+        assert self._place is not None
+        try:
+            graph = self._cuda.CUDAGraph()
+            inputs = frames.clone(), None if noise is None else noise.clone()
+            # What other threads do on the device, such as another filter's copies, does no harm.
+            mode = "thread_local"
+            with self._cuda.graph(graph, pool=self._place.pool, stream=self._place.side, capture_error_mode=mode):
+                restored = self._step(*inputs)
+        except RuntimeError as error:
+            log.info("no CUDA graph, each step is launched by itself: %s", str(error).partition("\n")[0])
+            self.release()
+        else:
+            self._captured = _Captured(graph, *inputs, restored)
+            self.mode = "graph"

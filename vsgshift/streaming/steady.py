@@ -1,0 +1,222 @@
+"""The streaming timeline while a clip runs: a block goes in, a block comes out, and no shape changes.
+
+Once every site of a `Pipeline` is full, each run takes and gives the same number of frames. From
+then on the state can lie in tensors of its own that are updated in place, and nothing that a run
+does depends on a number only the host knows. So a run can be captured as a CUDA graph, state update
+included, and replayed (`vsgshift.streaming.graphed`).
+
+Where a waiting skip lies in its ring changes from run to run, while a graph has its addresses fixed.
+Two ways out were weighed. One graph for each position of the ring needs no more copies, but all
+rings need a common length that is a multiple of the block: deblur-plus at blocks of 4 would have 8
+graphs, and its half-resolution skip would store 32 frames instead of 16. The way taken here keeps
+the positions in a small tensor on the device: one graph, each ring exactly as long as its skip is
+late, for one copy of each waiting frame out of the ring. That copy is a hundredth of what the
+network reads and writes at the skip's resolution.
+"""
+
+from collections.abc import Set
+
+import torch
+from torch import Tensor
+
+from vsgshift.network.shift import Direction
+from vsgshift.network.timeline import Waiting
+from vsgshift.streaming.pipeline import FutureSite, PastSite, Pipeline, Site, WaitingSite
+
+
+class _Past:
+    """The second half of the channels of the last frame seen."""
+
+    def __init__(self, tail: Tensor) -> None:
+        self.tail = tail
+
+    def push(self, x: Tensor, held: Tensor) -> Tensor:
+        """``held`` (T, 1, 1, 1): whether each frame starts a segment."""
+        half = x.shape[1] // 2
+        first, second = x[:, :half], x[:, half:]
+        shifted = torch.empty_like(x)
+        # Straight into place: a concatenation and a choice after it would write everything three times.
+        torch.where(held[:1], first[:1], self.tail, out=shifted[:1, :half])
+        torch.where(held[1:], first[1:], second[:-1], out=shifted[1:, :half])
+        torch.where(held, second, first, out=shifted[:, half:])
+        self.tail.copy_(second[-1:])
+        return shifted
+
+    def as_site(self) -> PastSite:
+        site = PastSite()
+        site.tail = self.tail
+        return site
+
+
+class _Future:
+    """The last frame seen, which waits for its successor."""
+
+    def __init__(self, waiting: Tensor) -> None:
+        self.waiting = waiting
+
+    def push(self, x: Tensor, held: Tensor) -> Tensor:
+        """``held`` (T, 1, 1, 1): whether each incoming frame starts a segment, so that the one before ends one."""
+        half = x.shape[1] // 2
+        shifted = torch.empty_like(x)
+        first, rest = slice(0, 1), slice(1, None)
+        for place, own, following in ((first, self.waiting, x[:1]), (rest, x[:-1], x[1:])):
+            torch.where(held[place], own[:, :half], own[:, half:], out=shifted[place, :half])
+            torch.where(held[place], own[:, half:], following[:, :half], out=shifted[place, half:])
+        self.waiting.copy_(x[-1:])
+        return shifted
+
+    def as_site(self) -> FutureSite:
+        site = FutureSite()
+        site.waiting = self.waiting
+        return site
+
+
+class _Delay:
+    """Frames of a skip, in a ring as long as the main path is late.
+
+    A frame goes to the place of the one that is due in the same run. Frames lie in the ring as they
+    lie in memory, so that taking them out does not change their layout.
+    """
+
+    def __init__(self, site: WaitingSite, block: int) -> None:
+        self.lag = sum(len(piece) for _, piece in site.pieces)
+        if not self.lag:
+            return
+        sample = site.pieces[0][1]
+        last = sample.is_contiguous(memory_format=torch.channels_last) and not sample.is_contiguous()
+        self.order = (0, 2, 3, 1) if last else (0, 1, 2, 3)
+        self.back = (0, 3, 1, 2) if last else (0, 1, 2, 3)
+        self.shape = tuple(sample.shape[index] for index in self.order[1:])
+        self.ring = sample.new_empty((self.lag, sample[0].numel()))
+        start = 0
+        while site.pieces:
+            _, piece = site.pieces.pop(0)
+            self.ring[start : start + len(piece)] = self._flat(piece)
+            start += len(piece)
+        self.slots = torch.arange(block, device=sample.device)
+
+    def _flat(self, x: Tensor) -> Tensor:
+        return x.permute(self.order).reshape(len(x), -1)
+
+    def _shaped(self, flat: Tensor) -> Tensor:
+        return flat.view(-1, *self.shape).permute(self.back)
+
+    def exchange(self, x: Tensor) -> Tensor:
+        """Put a block in, take out the one that is due."""
+        if not self.lag:
+            return x
+        flat, block = self._flat(x), len(x)
+        if self.lag < block:
+            due = torch.cat((self.ring, flat[: block - self.lag]))
+            self.ring.copy_(flat[block - self.lag :])
+        else:
+            due = self.ring.index_select(0, self.slots)
+            self.ring.index_copy_(0, self.slots, flat)
+            self.slots.add_(block).remainder_(self.lag)
+        return self._shaped(due)
+
+    def as_site(self, stop: int, runs: int, block: int) -> WaitingSite:
+        """The frames before number ``stop``, after so many runs."""
+        site = WaitingSite()
+        if not self.lag:
+            return site
+        oldest = runs * block % self.lag if self.lag >= block else 0
+        start = stop - self.lag
+        for part in (self.ring[oldest:], self.ring[:oldest]):
+            site.push(self._shaped(part), range(start, start + len(part)))
+            start += len(part)
+        return site
+
+
+class SteadyTimeline:
+    """Takes over from a `Pipeline` that is full. Before each run of the network call `step`, then `begin`.
+
+    All its tensors stay where they are. `begin`, `shift` and `keep` leave nothing on the host that the
+    next run depends on; `step` alone does, and is no part of what may be captured.
+
+    Args:
+        pipeline: one whose last run gave ``block`` frames; its state moves here.
+        block: frames per run.
+
+    Attributes:
+        span: numbers of the frames that the last run restored.
+    """
+
+    def __init__(self, pipeline: Pipeline, block: int) -> None:
+        if len(pipeline.span) != block:
+            raise ValueError(f"the pipeline gave {len(pipeline.span)} frames, not a block of {block}: it is not full")
+        self.block, self.span = block, pipeline.span
+        sites = pipeline.give_up_sites()
+        self.lateness = sum(isinstance(site, FutureSite) for site in sites)
+        self._entered = self.span.stop + self.lateness
+        self._runs = 0
+        self._sites: list[_Past | _Future | _Delay] = []
+        while sites:
+            # One at a time: the skips of the pipeline go as those here come, and memory has not to hold both.
+            self._sites.append(_moved(sites.pop(0), block))
+        self._next_site = self._passed = 0
+        device = next(site.waiting.device for site in self._sites if isinstance(site, _Future))
+        self._known = [False] * (self.lateness + block)
+        self._flags = torch.zeros(len(self._known), dtype=torch.bool, device=device)
+        # After so many future shifts the main path is that many frames late.
+        self._held = [
+            self._flags[self.lateness - passed :][:block].view(-1, 1, 1, 1) for passed in range(self.lateness + 1)
+        ]
+
+    def step(self, cuts: Set[int]) -> None:
+        """Say what the next run gets: a block of frames, and which frames in the pipe start a segment."""
+        numbers = range(self._entered - self.lateness, self._entered + self.block)
+        flags = [number in cuts for number in numbers]
+        if flags != self._known:
+            self._known = flags
+            told = torch.tensor(flags)
+            # Page-locked, and so copied when the device gets there; torch keeps it until then.
+            self._flags.copy_(told.pin_memory() if self._flags.is_cuda else told, non_blocking=True)
+        self._entered += self.block
+        self._runs += 1
+        self.span = range(self.span.stop, self.span.stop + self.block)
+
+    def begin(self) -> None:
+        """The network starts a run."""
+        self._next_site = self._passed = 0
+
+    def shift(self, x: Tensor, direction: Direction) -> Tensor:
+        held = self._held[self._passed]
+        if direction is Direction.PAST:
+            return self._site(_Past).push(x, held)
+        self._passed += 1
+        return self._site(_Future).push(x, held)
+
+    def keep(self, x: Tensor) -> Waiting:
+        site = self._site(_Delay)
+        return lambda: site.exchange(x)
+
+    def hand_back(self) -> Pipeline:
+        """A pipeline in the same state, to which all state moves."""
+        sites: list[Site] = []
+        stop = self._entered
+        for site in self._sites:
+            if isinstance(site, _Delay):
+                sites.append(site.as_site(stop, self._runs, self.block))
+            else:
+                sites.append(site.as_site())
+                stop -= isinstance(site, _Future)
+        self._sites = []
+        return Pipeline(sites)
+
+    def _site[Kind: (_Past, _Future, _Delay)](self, kind: type[Kind]) -> Kind:
+        site = self._sites[self._next_site]
+        self._next_site += 1
+        assert isinstance(site, kind)
+        return site
+
+
+def _moved(site: Site, block: int) -> _Past | _Future | _Delay:
+    if isinstance(site, WaitingSite):
+        return _Delay(site, block)
+    if isinstance(site, PastSite):
+        assert site.tail is not None
+        return _Past(site.tail)
+    assert site.waiting is not None
+    assert len(site.waiting) == 1
+    return _Future(site.waiting)
