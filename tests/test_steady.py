@@ -94,7 +94,10 @@ def test_every_variant(name: str) -> None:
 @pytest.mark.parametrize("block", [1, 2, 4, 5])
 def test_blocks_shorter_and_longer_than_skips_are_late(tiny: ShiftNet, block: int) -> None:
     length = 3 * tiny.radius + 3 * block + 1
-    for cuts in ({2 * tiny.radius + block}, {number for number in range(length) if random.Random(number).random() < 0.3}):
+    for cuts in (
+        {2 * tiny.radius + block},
+        {number for number in range(length) if random.Random(number).random() < 0.3},
+    ):
         assert_same_stream(tiny, length, cuts, block)
 
 

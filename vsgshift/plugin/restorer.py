@@ -4,12 +4,16 @@ A request for frame n needs the source up to n + R. In order, each run of the st
 of source frames and gives one block of restored ones; those wait in a store until they are asked
 for. A request far ahead, or behind what the store still has, starts the stream anew R frames before
 the place, which gives the same frames: a restored frame depends on nothing further away.
+
+On a CUDA device one block more is pushed than the frame asked for needs, before that frame is waited
+for: so the next block is under way while the last one is carried to VapourSynth.
 """
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -18,7 +22,7 @@ from vsgshift.network import ShiftNet
 from vsgshift.plugin._bridge import Core, Frame, Node
 from vsgshift.plugin.devices import Worker, worker
 from vsgshift.plugin.memory import give_back_freed
-from vsgshift.plugin.transfer import into_planes, transfer_for
+from vsgshift.plugin.transfer import Download, into_planes, transfer_for
 from vsgshift.streaming import Stream
 
 CLIP, SIGMA_MAP = 0, 1
@@ -50,6 +54,15 @@ class _Plan:
     stop: int
 
 
+@dataclass
+class _Output:
+    """Restored frames on the device, a block at most, and their download once it has begun."""
+
+    numbers: range
+    restored: Tensor | None
+    download: Download | None = None
+
+
 class Restorer:
     """The processor behind `gshift.Deblur` and `gshift.Denoise`.
 
@@ -66,6 +79,8 @@ class Restorer:
         self.core, self.network, self.clip, self.props, self.options = core, network, clip, props, options
         self.inputs_per_frame = (CLIP,) if sigma_map is None else (CLIP, SIGMA_MAP)
         self.length, self.radius = clip.num_frames, network.radius
+        multiple = network.variant.multiple
+        self.size = (clip.height + -clip.height % multiple, clip.width + -clip.width % multiple)
         self.transfer = transfer_for(options.device, options.dtype)
         self.worker: Worker = worker(options.device)
         self.lock = threading.Lock()
@@ -75,6 +90,8 @@ class Restorer:
         self.stream_start = 0
         self.next_input = 0
         self.next_output = 0
+        self.outputs: deque[_Output] = deque()
+        self.outputs_end = 0
         self.last_frame_ends_scene = False
         self.last_asked = 0
         self.blocks_pushed = 0
@@ -114,10 +131,12 @@ class Restorer:
                 return missing
             self.last_asked = n
         try:
-            finished = self.worker.run(lambda: self._restore(plan, n))
+            self.worker.run(lambda: self._restore(plan, n))
+            finished = self._received(n)
         except BaseException as error:
             with self.lock:
                 self.stream = None
+                self._drop_outputs()
                 self.waiting.discard(n)
             raise _explained(error) from error
         with self.lock:
@@ -137,8 +156,10 @@ class Restorer:
             self.carriers.clear()
             self.store.clear()
             self.stream = None
+            self._drop_outputs()
         for frame in frames:
             frame.release()
+        self.transfer.close()
 
     # Schedule
 
@@ -151,6 +172,8 @@ class Restorer:
 
     def _plan(self, n: int) -> _Plan:
         """What has to be pushed for frame n. The lock is held."""
+        if self.stream is None and self.next_output <= n < self.outputs_end:
+            return _Plan(False, self.next_input, self.next_input)
         between = sum(1 for number in self.waiting if self.next_output <= number < n)
         reach = self.next_output + self.radius + self.options.block + between
         if self.stream is not None and self.next_output <= n <= reach:
@@ -167,7 +190,7 @@ class Restorer:
     def _stop(self, n: int, start: int) -> int:
         """The end of the source frames needed for n, in whole blocks from the start of the stream."""
         block = self.options.block
-        blocks = -(-(n + self.radius + 1 - start) // block)
+        blocks = -(-(n + self.radius + 1 - start) // block) + self.transfer.blocks_ahead
         return min(start + blocks * block, self.length)
 
     def _keys(self, plan: _Plan) -> list[Key]:
@@ -192,20 +215,18 @@ class Restorer:
 
     # Work, on the device's thread
 
-    def _restore(self, plan: _Plan, n: int) -> dict[int, Frame]:
-        """Push the planned source frames; returns the finished frames."""
-        if plan.restart:
-            self._restart(plan, n)
-        finished: dict[int, Frame] = {}
-        block = self.options.block
-        while self.next_input < plan.stop and not self.closed:
-            numbers = range(self.next_input, min(self.next_input + block, plan.stop))
-            finished.update(self._push(numbers))
-        if self.next_input == self.length and self.stream is not None and not self.closed:
-            restored = self.stream.finish()
-            finished.update(self._frames(restored, self.stream))
-            self.stream = None
-        return finished
+    def _restore(self, plan: _Plan, n: int) -> None:
+        """Push the planned source frames."""
+        with self.transfer.running():
+            if plan.restart:
+                self._restart(plan, n)
+            block = self.options.block
+            while self.next_input < plan.stop and not self.closed:
+                self._push(range(self.next_input, min(self.next_input + block, plan.stop)))
+            if self.next_input == self.length and self.stream is not None and not self.closed:
+                self._put_by(self.stream.finish(), self.stream)
+                self.stream = None
+            self._begin_downloads()
 
     def _restart(self, plan: _Plan, n: int) -> None:
         """Begin a stream such that frame n and those before it, back to the plan's, come out."""
@@ -222,6 +243,7 @@ class Restorer:
         self.last_frame_ends_scene = start > plan.start and self._ends_scene(start - 1)
         with self.lock:
             self.carriers.clear()
+            self._drop_outputs()
 
     def _starts_scene(self, number: int, after_end: bool) -> bool:
         return self.options.scenechange and (
@@ -231,7 +253,7 @@ class Restorer:
     def _ends_scene(self, number: int) -> bool:
         return self.sources[CLIP, number].int_property("_SceneChangeNext", 0) == 1
 
-    def _push(self, numbers: range) -> dict[int, Frame]:
+    def _push(self, numbers: range) -> None:
         """One block of source frames through the stream."""
         assert self.stream is not None
         frames = [self.sources[CLIP, number] for number in numbers]
@@ -239,7 +261,7 @@ class Restorer:
         for number in numbers:
             cuts.append(self._starts_scene(number, self.last_frame_ends_scene))
             self.last_frame_ends_scene = self._ends_scene(number)
-        clip = self.transfer.upload(frames, 3)
+        clip = self.transfer.upload(frames, 3, self.size)
         noise = self._noise(numbers, clip)
         for number, frame in zip(numbers, frames, strict=True):
             self.carriers[number] = self.core.new_frame(self.props, frame)
@@ -248,30 +270,68 @@ class Restorer:
         if self.blocks_pushed % TIDY_EVERY == 0:
             give_back_freed()
         self.next_input = numbers.stop
-        return self._frames(restored, self.stream)
+        self._put_by(restored, self.stream)
 
     def _noise(self, numbers: Iterable[int], clip: Tensor) -> Tensor | None:
         if len(self.inputs_per_frame) > 1:
-            levels = self.transfer.upload([self.sources[SIGMA_MAP, number] for number in numbers], 1)
-            return levels.expand(-1, -1, *clip.shape[2:])
+            # A single pixel fills the frame, as any border is filled.
+            return self.transfer.upload([self.sources[SIGMA_MAP, number] for number in numbers], 1, self.size)
         if self.options.sigma is None:
             return None
         return clip.new_full((len(clip), 1, *clip.shape[2:]), self.options.sigma)
 
-    def _frames(self, restored: Tensor, stream: Stream) -> dict[int, Frame]:
+    def _put_by(self, restored: Tensor, stream: Stream) -> None:
+        """Remember what was restored until it is fetched."""
+        start = self.stream_start + stream.restored.start
+        for part in restored.split(self.options.block):
+            if len(part):
+                self.outputs.append(_Output(range(start, start + len(part)), part))
+                start += len(part)
+                self.outputs_end = start
+
+    def _begin_downloads(self) -> None:
+        """Set about fetching the next block, and the one behind it: no more, since each takes page-locked memory."""
+        size = (self.clip.height, self.clip.width)
+        for output in islice(self.outputs, 2):
+            if output.restored is not None:
+                output.download = self.transfer.download(output.restored, self.clip.format.num_planes, size)
+                output.restored = None
+
+    def _drop_outputs(self) -> None:
+        for output in self.outputs:
+            if output.download is not None:
+                output.download.release()
+        self.outputs.clear()
+        self.outputs_end = 0
+
+    # Back on VapourSynth's thread, so that the device's is free for other filters
+
+    def _received(self, n: int) -> dict[int, Frame]:
+        """Frames up to the block with number n, as soon as they are there."""
+        finished: dict[int, Frame] = {}
+        while self.outputs and self.outputs[0].numbers.start <= n and not self.closed:
+            if self.outputs[0].download is None:
+                self.worker.run(self._begin_more_downloads)
+            finished.update(self._frames(self.outputs[0]))
+            self.outputs.popleft()
+        return finished
+
+    def _begin_more_downloads(self) -> None:
+        with self.transfer.running():
+            self._begin_downloads()
+
+    def _frames(self, output: _Output) -> dict[int, Frame]:
         """New VapourSynth frames of restored ones, with the properties of their sources."""
-        if not len(restored):
-            return {}
-        numbers = range(self.stream_start + stream.restored.start, self.stream_start + stream.restored.stop)
-        arrays = self.transfer.download(restored)
+        assert output.download is not None
         frames = {}
-        for number, array in zip(numbers, arrays, strict=True):
+        for number, planes in zip(output.numbers, output.download.wait(), strict=True):
             frame = self.core.new_frame(self.clip, self.carriers.pop(number))
-            into_planes(frame, array)
+            into_planes(frame, planes)
             frames[number] = frame
-        for number in [number for number in self.carriers if number < numbers.start]:
+        output.download.release()
+        for number in [number for number in self.carriers if number < output.numbers.start]:
             del self.carriers[number]
-        self.next_output = numbers.stop
+        self.next_output = output.numbers.stop
         return frames
 
 

@@ -1,104 +1,136 @@
-"""Planes of VapourSynth frames to tensors on a device, and back.
+"""Planes of VapourSynth frames to tensors where the network is, and back.
 
-Frames are RGBS or GRAYS; tensors are (T, 3, H, W). A GRAY frame fills all three channels, and comes
-back as their mean. The CUDA path differs only in where its buffers are: CuPy owns them, and torch
-sees the same memory through DLPack.
+Frames are RGB or GRAY, of any sample type; tensors are (T, C, H, W) on the [0, 1] scale and may be
+larger than the frames: rows and columns beyond a frame's repeat its last ones. A GRAY frame fills
+all channels, and comes back as their mean. The CUDA way is in `vsgshift.plugin.lanes`.
 """
 
 from collections.abc import Sequence
-from types import ModuleType
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
 import torch
-import torch.utils.dlpack
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vsgshift.plugin._bridge import Frame
 
+type Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+class Download(Protocol):
+    """Restored frames on their way to ordinary memory."""
+
+    def wait(self) -> NDArray[np.float32]:
+        """Planes (T, planes, height, width), once they are there; from any thread."""
+        ...
+
+    def release(self) -> None:
+        """The planes have been read, or nobody will: their memory may be used again."""
+        ...
+
 
 class Transfer(Protocol):
-    """Carries frames to where the network is, and back."""
+    """Carries frames to where the network is, and back.
 
-    def upload(self, frames: Sequence[Frame], channels: int) -> Tensor:
-        """Frames to a tensor (T, channels, H, W)."""
+    Attributes:
+        blocks_ahead: so many blocks are worth pushing before the results of one are waited for.
+    """
+
+    blocks_ahead: int
+
+    def running(self) -> AbstractContextManager[object]:
+        """Within it uploads, downloads and the network belong; on one thread."""
         ...
 
-    def download(self, tensor: Tensor) -> NDArray[np.float32]:
-        """A tensor to an array of the same shape in ordinary memory."""
+    def upload(self, frames: Sequence[Frame], channels: int, size: Size) -> Tensor:
+        """Frames of one size and format to a tensor (T, channels, *size)."""
+        ...
+
+    def download(self, tensor: Tensor, planes: int, size: Size) -> Download:
+        """Set about fetching planes of ``size`` out of a tensor (T, 3, H, W): three, or one, their mean."""
+        ...
+
+    def close(self) -> None:
+        """Nothing will be carried any more: wait for what is under way and give memory back."""
         ...
 
 
-def planes_into(array: NDArray[np.float32], frames: Sequence[Frame]) -> None:
-    """Copy the planes of each frame into (T, C, H, W); a single plane fills every channel."""
-    for target, frame in zip(array, frames, strict=True):
-        for channel in range(len(target)):
-            target[channel] = np.asarray(frame.plane(channel if frame.format.num_planes > 1 else 0))
+def peak(frame: Frame) -> float:
+    """The sample value that counts as 1."""
+    return 1.0 if frame.format.sample_type == "float" else float((1 << frame.format.bits) - 1)
 
 
-def into_planes(frame: Frame, array: NDArray[np.float32]) -> None:
-    """Copy (3, H, W) into the planes of a new frame; a single plane gets the channels' mean."""
-    if frame.format.num_planes == 1:
-        array = array.mean(0, keepdims=True)
-    for index, channel in enumerate(array):
-        np.copyto(np.asarray(frame.plane(index)), channel)
+def into_planes(frame: Frame, planes: NDArray[np.float32]) -> None:
+    """Copy (planes, H, W) into the planes of a new frame."""
+    for index, plane in enumerate(planes):
+        np.copyto(np.asarray(frame.plane(index)), plane)
+
+
+def fill_border(tensor: Tensor, size: Size) -> None:
+    """Repeat the last row and column of the upper left ``size`` to the ends of a tensor (T, C, H, W)."""
+    height, width = size
+    if width < tensor.shape[3]:
+        tensor[:, :, :height, width:] = tensor[:, :, :height, width - 1 : width]
+    if height < tensor.shape[2]:
+        tensor[:, :, height:] = tensor[:, :, height - 1 : height]
 
 
 class CpuTransfer:
     """One copy each way: planes into a new tensor, and out of it."""
 
+    blocks_ahead = 0
+
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
 
-    def upload(self, frames: Sequence[Frame], channels: int) -> Tensor:
-        tensor = torch.empty((len(frames), channels, frames[0].height, frames[0].width))
-        planes_into(tensor.numpy(), frames)
+    def running(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def upload(self, frames: Sequence[Frame], channels: int, size: Size) -> Tensor:
+        tensor = torch.empty((len(frames), channels, *size))
+        height, width = frames[0].height, frames[0].width
+        scale = np.float32(1 / peak(frames[0]))
+        for target, frame in zip(tensor.numpy()[:, :, :height, :width], frames, strict=True):
+            for channel in range(channels):
+                plane = np.asarray(frame.plane(channel if frame.format.num_planes > 1 else 0))
+                if scale == 1:
+                    target[channel] = plane
+                else:
+                    np.multiply(plane, scale, out=target[channel], dtype=np.float32)
+        fill_border(tensor, (height, width))
         return tensor.to(self.dtype)
 
-    def download(self, tensor: Tensor) -> NDArray[np.float32]:
-        array: NDArray[np.float32] = tensor.float().numpy()
+    def download(self, tensor: Tensor, planes: int, size: Size) -> Download:
+        inside = tensor[:, :, : size[0], : size[1]].float()
+        return _Here(inside if planes == inside.shape[1] else inside.mean(1, keepdim=True))
+
+    def close(self) -> None:
+        pass
+
+
+class _Here:
+    """What is in ordinary memory already."""
+
+    def __init__(self, planes: Tensor) -> None:
+        self._planes = planes
+
+    def wait(self) -> NDArray[np.float32]:
+        array: NDArray[np.float32] = self._planes.numpy()
         return array
 
-
-class CudaTransfer:
-    """Planes to page-locked memory, from there to the device in one copy, converted there."""
-
-    def __init__(self, device: torch.device, dtype: torch.dtype, cupy: ModuleType) -> None:
-        self.device, self.dtype, self.cupy = device, dtype, cupy
-        self._host: dict[str, NDArray[np.float32]] = {}
-
-    def _pinned(self, use: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        buffer = self._host.get(use)
-        if buffer is None or buffer.shape != shape:
-            size = int(np.prod(shape))
-            memory = self.cupy.cuda.alloc_pinned_memory(size * 4)
-            buffer = np.frombuffer(memory, np.float32, size).reshape(shape)
-            self._host[use] = buffer
-        return buffer
-
-    def upload(self, frames: Sequence[Frame], channels: int) -> Tensor:
-        with self.cupy.cuda.Device(self.device.index):
-            host = self._pinned(f"up{channels}", (len(frames), channels, frames[0].height, frames[0].width))
-            planes_into(host, frames)
-            array = self.cupy.asarray(host)
-            self.cupy.cuda.get_current_stream().synchronize()
-            tensor: Tensor = torch.utils.dlpack.from_dlpack(array)
-        return tensor.to(self.dtype)
-
-    def download(self, tensor: Tensor) -> NDArray[np.float32]:
-        with self.cupy.cuda.Device(self.device.index):
-            source = tensor.float().contiguous()
-            torch.cuda.current_stream(self.device).synchronize()
-            host = self._pinned("down", tuple(source.shape))
-            self.cupy.from_dlpack(source).get(out=host)
-        return host
+    def release(self) -> None:
+        pass
 
 
 def transfer_for(device: torch.device, dtype: torch.dtype) -> Transfer:
-    """The transfer of a device."""
+    """The transfer of a device, for one filter. On a CUDA device it waits for what the caller's stream has to do."""
     if device.type == "cpu":
         return CpuTransfer(dtype)
     import cupy
+
+    from vsgshift.plugin.lanes import CudaTransfer
 
     return CudaTransfer(device, dtype, cupy)

@@ -23,7 +23,7 @@ from vsgshift.network.shift import Direction, shift_future, shift_past
 from vsgshift.network.timeline import Waiting
 
 
-class PastSite:
+class _PastSite:
     """The second half of the channels of the last frame seen."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class PastSite:
         return shifted, span
 
 
-class FutureSite:
+class _FutureSite:
     """The last frame seen, until its successor is known."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class FutureSite:
         return shifted, span[:count]
 
 
-class WaitingSite:
+class _WaitingSite:
     """Frames of a skip, in the pieces they came in."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class WaitingSite:
         return found[0] if len(found) == 1 else torch.cat(found)
 
 
-Site = PastSite | FutureSite | WaitingSite
+_Site = _PastSite | _FutureSite | _WaitingSite
 
 
 class Pipeline:
@@ -108,7 +108,7 @@ class Pipeline:
         span: numbers of the frames that the main path has now; after a run, those restored.
     """
 
-    def __init__(self, sites: Iterable[Site] = ()) -> None:
+    def __init__(self, sites: Iterable[_Site] = ()) -> None:
         self._sites = list(sites)
         self._next_site = 0
         self._clock = 0
@@ -128,12 +128,12 @@ class Pipeline:
         self._cuts = cuts if length is None else {*cuts, length}
         self._next_site = 0
 
-    def give_up_sites(self) -> list[Site]:
+    def give_up_sites(self) -> list[_Site]:
         """All sites in the order in which the network comes by; this pipeline has none then."""
         sites, self._sites = self._sites, []
         return sites
 
-    def _site[Kind: (PastSite, FutureSite, WaitingSite)](self, kind: type[Kind]) -> Kind:
+    def _site[Site: (_PastSite, _FutureSite, _WaitingSite)](self, kind: type[Site]) -> Site:
         if self._next_site == len(self._sites):
             self._sites.append(kind())
         site = self._sites[self._next_site]
@@ -143,14 +143,14 @@ class Pipeline:
 
     def shift(self, x: Tensor, direction: Direction) -> Tensor:
         if direction is Direction.PAST:
-            shifted, self.span = self._site(PastSite).push(x, self.span, self._cuts)
+            shifted, self.span = self._site(_PastSite).push(x, self.span, self._cuts)
             return shifted
         self._clock -= 1
-        shifted, self.span = self._site(FutureSite).push(x, self.span, self._clock, self._cuts)
+        shifted, self.span = self._site(_FutureSite).push(x, self.span, self._clock, self._cuts)
         return shifted
 
     def keep(self, x: Tensor) -> Waiting:
-        site = self._site(WaitingSite)
+        site = self._site(_WaitingSite)
         site.push(x, self.span)
         empty = x[:0]
         return lambda: site.pop(self.span, empty)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vsgshift.network.shift import Direction
 from vsgshift.network.timeline import Waiting
-from vsgshift.streaming.pipeline import FutureSite, PastSite, Pipeline, Site, WaitingSite
+from vsgshift.streaming.pipeline import _FutureSite, _PastSite, Pipeline, _Site, _WaitingSite
 
 
 class _Past:
@@ -42,8 +42,8 @@ class _Past:
         self.tail.copy_(second[-1:])
         return shifted
 
-    def as_site(self) -> PastSite:
-        site = PastSite()
+    def as_site(self) -> _PastSite:
+        site = _PastSite()
         site.tail = self.tail
         return site
 
@@ -65,8 +65,8 @@ class _Future:
         self.waiting.copy_(x[-1:])
         return shifted
 
-    def as_site(self) -> FutureSite:
-        site = FutureSite()
+    def as_site(self) -> _FutureSite:
+        site = _FutureSite()
         site.waiting = self.waiting
         return site
 
@@ -78,7 +78,7 @@ class _Delay:
     lie in memory, so that taking them out does not change their layout.
     """
 
-    def __init__(self, site: WaitingSite, block: int) -> None:
+    def __init__(self, site: _WaitingSite, block: int) -> None:
         self.lag = sum(len(piece) for _, piece in site.pieces)
         if not self.lag:
             return
@@ -115,9 +115,9 @@ class _Delay:
             self.slots.add_(block).remainder_(self.lag)
         return self._shaped(due)
 
-    def as_site(self, stop: int, runs: int, block: int) -> WaitingSite:
+    def as_site(self, stop: int, runs: int, block: int) -> _WaitingSite:
         """The frames before number ``stop``, after so many runs."""
-        site = WaitingSite()
+        site = _WaitingSite()
         if not self.lag:
             return site
         oldest = runs * block % self.lag if self.lag >= block else 0
@@ -147,7 +147,7 @@ class SteadyTimeline:
             raise ValueError(f"the pipeline gave {len(pipeline.span)} frames, not a block of {block}: it is not full")
         self.block, self.span = block, pipeline.span
         sites = pipeline.give_up_sites()
-        self.lateness = sum(isinstance(site, FutureSite) for site in sites)
+        self.lateness = sum(isinstance(site, _FutureSite) for site in sites)
         self._entered = self.span.stop + self.lateness
         self._runs = 0
         self._sites: list[_Past | _Future | _Delay] = []
@@ -193,7 +193,7 @@ class SteadyTimeline:
 
     def hand_back(self) -> Pipeline:
         """A pipeline in the same state, to which all state moves."""
-        sites: list[Site] = []
+        sites: list[_Site] = []
         stop = self._entered
         for site in self._sites:
             if isinstance(site, _Delay):
@@ -211,10 +211,10 @@ class SteadyTimeline:
         return site
 
 
-def _moved(site: Site, block: int) -> _Past | _Future | _Delay:
-    if isinstance(site, WaitingSite):
+def _moved(site: _Site, block: int) -> _Past | _Future | _Delay:
+    if isinstance(site, _WaitingSite):
         return _Delay(site, block)
-    if isinstance(site, PastSite):
+    if isinstance(site, _PastSite):
         assert site.tail is not None
         return _Past(site.tail)
     assert site.waiting is not None

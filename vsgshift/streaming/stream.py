@@ -146,7 +146,11 @@ class Stream:
 
     def _settle(self, cuda: bool) -> None:
         """The pipeline is full: go on with a state of constant shapes, if that is wanted."""
-        if self.execution == "pipeline" or (self.execution == "auto" and not cuda):
+        if (
+            self.execution == "pipeline"
+            or (self.execution == "auto" and not cuda)
+            or type(self._pipeline) is not Pipeline
+        ):
             return
         timeline = SteadyTimeline(self._pipeline, self.block)
         network, strength = self.network, self.strength
