@@ -12,6 +12,7 @@ for: so the next block is under way while the last one is carried to VapourSynth
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -159,7 +160,9 @@ class Restorer:
             self._drop_outputs()
         for frame in frames:
             frame.release()
-        self.transfer.close()
+        # A device that has failed before fails here again; that has been told, and nothing is left to save.
+        with suppress(RuntimeError):
+            self.transfer.close()
 
     # Schedule
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vsgshift.network.shift import Direction
 from vsgshift.network.timeline import Waiting
-from vsgshift.streaming.pipeline import _FutureSite, _PastSite, Pipeline, _Site, _WaitingSite
+from vsgshift.streaming.pipeline import Pipeline, _FutureSite, _PastSite, _Site, _WaitingSite
 
 
 class _Past:
