@@ -78,8 +78,6 @@ class _WaitingSite:
 
     def __init__(self) -> None:
         self.pieces: list[tuple[int, Tensor]] = []
-        self.due = 0
-        """The frame that will be taken next; a piece may still have older ones."""
 
     def push(self, x: Tensor, span: range) -> None:
         if span:
@@ -91,11 +89,15 @@ class _WaitingSite:
         for start, piece in self.pieces:
             stop = start + len(piece)
             if stop > span.start and start < span.stop:
-                found.append(piece[max(span.start - start, 0) : span.stop - start])
+                part = piece[max(span.start - start, 0) : span.stop - start]
+                # Pieces that wait elsewhere come back one by one: only a device's own queue knows when they are whole.
+                found.append(part.to(empty.device, non_blocking=True))
             if stop > span.stop:
+                if start < span.stop and piece.device == empty.device:
+                    # A view would keep the frames that have left alive.
+                    start, piece = span.stop, piece[span.stop - start :].clone()
                 rest.append((start, piece))
         self.pieces = rest
-        self.due = span.stop
         if not found:
             return empty
         return found[0] if len(found) == 1 else torch.cat(found)
