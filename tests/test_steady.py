@@ -102,7 +102,7 @@ def test_blocks_shorter_and_longer_than_skips_are_late(tiny: ShiftNet, block: in
 
 
 def test_a_cut_at_every_place(tiny: ShiftNet) -> None:
-    block, length = 4, 5 * tiny.radius
+    block, length = 4, 7 * tiny.radius
     for every in range(2, block + 2):
         assert_same_stream(tiny, length, set(range(1, length, every)), block)
     assert_same_stream(tiny, length, set(range(length)), block)
@@ -158,7 +158,7 @@ def test_rings_are_as_long_as_their_skips_are_late(tiny: ShiftNet) -> None:
     assert stream._steady is not None
     radius = tiny.radius
     lags = sorted(site.lag for site in stream._steady._sites if hasattr(site, "lag"))
-    assert lags == [1, radius, radius]
+    assert lags == [1, radius, radius, radius]
     state = sum(tensor.nbytes for tensor in tensors_of(stream._steady))
     plain = Stream(tiny, block=4, execution="pipeline")
     for _ in range(2 * tiny.radius):

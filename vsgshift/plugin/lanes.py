@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.utils.dlpack
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -60,7 +61,7 @@ class _Lane:
     def __init__(self, cupy: ModuleType, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._cupy, self.shape, self.dtype = cupy, shape, dtype
         self.staging = cupy.empty(shape, dtype)
-        self.seen: Tensor = torch.from_dlpack(self.staging)
+        self.seen: Tensor = torch.utils.dlpack.from_dlpack(self.staging)
         self.idle = cupy.cuda.Event(disable_timing=True)
         self.full = cupy.cuda.Event(disable_timing=True)
         self.hosts: list[_Host] = []

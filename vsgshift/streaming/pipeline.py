@@ -78,8 +78,6 @@ class _WaitingSite:
 
     def __init__(self) -> None:
         self.pieces: list[tuple[int, Tensor]] = []
-        self.due = 0
-        """The frame that will be taken next; a piece may still have older ones."""
 
     def push(self, x: Tensor, span: range) -> None:
         if span:
@@ -100,7 +98,6 @@ class _WaitingSite:
                     start, piece = span.stop, piece[span.stop - start :].clone()
                 rest.append((start, piece))
         self.pieces = rest
-        self.due = span.stop
         if not found:
             return empty
         return found[0] if len(found) == 1 else torch.cat(found)

@@ -79,7 +79,7 @@ class _Delay:
     """
 
     def __init__(self, site: _WaitingSite, block: int) -> None:
-        self.lag = sum(start + len(piece) - max(start, site.due) for start, piece in site.pieces)
+        self.lag = sum(len(piece) for _, piece in site.pieces)
         if not self.lag:
             return
         sample = site.pieces[0][1]
@@ -88,11 +88,11 @@ class _Delay:
         self.back = (0, 3, 1, 2) if last else (0, 1, 2, 3)
         self.shape = tuple(sample.shape[index] for index in self.order[1:])
         self.ring = sample.new_empty((self.lag, sample[0].numel()))
+        place = 0
         while site.pieces:
-            start, piece = site.pieces.pop(0)
-            waiting = piece[max(site.due - start, 0) :]
-            place = max(start - site.due, 0)
-            self.ring[place : place + len(waiting)] = self._flat(waiting)
+            _, piece = site.pieces.pop(0)
+            self.ring[place : place + len(piece)] = self._flat(piece)
+            place += len(piece)
         self.slots = torch.arange(block, device=sample.device)
 
     def _flat(self, x: Tensor) -> Tensor:
