@@ -14,7 +14,7 @@ from vsgshift.engine import cpu, library, prepared
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.network.layers import ResidualBlock
 from vsgshift.network.timeline import WholeClip
-from vsgshift.streaming import restore
+from vsgshift.streaming import Stream, restore
 
 TOLERANCE = 2e-6
 BUILDS = [path for path in library.candidates() if path.is_file()]
@@ -122,6 +122,31 @@ def cpu_part(network: ShiftNet, clip: Tensor) -> Tensor:
     held = WholeClip(len(x), cuts=range(len(x)))
     out: Tensor = step(x, held)
     return out
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["denoise-tiny", "deblur-tiny"])
+def test_streams_of_every_block_with_cuts(name: str) -> None:
+    plain = network(name)
+    fast = prepared(plain)
+    for length, cuts in ((1, ()), (2, (1,)), (9, ()), (17, (3, 4, 11)), (14, (13,)), (12, range(12))):
+        clip, noise = clip_for(plain, length, 16, 8)
+        wanted = restore(plain, clip, noise, cuts=cuts)
+        for block in (1, 3, 4, 20):
+            found = restore(fast, clip, noise, cuts=cuts, block=block)
+            assert relative_error(found - clip, wanted - clip) <= TOLERANCE
+
+
+@needs_kernels
+def test_a_stream_entered_midway() -> None:
+    plain = network("denoise-tiny")
+    clip, noise = clip_for(plain, 3 * plain.radius, 8, 16)
+    found = []
+    for each in (plain, prepared(plain)):
+        stream = Stream(each, block=2, midway=True)
+        starts = [False] * len(clip)
+        found.append(torch.cat((stream.push(clip, noise, starts), stream.finish())) - clip[plain.radius :])
+    assert relative_error(found[1], found[0]) <= TOLERANCE
 
 
 @needs_kernels

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vsgshift.network import VARIANTS, ShiftNet, Variant
+from vsgshift.network.shift import Direction
+from vsgshift.network.timeline import LazyTimeline, Waiting
 from vsgshift.streaming import Stream
 from vsgshift.streaming.graphed import WARM_UP, GraphedStep
 from vsgshift.streaming.pipeline import Pipeline
@@ -111,6 +113,41 @@ def test_a_cut_at_every_place(tiny: ShiftNet) -> None:
 def test_entered_midway(tiny: ShiftNet) -> None:
     for cuts in (set[int](), {2}, {4 * tiny.radius}):
         assert_same_stream(tiny, 5 * tiny.radius + 2, cuts, 3, midway=True)
+
+
+class Lazy:
+    """A timeline that has its shifts told and carries them out after that, as fused kernels do."""
+
+    def __init__(self, timeline: LazyTimeline) -> None:
+        self.timeline, self.shifts = timeline, 0
+
+    def shift(self, x: Tensor, direction: Direction) -> Tensor:
+        told = self.timeline.shift_lazily(x, direction)
+        shifted = told.whole()
+        told.done()
+        self.shifts += 1
+        return shifted
+
+    def keep(self, x: Tensor) -> Waiting:
+        return self.timeline.keep(x)
+
+
+@pytest.mark.parametrize("block", [1, 3])
+def test_shifts_may_be_told_instead_of_carried_out(tiny: ShiftNet, block: int) -> None:
+    driven = Driven(tiny, block, None)
+    timeline = driven.timeline
+    assert isinstance(timeline, LazyTimeline)
+    lazy = Lazy(timeline)
+
+    def step(frames: Tensor, noise: Tensor | None) -> Tensor:
+        timeline.begin()
+        return tiny.run(frames, noise, lazy)
+
+    driven.step = step
+    found = driven.run(6)
+    for restored, want in zip(found, Driven(tiny, block, None).run(6), strict=True):
+        assert torch.equal(restored, want)
+    assert lazy.shifts == 6 * 2 * tiny.radius
 
 
 def test_odd_sizes_and_strength(tiny: ShiftNet) -> None:

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from vsgshift.engine import folding
-from vsgshift.engine.library import Align, Attention, Gated, Residual, kernels
+from vsgshift.engine.library import Align, Attention, Gated, Half, Residual, kernels
 from vsgshift.network.gated import GatedBlock, ShiftStep
 from vsgshift.network.layers import ChannelAttention, ResidualBlock
 from vsgshift.network.shift import OFFSETS, Direction, group_sizes
-from vsgshift.network.timeline import Timeline
+from vsgshift.network.shifted import EDGE, Shifted
+from vsgshift.network.timeline import LazyTimeline, Timeline
 
 
 def _empty(frames: int, channels: int, height: int, width: int) -> Tensor:
@@ -37,26 +38,67 @@ class _Native(nn.Module):
         return Attention(len(squeeze), self.keep(squeeze), self.keep(excite))
 
 
-def _call(function: str, block: ctypes.Structure, like: Tensor, *tensors: Tensor | None) -> None:
-    """Run one of the kernels on all of torch's threads, over frames of the size of `like`.
+Halves = ctypes.Array[Half]
+"""Two for each frame."""
+
+
+def _call(function: str, block: ctypes.Structure, size: torch.Size, *places: Tensor | Halves | None) -> None:
+    """Run one of the kernels on all of torch's threads.
+
+    Args:
+        size: (T, ..., H, W) of the frames.
 
     Raises:
         MemoryError: there was none left.
     """
-    frames, _, height, width = like.shape
-    places = [ctypes.c_void_p(None if tensor is None else tensor.data_ptr()) for tensor in tensors]
+    frames, height, width = size[0], size[-2], size[-1]
+    pointers = [ctypes.c_void_p(place.data_ptr()) if isinstance(place, Tensor) else place for place in places]
     library = kernels()
     assert library is not None
-    if not getattr(library, function)(ctypes.byref(block), frames, height, width, *places, torch.get_num_threads()):
+    if not getattr(library, function)(ctypes.byref(block), frames, height, width, *pointers, torch.get_num_threads()):
         raise MemoryError("not enough memory")
 
 
-def _at_once(like: Tensor) -> int:
+def _half(x: Tensor, frame: int, first: int) -> Half:
+    """Channels from `first` on of a frame of (T, C, H, W), which lies channels last, apart from its stride."""
+    return Half(x.data_ptr() + x.element_size() * (frame * x.stride(0) + first), x.stride(3))
+
+
+def halves_of(x: Tensor) -> Halves:
+    """Where the halves of (T, C, H, W) lie."""
+    half = x.shape[1] // 2
+    return (Half * (2 * len(x)))(*(_half(x, frame, first) for frame in range(len(x)) for first in (0, half)))
+
+
+def shifted_halves(shifted: Shifted) -> Halves:
+    """Where the halves of shifted frames lie, which nobody has put together. Frames and edge lie channels last."""
+    frames, edge = shifted.frames, shifted.edge
+    half = frames.shape[1] // 2
+
+    def place(index: int, first: int) -> Half:
+        if index != EDGE:
+            return _half(frames, index, first)
+        assert edge is not None
+        return _half(edge, 0, first if edge.shape[1] == frames.shape[1] else 0)
+
+    found = []
+    past = shifted.direction is Direction.PAST
+    indices = zip(shifted.own.tolist(), shifted.neighbour.tolist(), shifted.held.tolist(), strict=True)
+    for own, neighbour, held in indices:
+        if held:
+            found += [place(own, 0), place(own, half)]
+        elif past:
+            found += [place(neighbour, half), place(own, 0)]
+        else:
+            found += [place(own, half), place(neighbour, 0)]
+    return (Half * len(found))(*found)
+
+
+def _at_once(size: torch.Size) -> int:
     """Frames that a gated block takes through its passes together."""
-    frames, _, height, width = like.shape
     library = kernels()
     assert library is not None
-    return int(library.vsgshift_frames_at_once(frames, height, width, torch.get_num_threads()))
+    return int(library.vsgshift_frames_at_once(size[0], size[-2], size[-1], torch.get_num_threads()))
 
 
 MOST_CHANNELS = 192
@@ -101,9 +143,13 @@ class FastGatedBlock(_Native):
             )
 
     def forward(self, x: Tensor, side: Tensor | None = None) -> Tensor:
-        out = _empty(*x.shape)
-        if len(x):
-            _call("vsgshift_gated", self.block, x, x, side, _empty(_at_once(x), *x.shape[1:]), out)
+        return self.run(halves_of(x.contiguous(memory_format=torch.channels_last)), x.shape, side)
+
+    def run(self, halves: Halves, size: torch.Size, side: Tensor | None) -> Tensor:
+        """As `forward`, of frames (T, C, H, W) whose halves lie anywhere."""
+        out = _empty(*size)
+        if size[0]:
+            _call("vsgshift_gated", self.block, size, halves, side, _empty(_at_once(size), *size[1:]), out)
         return out
 
 
@@ -120,20 +166,30 @@ class FastShiftStep(_Native):
         with torch.no_grad():
             self.align = Align(
                 channels=step.arriving,
-                stride=2 * step.arriving,
                 offsets=self._offsets.data_ptr(),
                 weights=self.keep(folding.depthwise_taps(step.align)),
             )
         self.fuse, self.refine = FastGatedBlock(step.fuse), FastGatedBlock(step.refine)
 
     def forward(self, x: Tensor, time: Timeline) -> Tensor:
-        x = time.shift(x, self.direction).contiguous(memory_format=torch.channels_last)
-        side = _empty(len(x), self.arriving, *x.shape[2:])
-        if len(x):
-            first = 0 if self.direction is Direction.PAST else self.arriving
-            _call("vsgshift_align", self.align, x, x[:, first:], side)
-        out: Tensor = self.refine(self.fuse(x, side))
+        x = x.contiguous(memory_format=torch.channels_last)
+        if isinstance(time, LazyTimeline):
+            shifted = time.shift_lazily(x, self.direction)
+            fused = self._fused(shifted_halves(shifted), torch.Size((len(shifted.own), *x.shape[1:])))
+            shifted.done()
+        else:
+            whole = time.shift(x, self.direction).contiguous(memory_format=torch.channels_last)
+            fused = self._fused(halves_of(whole), whole.shape)
+        out: Tensor = self.refine(fused)
         return out
+
+    def _fused(self, halves: Halves, size: torch.Size) -> Tensor:
+        side = _empty(size[0], self.arriving, *size[2:])
+        if size[0]:
+            first = 0 if self.direction is Direction.PAST else 1
+            arrived = (Half * size[0])(*halves[first::2])
+            _call("vsgshift_align", self.align, size, arrived, side)
+        return self.fuse.run(halves, size, side)
 
 
 class FastResidualBlock(_Native):
@@ -156,5 +212,5 @@ class FastResidualBlock(_Native):
         out = _empty(*x.shape)
         if len(x):
             self.block.slope = slope.data_ptr()
-            _call("vsgshift_residual", self.block, x, x, out)
+            _call("vsgshift_residual", self.block, x.shape, x, out)
         return out

@@ -12,9 +12,15 @@ BUILDS = {"AVX512": ("avx512", "avx2"), "AVX2": ("avx2",)}
 
 
 class Attention(ctypes.Structure):
-    """`Attention` in native/gated.h."""
+    """`Attention` in native/blocks.h."""
 
     _fields_ = (("hidden", ctypes.c_int), ("squeeze", ctypes.c_void_p), ("excite", ctypes.c_void_p))
+
+
+class Half(ctypes.Structure):
+    """`Half` in native/blocks.h."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("stride", ctypes.c_ssize_t))
 
 
 class Gated(ctypes.Structure):
@@ -53,7 +59,6 @@ class Align(ctypes.Structure):
 
     _fields_ = (
         ("channels", ctypes.c_int),
-        ("stride", ctypes.c_ssize_t),
         ("offsets", ctypes.c_void_p),
         ("weights", ctypes.c_void_p),
     )

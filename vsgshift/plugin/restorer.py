@@ -298,7 +298,7 @@ class Restorer:
     def _put_by(self, restored: Tensor, stream: Stream | TiledStream) -> None:
         """Remember what was restored until it is fetched."""
         start = self.stream_start + stream.restored.start
-        for part in restored.split(self.options.block):
+        for part in torch.split(restored, self.options.block):
             if len(part):
                 self.outputs.append(_Output(range(start, start + len(part)), part))
                 start += len(part)

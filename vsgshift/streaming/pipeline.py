@@ -20,7 +20,12 @@ import torch
 from torch import Tensor
 
 from vsgshift.network.shift import Direction, shift_future, shift_past
+from vsgshift.network.shifted import Shifted
 from vsgshift.network.timeline import Waiting
+
+
+def _copy(x: Tensor) -> Tensor:
+    return x.clone(memory_format=torch.channels_last)
 
 
 class _PastSite:
@@ -47,6 +52,16 @@ class _PastSite:
             shifted[index] = x[index]
         return shifted, span
 
+    def push_lazily(self, x: Tensor, span: range, cuts: Set[int]) -> tuple[Shifted, range]:
+        edge, first = self.tail, 0
+        if span:
+            self.tail = _copy(x[-1:, x.shape[1] // 2 :])
+            first = int(edge is None and span.start not in cuts)
+        span = span[first:]
+        own = torch.arange(first, first + len(span), dtype=torch.int32)
+        held = torch.tensor([number in cuts for number in span], dtype=torch.bool)
+        return Shifted(direction=Direction.PAST, frames=x, edge=edge, own=own, neighbour=own - 1, held=held), span
+
 
 class _FutureSite:
     """The last frame seen, until its successor is known."""
@@ -71,6 +86,25 @@ class _FutureSite:
             if span[index] + 1 in cuts:
                 shifted[index] = x[index]
         return shifted, span[:count]
+
+    def push_lazily(self, x: Tensor, span: range, emit_until: int, cuts: Set[int]) -> tuple[Shifted, range]:
+        edge = self.waiting
+        if edge is not None and len(edge) > 1:
+            x, edge, span = torch.cat((edge, x)), None, range(span.start - len(edge), span.stop)
+        elif edge is not None:
+            span = range(span.start - 1, span.stop)
+        early = 0 if edge is None else 1
+        count = max(min(emit_until, span.stop) - span.start, 0)
+        if count < len(span):
+            kept = x[max(count - early, 0) :]
+            whole = count < early
+            self.waiting = torch.cat((edge, kept)) if whole and edge is not None else _copy(kept)
+        else:
+            self.waiting = None
+        span = span[:count]
+        own = torch.arange(-early, count - early, dtype=torch.int32)
+        held = torch.tensor([number + 1 in cuts for number in span], dtype=torch.bool)
+        return Shifted(direction=Direction.FUTURE, frames=x, edge=edge, own=own, neighbour=own + 1, held=held), span
 
 
 class _WaitingSite:
@@ -152,6 +186,14 @@ class Pipeline:
             return shifted
         self._clock -= 1
         shifted, self.span = self._site(_FutureSite).push(x, self.span, self._clock, self._cuts)
+        return shifted
+
+    def shift_lazily(self, x: Tensor, direction: Direction) -> Shifted:
+        if direction is Direction.PAST:
+            shifted, self.span = self._site(_PastSite).push_lazily(x, self.span, self._cuts)
+            return shifted
+        self._clock -= 1
+        shifted, self.span = self._site(_FutureSite).push_lazily(x, self.span, self._clock, self._cuts)
         return shifted
 
     def keep(self, x: Tensor) -> Waiting:

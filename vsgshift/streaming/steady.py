@@ -15,11 +15,13 @@ network reads and writes at the skip's resolution.
 """
 
 from collections.abc import Set
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from vsgshift.network.shift import Direction
+from vsgshift.network.shifted import EDGE, Shifted
 from vsgshift.network.timeline import Waiting
 from vsgshift.streaming.pipeline import Pipeline, _FutureSite, _PastSite, _Site, _WaitingSite
 
@@ -39,8 +41,11 @@ class _Past:
         torch.where(held[:1], first[:1], self.tail, out=shifted[:1, :half])
         torch.where(held[1:], first[1:], second[:-1], out=shifted[1:, :half])
         torch.where(held, second, first, out=shifted[:, half:])
-        self.tail.copy_(second[-1:])
+        self.remember(x)
         return shifted
+
+    def remember(self, x: Tensor) -> None:
+        self.tail.copy_(x[-1:, x.shape[1] // 2 :])
 
     def as_site(self) -> _PastSite:
         site = _PastSite()
@@ -62,8 +67,11 @@ class _Future:
         for place, own, following in ((first, self.waiting, x[:1]), (rest, x[:-1], x[1:])):
             torch.where(held[place], own[:, :half], own[:, half:], out=shifted[place, :half])
             torch.where(held[place], own[:, half:], following[:, :half], out=shifted[place, half:])
-        self.waiting.copy_(x[-1:])
+        self.remember(x)
         return shifted
+
+    def remember(self, x: Tensor) -> None:
+        self.waiting.copy_(x[-1:])
 
     def as_site(self) -> _FutureSite:
         site = _FutureSite()
@@ -156,6 +164,9 @@ class SteadyTimeline:
             self._sites.append(_moved(sites.pop(0), block))
         self._next_site = self._passed = 0
         device = next(site.waiting.device for site in self._sites if isinstance(site, _Future))
+        self._itself = torch.arange(block, dtype=torch.int32, device=device)
+        self._before = self._itself - 1
+        assert EDGE == -1
         self._known = [False] * (self.lateness + block)
         self._flags = torch.zeros(len(self._known), dtype=torch.bool, device=device)
         # After so many future shifts the main path is that many frames late.
@@ -186,6 +197,26 @@ class SteadyTimeline:
             return self._site(_Past).push(x, held)
         self._passed += 1
         return self._site(_Future).push(x, held)
+
+    def shift_lazily(self, x: Tensor, direction: Direction) -> Shifted:
+        held = self._held[self._passed].flatten()
+        if direction is Direction.PAST:
+            past = self._site(_Past)
+            edge, own, neighbour, remember = past.tail, self._itself, self._before, past.remember
+        else:
+            self._passed += 1
+            future = self._site(_Future)
+            edge, own, neighbour, remember = future.waiting, self._before, self._itself, future.remember
+        return Shifted(
+            direction=direction,
+            frames=x,
+            edge=edge,
+            own=own,
+            neighbour=neighbour,
+            held=held,
+            # The edge is this state, so that it must not change before it has been read.
+            done=partial(remember, x),
+        )
 
     def keep(self, x: Tensor) -> Waiting:
         site = self._site(_Delay)

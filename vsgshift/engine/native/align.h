@@ -8,7 +8,6 @@
 
 typedef struct Align {
     int channels;           /* that are shifted */
-    ptrdiff_t stride;       /* floats from one pixel of the source to the next */
     const int16_t *offsets; /* [channels][2]: down and right, pixels */
     const float *weights;   /* [9][channels] */
 } Align;
@@ -16,7 +15,7 @@ typedef struct Align {
 typedef struct AlignTask {
     const Align *align;
     Clip clip;
-    const float *x;
+    const Half *arrived; /* one for each frame */
     float *out;
 } AlignTask;
 
@@ -28,15 +27,15 @@ static void shifted_row(const AlignTask *task, int frame, int row, float *out) {
     if (row < 0 || row >= task->clip.height)
         return;
     out += channels;
+    const ptrdiff_t stride = task->arrived[frame].stride;
     for (int c = 0; c < channels; c++) {
         const int source_row = row - align->offsets[2 * c], right = align->offsets[2 * c + 1];
         if (source_row < 0 || source_row >= task->clip.height)
             continue;
         const int from = right > 0 ? right : 0, to = right < 0 ? width + right : width;
-        const ptrdiff_t stride = align->stride;
-        const float *x = task->x + (ptrdiff_t)pixel(task->clip, frame, source_row, 0) * stride - right * stride + c;
+        const float *x = half_at(&task->arrived[frame], task->clip, source_row, 0) + c;
         for (int column = from; column < to; column++)
-            out[(ptrdiff_t)column * channels + c] = x[column * stride];
+            out[(ptrdiff_t)column * channels + c] = x[(column - right) * stride];
     }
 }
 
@@ -69,8 +68,9 @@ static void align_pass(const void *given, int unit, float *arena) {
     }
 }
 
-static int run_align(const Align *align, Clip clip, const float *x, float *out, int threads) {
-    const AlignTask task = {align, clip, x, out};
+/* out (frames, height, width, channels). */
+static int run_align(const Align *align, Clip clip, const Half *arrived, float *out, int threads) {
+    const AlignTask task = {align, clip, arrived, out};
     const size_t arena = 3 * (size_t)(clip.width + SLACK) * align->channels;
     return pool_run(align_pass, &task, clip.frames * bands_of(clip), threads, arena);
 }

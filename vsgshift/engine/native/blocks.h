@@ -23,6 +23,13 @@ typedef struct Clip {
     int frames, height, width;
 } Clip;
 
+/* Half of a frame's channels, where they lie. A temporal shift puts halves of two frames together; nobody has to
+ * copy them for that. */
+typedef struct Half {
+    const float *start;
+    ptrdiff_t stride; /* floats from one pixel to the next */
+} Half;
+
 static int bands_of(Clip clip) {
     return (clip.height + BAND_ROWS - 1) / BAND_ROWS;
 }
@@ -42,6 +49,10 @@ static int strips_of(int width) {
 
 static size_t pixel(Clip clip, int frame, int row, int column) {
     return ((size_t)frame * clip.height + row) * clip.width + column;
+}
+
+static const float *half_at(const Half *half, Clip clip, int row, int column) {
+    return half->start + (ptrdiff_t)pixel(clip, 0, row, column) * half->stride;
 }
 
 /* ---- channel attention --------------------------------------------------------------------- */

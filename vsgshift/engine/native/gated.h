@@ -13,7 +13,7 @@
 #include "blocks.h"
 
 typedef struct GatedBlock {
-    int channels, side;        /* C, and how many more come beside x */
+    int channels, side;        /* C, and how many more come beside x; multiples of 16 and 8 */
     int group;                 /* channels in a group of the 5x5 convolution: 1 or 8 */
     const float *expand;       /* panels, C + side -> 2 C; the norm's weight is in it */
     const float *expand_bias;  /* the norm's bias, expanded */
@@ -29,7 +29,8 @@ typedef struct GatedBlock {
 typedef struct GatedTask {
     const GatedBlock *block;
     Clip clip;
-    const float *x, *side;
+    const Half *halves; /* of x: two for each frame */
+    const float *side;
     float *product, *gated, *out;
     double *sums;   /* [units][C] */
     float *factors; /* [frames][C] */
@@ -37,26 +38,33 @@ typedef struct GatedTask {
 
 /* ---- first pass ---------------------------------------------------------------------------- */
 
-INLINE void normalise(const float *x, int channels, const float *side, int more, float *out) {
-    Eight sum = {0}, squares = {0};
+INLINE Eight sum_of(const float *x, int channels, Eight sum) {
     for (int c = 0; c < channels; c += 8)
         sum += load8(x + c);
-    for (int c = 0; c < more; c += 8)
-        sum += load8(side + c);
-    const float scale = 1.0f / (float)(channels + more);
-    const float mean = sum8(sum) * scale;
+    return sum;
+}
+
+/* Writes x less the mean, and adds its squares up. */
+INLINE Eight centred(const float *x, int channels, float mean, float *out, Eight squares) {
     for (int c = 0; c < channels; c += 8) {
         const Eight apart = load8(x + c) - mean;
         store8(out + c, apart);
         squares += apart * apart;
     }
-    for (int c = 0; c < more; c += 8) {
-        const Eight apart = load8(side + c) - mean;
-        store8(out + channels + c, apart);
-        squares += apart * apart;
-    }
+    return squares;
+}
+
+/* The norm of a pixel's channels, which lie in three places; without weight and bias. */
+INLINE void normalise(const float *first, const float *second, int half, const float *side, int more, float *out) {
+    const int channels = 2 * half + more;
+    const float scale = 1.0f / (float)channels;
+    const Eight zero = {0};
+    const float mean = sum8(sum_of(side, more, sum_of(second, half, sum_of(first, half, zero)))) * scale;
+    Eight squares = centred(first, half, mean, out, zero);
+    squares = centred(second, half, mean, out + half, squares);
+    squares = centred(side, more, mean, out + 2 * half, squares);
     const float factor = 1.0f / sqrtf(sum8(squares) * scale + 1e-6f);
-    for (int c = 0; c < channels + more; c += 8)
+    for (int c = 0; c < channels; c += 8)
         store8(out + c, load8(out + c) * factor);
 }
 
@@ -73,10 +81,12 @@ static void expand_row(const GatedTask *task, int frame, int row, int left, int 
         memset(out, 0, wide * sizeof(float));
     if (right == task->clip.width)
         memset(out + (size_t)(right - left + 1) * wide, 0, wide * sizeof(float));
-    const size_t start = pixel(task->clip, frame, row, from);
+    const Half *halves = task->halves + 2 * frame;
+    const float *first = half_at(&halves[0], task->clip, row, from), *second = half_at(&halves[1], task->clip, row, from);
+    const float *beside = task->side + pixel(task->clip, frame, row, from) * side;
     for (int p = 0; p < to - from; p++)
-        normalise(task->x + (start + p) * channels, channels, task->side + (start + p) * side, side,
-                  normal + (size_t)p * inputs);
+        normalise(first + p * halves[0].stride, second + p * halves[1].stride, channels / 2, beside + (size_t)p * side,
+                  side, normal + (size_t)p * inputs);
     const Segment segment = {normal, inputs};
     const Dense dense = {&segment, 1, inputs, block->expand, block->expand_bias, wide};
     const Finish finish = {out + (size_t)(from - left + 1) * wide, wide, NULL, NULL};
@@ -247,7 +257,7 @@ static void second_pass(const void *given, int unit, float *arena) {
 /* ---- third pass ---------------------------------------------------------------------------- */
 
 static size_t third_arena(const GatedBlock *block) {
-    return (size_t)block->channels * (block->channels + PANEL);
+    return (size_t)block->channels * (block->channels + PANEL + STRIP);
 }
 
 static void third_pass(const void *given, int unit, float *arena) {
@@ -266,22 +276,31 @@ static void third_pass(const void *given, int unit, float *arena) {
                 *to++ = *from++ * factors[k];
         output += lanes;
     }
+    float *x = arena + (size_t)channels * (channels + PANEL);
+    const Half *halves = task->halves + 2 * band.frame;
     for (int row = band.top; row < band.bottom; row++)
         for (int left = 0; left < task->clip.width; left += STRIP) {
             const int pixels = task->clip.width - left < STRIP ? task->clip.width - left : STRIP;
             const size_t start = pixel(task->clip, band.frame, row, left) * channels;
+            for (int i = 0; i < 2; i++) {
+                const float *half = half_at(&halves[i], task->clip, row, left);
+                for (int p = 0; p < pixels; p++)
+                    for (int c = 0; c < channels / 2; c += 8)
+                        store8(x + (size_t)p * channels + i * channels / 2 + c, load8(half + p * halves[i].stride + c));
+            }
             const Segment segment = {task->gated + start, channels};
             const Dense dense = {&segment, 1, channels, arena, block->project_bias, channels};
-            const Finish finish = {task->out + start, channels, task->x + start, NULL};
+            const Finish finish = {task->out + start, channels, x, NULL};
             convolve(&dense, pixels, &finish);
         }
 }
 
 /* ---- the block ------------------------------------------------------------------------------ */
 
-/* x and out (frames, height, width, C), side likewise with its channels; gated has room for `frames_at_once`. */
-static int run_gated(const GatedBlock *block, Clip clip, const float *x, const float *side, float *gated, float *out,
-                     int threads) {
+/* Two halves for each frame; out (frames, height, width, C), which must not overlap them; side likewise with its channels;
+ * gated has room for `frames_at_once`. */
+static int run_gated(const GatedBlock *block, Clip clip, const Half *halves, const float *side, float *gated,
+                     float *out, int threads) {
     const int channels = block->channels, at_once = frames_at_once(clip, threads), bands = bands_of(clip);
     double *sums = malloc((size_t)at_once * bands * channels * sizeof(double));
     float *factors = malloc((size_t)at_once * channels * sizeof(float));
@@ -292,8 +311,8 @@ static int run_gated(const GatedBlock *block, Clip clip, const float *x, const f
         const size_t start = pixel(clip, first, 0, 0);
         /* The product has done its duty when the result is written over it. */
         float *result = out + start * channels;
-        const GatedTask task = {block, part,   x + start * channels, side + start * block->side, result,
-                                gated, result, sums,                 factors};
+        const GatedTask task = {block, part,   halves + 2 * first, side + start * block->side, result,
+                                gated, result, sums,               factors};
         done = pool_run(first_pass, &task, units, threads, first_arena(block));
         if (block->first.hidden && done)
             attend(&block->first, channels, part, sums, factors);

@@ -13,9 +13,9 @@ EXPORT int vsgshift_frames_at_once(int frames, int height, int width, int thread
     return frames_at_once((Clip){frames, height, width}, threads);
 }
 
-EXPORT int vsgshift_gated(const GatedBlock *block, int frames, int height, int width, const float *x, const float *side,
+EXPORT int vsgshift_gated(const GatedBlock *block, int frames, int height, int width, const Half *halves, const float *side,
                           float *gated, float *out, int threads) {
-    return run_gated(block, (Clip){frames, height, width}, x, side, gated, out, threads);
+    return run_gated(block, (Clip){frames, height, width}, halves, side, gated, out, threads);
 }
 
 EXPORT int vsgshift_residual(const ResidualBlock *block, int frames, int height, int width, const float *x, float *out,
@@ -23,7 +23,7 @@ EXPORT int vsgshift_residual(const ResidualBlock *block, int frames, int height,
     return run_residual(block, (Clip){frames, height, width}, x, out, threads);
 }
 
-EXPORT int vsgshift_align(const Align *align, int frames, int height, int width, const float *x, float *out,
+EXPORT int vsgshift_align(const Align *align, int frames, int height, int width, const Half *arrived, float *out,
                           int threads) {
-    return run_align(align, (Clip){frames, height, width}, x, out, threads);
+    return run_align(align, (Clip){frames, height, width}, arrived, out, threads);
 }
