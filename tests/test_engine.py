@@ -1,5 +1,6 @@
 """The kernels for the CPU give what the plain modules give."""
 
+import copy
 import os
 import platform
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from standin import lively, relative_error
 from torch import Tensor
 
 from vsgshift.engine import cpu, library, prepared
+from vsgshift.engine.prepare import checked
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.network.layers import ResidualBlock
 from vsgshift.network.timeline import WholeClip
@@ -175,6 +177,32 @@ def test_the_plain_network_stays_as_it_was() -> None:
 def test_other_precisions_run_as_they_are() -> None:
     double = network("deblur-tiny").double()
     assert prepared(double) is double
+
+
+def test_a_fused_network_must_agree_with_the_plain_one(caplog: pytest.LogCaptureFixture) -> None:
+    plain = network("denoise-tiny")
+
+    def off(network: ShiftNet) -> ShiftNet:
+        other = copy.deepcopy(network)
+        other.core.levels[0].blocks[0][0].fuse.project.weight.data.mul_(-3)
+        return other
+
+    def nowhere(network: ShiftNet) -> ShiftNet:
+        other = copy.deepcopy(network)
+        other.to_rgb.weight.data.fill_(float("nan"))
+        return other
+
+    def broken(network: ShiftNet) -> ShiftNet:
+        raise RuntimeError("no such instruction\nwith much beneath it")
+
+    assert checked(plain, copy.deepcopy) is not plain
+    assert not caplog.records
+    for fuse, told in ((off, "off by"), (nowhere, "off by nan"), (broken, "no such instruction")):
+        caplog.clear()
+        assert checked(plain, fuse) is plain
+        (record,) = caplog.records
+        assert told in record.getMessage()
+        assert "\n" not in record.getMessage()
 
 
 @needs_kernels

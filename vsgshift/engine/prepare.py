@@ -1,25 +1,47 @@
 """Which blocks of a network are replaced by faster ones."""
 
 import copy
+import logging
+from collections.abc import Callable
+from importlib.util import find_spec
 
 import torch
 
 from vsgshift.network import ShiftNet
 from vsgshift.network.gated import ShiftStep
 from vsgshift.network.layers import ResidualBlock
+from vsgshift.network.timeline import WholeClip
+
+logger = logging.getLogger(__name__)
+
+AGREEMENT = 2e-2
+"""Largest relative difference, in half precision, between the changes that two sound ways of computing make."""
 
 
 def prepared(network: ShiftNet) -> ShiftNet:
     """A network for inference that gives the same results faster; `network` itself is left as it is.
 
     On a CPU, in float32, where kernels were compiled for its instruction set, they run shift steps and residual
-    blocks. Elsewhere the result is `network`. A prepared network can be neither trained nor saved.
+    blocks. On a CUDA device of compute capability 8.0 or more, in half precision, Triton's kernels run the shift
+    steps, once they have been seen to agree with the plain ones on that device. Elsewhere the result is `network`.
+    A prepared network can be neither trained nor saved.
     """
+    weight = network.embed.weight
+    if weight.device.type == "cpu" and weight.dtype == torch.float32:
+        return _for_cpu(network)
+    if weight.device.type == "cuda" and weight.dtype != torch.float32 and find_spec("triton") is not None:
+        from vsgshift.engine.cuda import fuse, supported
+
+        if supported(weight.device):
+            return checked(network, fuse)
+    return network
+
+
+def _for_cpu(network: ShiftNet) -> ShiftNet:
     from vsgshift.engine.cpu import FastResidualBlock, FastShiftStep
     from vsgshift.engine.library import kernels
 
-    weight = network.embed.weight
-    if weight.device.type != "cpu" or weight.dtype != torch.float32 or kernels() is None:
+    if kernels() is None:
         return network
     fast = copy.deepcopy(network).requires_grad_(False).eval()
     for parent in list(fast.modules()):
@@ -29,3 +51,29 @@ def prepared(network: ShiftNet) -> ShiftNet:
             elif isinstance(child, ResidualBlock):
                 parent.register_module(name, FastResidualBlock(child))
     return fast
+
+
+def checked(network: ShiftNet, fuse: Callable[[ShiftNet], ShiftNet]) -> ShiftNet:
+    """What `fuse` makes of a network, if that works and agrees with it; else the network, and a warning."""
+    try:
+        fused = fuse(network)
+        apart = _apart(network, fused)
+    except Exception as error:  # compilers and drivers fail in ways of their own
+        logger.warning("the fused kernels do not work here, the plain network runs: %s", str(error).partition("\n")[0])
+        return network
+    # Not a number is not within either.
+    if not apart <= AGREEMENT:
+        logger.warning("the fused kernels are off by %.2g here, the plain network runs; please report this", apart)
+        return network
+    return fused
+
+
+def _apart(network: ShiftNet, fused: ShiftNet) -> float:
+    """Relative difference between what two networks change in a small clip."""
+    weight = network.embed.weight
+    generator = torch.Generator().manual_seed(0)
+    clip = torch.rand(3, 3, 48, 80, generator=generator).to(weight.device, weight.dtype)
+    noise = clip.new_full((len(clip), 1, *clip.shape[2:]), 0.1) if network.variant.task == "denoise" else None
+    with torch.inference_mode():
+        wanted, found = (each.run(clip, noise, WholeClip(len(clip))).float() - clip for each in (network, fused))
+    return float((found - wanted).norm() / wanted.norm())

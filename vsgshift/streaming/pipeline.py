@@ -89,18 +89,18 @@ class _FutureSite:
 
     def push_lazily(self, x: Tensor, span: range, emit_until: int, cuts: Set[int]) -> tuple[Shifted, range]:
         edge = self.waiting
-        if edge is not None and len(edge) > 1:
-            x, edge, span = torch.cat((edge, x)), None, range(span.start - len(edge), span.stop)
-        elif edge is not None:
-            span = range(span.start - 1, span.stop)
+        if edge is not None:
+            span = range(span.start - len(edge), span.stop)
+            if len(edge) > 1:
+                x, edge = torch.cat((edge, x)), None
         early = 0 if edge is None else 1
         count = max(min(emit_until, span.stop) - span.start, 0)
-        if count < len(span):
-            kept = x[max(count - early, 0) :]
-            whole = count < early
-            self.waiting = torch.cat((edge, kept)) if whole and edge is not None else _copy(kept)
-        else:
+        if count == len(span):
             self.waiting = None
+        elif edge is not None and not count:
+            self.waiting = torch.cat((edge, x))
+        else:
+            self.waiting = _copy(x[count - early :])
         span = span[:count]
         own = torch.arange(-early, count - early, dtype=torch.int32)
         held = torch.tensor([number + 1 in cuts for number in span], dtype=torch.bool)
