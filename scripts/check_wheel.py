@@ -53,9 +53,14 @@ def check_files() -> None:
         check(name in names, f"{name} is not in the installation")
     plugins = [file for file in files if "vapoursynth/plugins/gshift/" in file.as_posix()]
     check(len(plugins) == 1, f"the plugin file is not there once but {len(plugins)} times")
+    builds = {file.stem for file in files if file.name.startswith("_kernels_")}
+    check(
+        platform.system() != "Linux" or "_kernels_baseline" in builds,
+        f"the kernels for the CPU are not there, only {sorted(builds)}",
+    )
     strays = [str(file) for file in files if file.suffix in NOT_IN]
     check(not strays, f"sources are in the installation: {', '.join(strays)}")
-    print(f"files: {len(files)}; plugin: {plugins[0].name}")
+    print(f"files: {len(files)}; plugin: {plugins[0].name}; kernels: {', '.join(sorted(builds))}")
 
 
 def check_bridge() -> None:
@@ -91,7 +96,9 @@ def check_frames(package: Path) -> None:
     check(count == LENGTH, f"{count} frames came out of {LENGTH}")
     version = vs.core.gshift.Version()
     check(Path(str(version["path"])) == package, f"the plugin runs another package: {version['path']}")
-    print(f"frames: {count}; torch {version['torch']}, numpy {version['numpy']}, VapourSynth {version['vapoursynth']}")
+    check(version["cpu_kernels"] != "none" or platform.system() != "Linux", "the kernels for the CPU do not load")
+    print(f"frames: {count}; kernels: {version['cpu_kernels']}")
+    print(f"torch {version['torch']}, numpy {version['numpy']}, VapourSynth {version['vapoursynth']}")
 
 
 if __name__ == "__main__":

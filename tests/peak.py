@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from vsgshift.benchmarking.measures import peak_resident
+from vsgshift.engine import prepared
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.plugin.memory import give_back_freed
 from vsgshift.streaming import Stream, TiledStream, Tiling
@@ -26,16 +28,19 @@ def measured(name: str, size: tuple[int, int], block: int, tile: int) -> tuple[i
     torch.set_flush_denormal(True)
     before = resident()
     network = ShiftNet(variant).eval().requires_grad_(False)
+    weights = sum(parameter.nbytes for parameter in network.parameters())
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network, plain = prepared(network), network
+    fused = network is not plain
+    del plain
     tiling = Tiling(size=(tile, tile)) if tile else None
     stream = TiledStream(network, tiling, block=block) if tiling else Stream(network, block=block)
     for _ in range(network.radius // block + 4):
         frames = torch.rand(block, 3, *size)
         stream.push(frames, torch.full((block, 1, *size), 0.1) if variant.task == "denoise" else None)
         give_back_freed()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    weights = sum(parameter.nbytes for parameter in network.parameters())
-    told = footprint(variant, size, dtype=torch.float32, block=block, weights=weights, tiling=tiling)
+    peak = int(peak_resident() * 2**20)
+    told = footprint(variant, size, dtype=torch.float32, block=block, weights=weights, tiling=tiling, fused=fused)
     return peak - before, told.on_device("cpu")
 
 

@@ -4,6 +4,6 @@
 must agree with it to 1e-5 of the signal in float32.
 """
 
-from vsgshift.engine.prepare import prepared
+from vsgshift.engine.prepare import prepared, runs_compiled
 
-__all__ = ["prepared"]
+__all__ = ["prepared", "runs_compiled"]

@@ -80,6 +80,19 @@ def load(path: Path) -> ctypes.CDLL:
 
 
 @cache
-def kernels() -> ctypes.CDLL | None:
+def chosen() -> Path | None:
     """The fastest build that this machine can run, or None where none was compiled."""
-    return next((load(path) for path in candidates() if path.is_file()), None)
+    return next((path for path in candidates() if path.is_file()), None)
+
+
+@cache
+def kernels() -> ctypes.CDLL | None:
+    """The same, loaded."""
+    path = chosen()
+    return None if path is None else load(path)
+
+
+def built_for() -> str:
+    """The instruction set that the kernels in use were built for, or "none"."""
+    path = chosen()
+    return "none" if path is None else path.stem.removeprefix("_kernels_")

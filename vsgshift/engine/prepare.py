@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import torch
 
+from vsgshift.engine.library import kernels
 from vsgshift.network import ShiftNet
 from vsgshift.network.gated import ShiftStep
 from vsgshift.network.layers import ResidualBlock
@@ -26,9 +27,9 @@ def prepared(network: ShiftNet) -> ShiftNet:
     steps, once they have been seen to agree with the plain ones on that device. Elsewhere the result is `network`.
     A prepared network can be neither trained nor saved.
     """
-    weight = network.embed.weight
-    if weight.device.type == "cpu" and weight.dtype == torch.float32:
+    if runs_compiled(network):
         return _for_cpu(network)
+    weight = network.embed.weight
     if weight.device.type == "cuda" and weight.dtype != torch.float32 and find_spec("triton") is not None:
         from vsgshift.engine.cuda import fuse, supported
 
@@ -37,12 +38,15 @@ def prepared(network: ShiftNet) -> ShiftNet:
     return network
 
 
+def runs_compiled(network: ShiftNet) -> bool:
+    """Whether `prepared` gives a network that runs the compiled kernels for the CPU."""
+    weight = network.embed.weight
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and kernels() is not None
+
+
 def _for_cpu(network: ShiftNet) -> ShiftNet:
     from vsgshift.engine.cpu import FastResidualBlock, FastShiftStep
-    from vsgshift.engine.library import kernels
 
-    if kernels() is None:
-        return network
     fast = copy.deepcopy(network).requires_grad_(False).eval()
     for parent in list(fast.modules()):
         for name, child in list(parent.named_children()):

@@ -33,6 +33,8 @@ class Demand:
     threads: int
     """Of VapourSynth, each of which may have a frame of its own."""
     offload: bool = False
+    fused: bool = False
+    """Whether the CPU's compiled kernels run."""
 
     def footprint(self) -> Footprint:
         """What its stream needs."""
@@ -44,14 +46,15 @@ class Demand:
             block=self.block,
             weights=count * self.dtype.itemsize,
             tiling=self.tiling,
+            fused=self.fused,
         )
 
     def needed(self) -> int:
-        """Bytes of the device's memory; on the CPU, frames that wait for their turn or to be fetched as well."""
-        needed = self.footprint().on_device(self.device.type, offload=self.offload)
-        if self.device.type == "cpu":
-            needed += (4 * self.block + 2 * self.threads) * PLANES * self.size[0] * self.size[1]
-        return needed
+        """Bytes of the device's memory; with frames that wait there for their turn or to be fetched."""
+        # On a GPU those that come up and those that go down.
+        frames = 4 * self.block + 2 * self.threads if self.device.type == "cpu" else 2 * self.block
+        waiting = frames * PLANES * self.size[0] * self.size[1]
+        return self.footprint().on_device(self.device.type, offload=self.offload) + waiting
 
 
 def settled(demand: Demand, offload: bool | None, *, free: int | None) -> Demand:

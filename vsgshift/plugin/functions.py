@@ -125,7 +125,7 @@ def _restored(
     # torch takes seconds to import: not before the cheap checks.
     import torch
 
-    from vsgshift.engine import prepared
+    from vsgshift.engine import prepared, runs_compiled
     from vsgshift.plugin import devices
     from vsgshift.plugin.capacity import Demand, figures, settled
     from vsgshift.plugin.free_memory import free_memory
@@ -158,6 +158,7 @@ def _restored(
         block=choices.block or 4,
         tiling=tiling,
         threads=core.num_threads,
+        fused=runs_compiled(network),
     )
     demand = settled(demand, None if choices.offload is None else bool(choices.offload), free=free_memory(device))
     fast = prepared(network)
@@ -194,8 +195,10 @@ def _name(model: str | None, task: Task) -> str:
 
 
 def version(core: Core) -> dict[str, str | int]:
-    """`gshift.Version`: version, those of the libraries, and where the package is."""
+    """`gshift.Version`: version, those of the libraries, what the CPU's kernels are built for, where the package is."""
     import torch
+
+    from vsgshift.engine import library
 
     def installed(*distributions: str) -> str:
         for distribution in distributions:
@@ -213,6 +216,7 @@ def version(core: Core) -> dict[str, str | int]:
         "cupy": installed("cupy-cuda13x", "cupy-cuda12x", "cupy"),
         "numpy": installed("numpy"),
         "vapoursynth": installed("vapoursynth"),
+        "cpu_kernels": library.built_for(),
         "path": str(Path(__file__).parent.parent),
     }
 

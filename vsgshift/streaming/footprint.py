@@ -13,10 +13,11 @@ import torch
 from vsgshift.network.variants import Variant
 from vsgshift.streaming.tiles import Tiling
 
-SPARE = {"cpu": 1.95, "cuda": 1.25}
-"""How many times the work's tensors a run takes on a kind of device: the libraries' own buffers, and gaps between
-what was freed and taken. Measured on the CPU, as resident memory (tests/peak.py); on CUDA a guess."""
-FIXED = 24 * 2**20
+SPARE = {"cpu": 1.95, "cuda": 1.25, "fused": 1.4}
+"""How many times the work's tensors a run takes on a kind of device, or with the CPU's compiled kernels: the libraries'
+own buffers, and gaps between what was freed and taken. Measured on the CPU, as resident memory (tests/peak.py); on
+CUDA a guess."""
+FIXED = {"cpu": 24 * 2**20, "cuda": 24 * 2**20, "fused": 72 * 2**20}
 """Bytes that the first run takes for itself, of whatever size."""
 
 
@@ -30,6 +31,7 @@ class Footprint:
         shifts: what the temporal shifts keep; with offloading, those of one tile at a time.
         work: the rest, at the peak of a run.
         tiles: number of them.
+        fused: whether `work` is that of the compiled kernels for the CPU.
     """
 
     weights: int
@@ -37,11 +39,15 @@ class Footprint:
     shifts: int
     work: int
     tiles: int = 1
+    fused: bool = False
 
     def on_device(self, kind: str, *, offload: bool = False) -> int:
         """Bytes of memory of a device, "cpu" or "cuda", with what libraries need besides."""
         state = self.shifts // self.tiles if offload else self.shifts + self.waiting
-        return self.weights + state + int(self.work * SPARE[kind]) + FIXED
+        if not self.fused:
+            return self.weights + state + int(self.work * SPARE[kind]) + FIXED[kind]
+        # The kernels have the weights in an order of their own, made from the plain network's.
+        return 2 * self.weights + state + int(self.work * SPARE["fused"]) + FIXED["fused"]
 
 
 def footprint(
@@ -52,6 +58,7 @@ def footprint(
     block: int,
     weights: int = 0,
     tiling: Tiling | None = None,
+    fused: bool = False,
 ) -> Footprint:
     """What a `Stream`, or with ``tiling`` a `TiledStream`, needs.
 
@@ -61,6 +68,7 @@ def footprint(
         dtype: of the network and the frames.
         block: frames per run.
         weights: bytes of the network's weights.
+        fused: whether the compiled kernels for the CPU run.
     """
     rows, columns = (tiling or Tiling(size=(0, 0))).lines(*size, variant.multiple)
     tiles = len(rows.starts) * len(columns.starts)
@@ -72,8 +80,9 @@ def footprint(
         weights=weights,
         waiting=int(all_tiles * _waiting(variant, block) * dtype.itemsize),
         shifts=int(all_tiles * sum(_shifts(variant)) * dtype.itemsize),
-        work=int((tile * _work(variant) * block + blended) * dtype.itemsize),
+        work=int((tile * _work(variant, fused) * block + blended) * dtype.itemsize),
         tiles=tiles,
+        fused=fused,
     )
 
 
@@ -104,7 +113,7 @@ def _shifts(variant: Variant) -> Iterator[float]:
         yield pair * (blocks * variant.steps // 2) * variant.core_width * _share(variant, level)
 
 
-def _work(variant: Variant) -> float:
+def _work(variant: Variant, fused: bool) -> float:
     """Numbers for each pixel of the picture and frame of a run, at its peak, beyond those between runs.
 
     The peak is in a gated block that joins what a shift at half resolution brought, on the way up: there are
@@ -116,8 +125,9 @@ def _work(variant: Variant) -> float:
     around = variant.input_channels + 2 * full + full
     # What came from the level below; then what the shift blocks, the step and the gated block were given.
     given = core / 4 + 3 * core
-    # The channels that arrived, aligned; joined to the others, and normalised; expanded, and depthwise.
-    inside = (0.5 + 2 * 1.5 + 2 * 2) * core
+    # The channels that arrived, aligned; joined to the others, and normalised; expanded, and depthwise. Fused, only
+    # the aligned ones, those between two passes, and the result.
+    inside = (0.5 + 1 + 1 if fused else 0.5 + 2 * 1.5 + 2 * 2) * core
     return around + given + inside
 
 
