@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from films import FFMPEG, NEEDS_PROGRAMS, film, frame_props, streams, vs
-from standin import file_size_limit
+from standin import file_size_limit, small_disk
 
 from vsgshift.programs import VideoFileError
 from vsgshift.restoring import parts
@@ -286,6 +286,39 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
     result = restore(Job(**job, resume=True))
     assert (result.frames, result.made) == (12, 4)
     assert len(streams(tmp_path / "out.mkv")[0].times) == 12
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes], dict[str, Any]]:
+    """A film that is hard to compress, its packets once copied, and how it was."""
+    source = film(tmp_path_factory.mktemp("busy") / "film.mkv", "-vf", "noise=alls=60:allf=t", frames=12)
+    job = {"source": source, "filters": (), "codec": "ffv1", "part": 4}
+    output = source.with_name("whole.mkv")
+    restore(Job(**job, output=output))
+    return output, streams(output)[0].packets, job
+
+
+@pytest.mark.parametrize(("room", "finished"), [(0.0, 0), (0.55, 1), (1.3, 3)], ids=["nothing", "a part", "all parts"])
+def test_a_disk_without_room(
+    room: float, finished: int, busy: tuple[Path, list[bytes], dict[str, Any]], tmp_path: Path
+) -> None:
+    whole, packets, job = busy
+    folder, size = tmp_path / "disk", whole.stat().st_size
+    folder.mkdir()
+    output = folder / "out.mkv"
+    # The job's own files take a page each.
+    with small_disk(folder, max(4096, round(room * size) + 4 * 4096)) as grow:
+        with pytest.raises(RestoreError, match="No space left on device") as caught:
+            restore(Job(**job, output=output))
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).endswith("; what is finished is kept: --resume goes on") == bool(finished)
+        left = sorted(file.name for file in folder.rglob("*.mkv*") if file.is_file())
+        assert left == [f"{number:05}.mkv" for number in range(finished)]
+        assert all(len(streams(folder / "out.mkv.parts" / name)[0].packets) == 4 for name in left)
+        grow(4 * size)
+        assert restore(Job(**job, output=output, resume=True)).made == 12 - 4 * finished
+        assert streams(output)[0].packets == packets
+        assert [file.name for file in folder.iterdir()] == ["out.mkv"]
 
 
 def test_going_on_with_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,16 +53,22 @@ def restore(job: Job) -> Result:
         plan = make_plan(job, kept.index_name(job.output))
         parts = Parts(job.output, plan.frames, job.part)
         _try_encoder(plan, kept.parts_folder(job.output))
-        kept.begin(job.output, plan.state(), resume=job.resume)
-        parts.script.write_text(plan.script(), encoding="utf-8")
         try:
+            kept.begin(job.output, plan.state(), resume=job.resume)
+            parts.script.write_text(plan.script(), encoding="utf-8")
             result = _encode(plan, parts)
             _finish(plan, parts)
-        except RestoreError as error:
-            if len(parts.missing()) == len(parts) or "--" in str(error):
-                raise
-            raise RestoreError(f"{error}; what is finished is kept: --resume goes on") from error
+        except OSError as error:
+            told = error if isinstance(error, RestoreError) else _of_the_system(error, parts.folder)
+            if not told.advice and len(parts.missing()) < len(parts):
+                told = RestoreError(str(told), advice="what is finished is kept: --resume goes on")
+            raise told from error
     return result
+
+
+def _of_the_system(error: OSError, folder: Path) -> RestoreError:
+    """What the system refuses, as on a full disk; where it does not say which file, it is one of that folder."""
+    return RestoreError(f"{error.filename or folder}: {error.strerror or error}")
 
 
 def commands(job: Job) -> str:

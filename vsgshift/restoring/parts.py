@@ -173,14 +173,14 @@ def _check_same(file: Path, state: Mapping[str, Any]) -> None:
     try:
         before = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RestoreError(f"{file} is damaged; begin anew with --force") from error
+        raise RestoreError(f"{file} is damaged", advice="begin anew with --force") from error
     now = json.loads(json.dumps(state))
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             was, wanted = (json.dumps(told.get(name)) for told in (before, now))
             raise RestoreError(
-                f"cannot go on: {name} was {was}, now it is {wanted}; "
-                "repeat the command as it was, or begin anew with --force"
+                f"cannot go on: {name} was {was}, now it is {wanted}",
+                advice="repeat the command as it was, or begin anew with --force",
             )
 
 

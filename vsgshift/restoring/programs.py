@@ -39,7 +39,8 @@ def last_line(output: bytes, status: int = 0) -> str:
     noise = r"(Frame|Output \d+|Script eval|Information: |x26[45] \[|\[q\] command)"
     told = [line.strip() for line in lines if line.strip() and not re.match(noise, line)]
     if told:
-        return told[-1].removeprefix("vapoursynth.Error: ")
+        # Which part of ffmpeg says so, and where in memory it is, helps nobody.
+        return re.sub(r"^(\[[^\]]* @ 0x[0-9a-f]+\] )+", "", told[-1]).removeprefix("vapoursynth.Error: ")
     if status < 0:
         return f"ended by a signal: {signal.strsignal(-status) or -status}"
     return "failed without a word"
