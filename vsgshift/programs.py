@@ -1,7 +1,9 @@
-"""The programs that are run, and the files they are given."""
+"""The programs that are run, what they say when they fail, and the files they are given."""
 
 import os
+import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -59,3 +61,16 @@ def check_file(path: Path) -> None:
         raise VideoFileError(f"{path} cannot be read: permission denied")
     if path.stat().st_size == 0:
         raise VideoFileError(f"{path} is empty")
+
+
+def last_line(output: bytes, status: int = 0) -> str:
+    """The last line of a program's complaints that says anything, or how it ended where none does."""
+    lines = re.split(r"[\r\n]+", output.decode(errors="replace"))
+    noise = r"(Frame|Output \d+|Script eval|Information: |x26[45] \[|\[q\] command)"
+    told = [line.strip() for line in lines if line.strip() and not re.match(noise, line)]
+    if told:
+        # Which part of ffmpeg says so, and where in memory it is, helps nobody.
+        return re.sub(r"^(\[[^\]]* @ 0x[0-9a-f]+\] )+", "", told[-1]).removeprefix("vapoursynth.Error: ")
+    if status < 0:
+        return f"ended by a signal: {signal.strsignal(-status) or -status}"
+    return "failed without a word"

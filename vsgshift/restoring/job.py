@@ -3,12 +3,12 @@
 import shlex
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import run
 
-from vsgshift.programs import check_file
+from vsgshift.files import whole
+from vsgshift.programs import check_file, last_line
 from vsgshift.restoring import parts as kept
 from vsgshift.restoring.container import FORMATS, check_container
 from vsgshift.restoring.encoder import check_codec
@@ -18,12 +18,9 @@ from vsgshift.restoring.mux import join
 from vsgshift.restoring.parts import Parts
 from vsgshift.restoring.pipe import Frames, frame_bytes, y4m_header
 from vsgshift.restoring.plan import Job, Plan, make_plan
-from vsgshift.restoring.programs import last_line
 from vsgshift.restoring.script import y4m_format
 
 __all__ = ["Job", "Result", "commands", "restore"]
-
-PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +150,8 @@ def _finish(plan: Plan, parts: Parts) -> None:
     """Join the parts under another name, then give the file its own."""
     job = plan.job
     files = [(parts.file(number), parts.length(number)) for number in range(len(parts))]
-    with _partial(job.output) as target:
+    # Nothing is left of it after an error, since the parts are there.
+    with whole(job.output) as target:
         join(
             files,
             job.source,
@@ -164,16 +162,4 @@ def _finish(plan: Plan, parts: Parts) -> None:
             audio=job.audio,
             subtitles=job.subtitles,
         )
-        kept.flush(target)
-        target.replace(job.output)
     kept.discard(job.output)
-
-
-@contextmanager
-def _partial(output: Path) -> Iterator[Path]:
-    """A name for what is not whole yet; nothing is left of it after an error, since the parts are there."""
-    target = output.with_name(output.name + PARTIAL)
-    try:
-        yield target
-    finally:
-        target.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vsgshift.files import flush
 from vsgshift.restoring.errors import RestoreError
 
 PART_FRAMES = 120
@@ -86,15 +87,6 @@ def parts_folder(output: Path) -> Path:
 def index_name(output: Path) -> Path:
     """What the names of BestSource's index files begin with."""
     return parts_folder(output) / "index"
-
-
-def flush(file: Path) -> None:
-    """Wait until a file is on the disk: after a power failure a name must not stand for half of it."""
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
