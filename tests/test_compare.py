@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vapoursynth as vs
-from standin import file_size_limit
+from standin import file_size_limit, small_disk
 
 from vsgshift.cli import main
 from vsgshift.comparing.movie import stretch
@@ -280,6 +280,16 @@ def test_a_full_disk_leaves_nothing_that_looks_finished(
         assert compare(*command, "--force") == 1
     assert [entry.name for entry in tmp_path.iterdir()] == [file.name]
     assert file.read_text() == "precious"
+
+
+@with_video
+def test_a_film_for_which_there_is_no_room(card: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with small_disk(folder, 4096):
+        assert compare(card, *TASK, "--seconds", "0.16", "-o", folder / "film.mp4") == 1
+        assert list(folder.iterdir()) == []
+    assert re.fullmatch(r"vsgshift: .*No space left on device\n", capsys.readouterr().err)
 
 
 @with_video
