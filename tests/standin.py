@@ -4,11 +4,14 @@ The golden numbers in `golden/` were computed with these values by another imple
 """
 
 import resource
+import subprocess
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -80,3 +83,26 @@ def file_size_limit(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[Callable[[int], None]]:
+    """A disk of so many bytes, mounted at an empty folder; gives a function that makes it larger.
+
+    Skips the test where mounting is not allowed.
+    """
+
+    def mount(options: str) -> subprocess.CompletedProcess[bytes]:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        return subprocess.run(command, capture_output=True, check=False)
+
+    try:
+        refused = mount(f"size={size}").returncode
+    except FileNotFoundError:
+        refused = 127
+    if refused:
+        pytest.skip("mounting is not allowed here")
+    try:
+        yield lambda larger: mount(f"remount,size={larger}").check_returncode()
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

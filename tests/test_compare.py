@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vapoursynth as vs
+from standin import file_size_limit, small_disk
 
 from vsgshift.cli import main
 from vsgshift.comparing.movie import stretch
@@ -259,6 +260,36 @@ def test_the_film(ending: str, card: Path, tmp_path: Path) -> None:
         distances = [np.abs(half - 16 - 219 / 255 * (picture @ LUMA)).mean() for picture in (own, other)]
         assert distances[0] < 2.5
         assert distances[0] < distances[1] / 2
+
+
+@with_video
+@pytest.mark.parametrize("ending", ["png", "html", "mp4", "webm"])
+def test_a_full_disk_leaves_nothing_that_looks_finished(
+    ending: str, card: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / f"mine.{ending}"
+    command = card, *TASK, "--at", "3f", "--seconds", "0.16", "-o", file
+    with file_size_limit(1000):
+        assert compare(*command) == 1
+    # A full disk gives programs an error, this limit ends them by a signal.
+    refused = r"vsgshift: (cannot write \S+: File too large|ffmpeg: .*File size limit exceeded)\n"
+    assert re.fullmatch(refused, capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+    file.write_text("precious")
+    with file_size_limit(1000):
+        assert compare(*command, "--force") == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == [file.name]
+    assert file.read_text() == "precious"
+
+
+@with_video
+def test_a_film_for_which_there_is_no_room(card: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with small_disk(folder, 4096):
+        assert compare(card, *TASK, "--seconds", "0.16", "-o", folder / "film.mp4") == 1
+        assert list(folder.iterdir()) == []
+    assert re.fullmatch(r"vsgshift: .*No space left on device\n", capsys.readouterr().err)
 
 
 @with_video

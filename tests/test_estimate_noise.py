@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -19,6 +19,8 @@ from vsgshift.training import synthetic
 from vsgshift.weights import load_network
 from vsgshift.weights.store import write
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 core = vs.core
 MEDIA = SHARED / "media"
 SIGMA, CONFIDENCE = "GShiftSigma", "GShiftSigmaConfidence"
@@ -28,15 +30,6 @@ FORMATS = [
     vs.GRAY8, vs.GRAYS, vs.YUV420P8, vs.YUV420P10, vs.YUV411P8, vs.YUV444P16, vs.YUV422PS, vs.YUV420PH,
     vs.RGB24, vs.RGB48, vs.RGBH, vs.RGBS,
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Clips are small: threads only get in each other's way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def grey(format: int, *, frames: int = 3, width: int = 160, height: int = 120, **props: int) -> vs.VideoNode:

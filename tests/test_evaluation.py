@@ -27,17 +27,10 @@ from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.programs import MissingProgramError, find_ffmpeg
 from vsgshift.weights.store import write
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Image = pytest.importorskip("PIL.Image")
 SCRIPT = Path(__file__).parent.parent / "scripts" / "evaluate.py"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Frames are small: threads only get in each other's way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def row(clip: str, method: str, psnr: float, *, sigma: float | None = 10.0, frames: int = 4) -> Row:

@@ -1,6 +1,5 @@
 """The noise estimator, on arrays."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,16 +10,9 @@ from numpy.typing import NDArray
 from vsgshift.analysis import Level, level, settled, together
 from vsgshift.training import synthetic
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIGMAS = (5, 10, 20, 30, 50)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Clips are small: threads only get in each other's way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Which frames count, and that the network is run over them as the protocol says."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -15,16 +14,9 @@ from vsgshift.evaluation.protocols import Full, Published, evenly_spaced, overla
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.streaming import restore
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Frames are small: threads only get in each other's way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass

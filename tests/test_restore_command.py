@@ -15,14 +15,15 @@ from vsgshift.cli import main
 from vsgshift.restoring import job
 
 pytestmark = NEEDS_PROGRAMS
-OPTIONS = ("--sigma", "12", "--device", "cpu", "--crf", "4", "--part", "8")
+OPTIONS = ("--device", "cpu", "--crf", "4", "--part", "8")
 
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Long enough for a few parts."""
+    """Long enough for a few parts, with noise that becomes stronger in the middle of one."""
     file = tmp_path_factory.mktemp("films") / "noisy.mkv"
-    return film(file, "-vf", "noise=alls=20:allf=t", "-pix_fmt", "yuv420p", "-c:v", "ffv1", frames=36, size="32x32")
+    noise = "noise=alls=20:allf=t,noise=alls=30:allf=t:enable='gte(n,20)'"
+    return film(file, "-vf", noise, "-pix_fmt", "yuv420p", "-c:v", "ffv1", frames=36, size="32x32")
 
 
 def run(*options: str | Path) -> subprocess.CompletedProcess[str]:
@@ -39,14 +40,16 @@ def processes_about(folder: Path) -> list[str]:
     return [line for line in lines if str(folder) in line]
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_film(noisy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sigma", [12, None], ids=["told", "measured"])
+def test_a_run_that_was_stopped_goes_on_to_the_same_film(sigma: int | None, noisy: Path, tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole.mkv", tmp_path / "stopped.mkv"
-    done = run(noisy, whole, *OPTIONS)
+    options = OPTIONS if sigma is None else (*OPTIONS, "--sigma", str(sigma))
+    done = run(noisy, whole, *options)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{whole}: 36 frames in ")
     assert done.stderr == ""
 
-    command = [sys.executable, "-m", "vsgshift", "restore", str(noisy), str(stopped), *OPTIONS]
+    command = [sys.executable, "-m", "vsgshift", "restore", str(noisy), str(stopped), *options]
     # What runs in the background of a shell without job control ignores SIGINT, and so would its children.
     process = subprocess.Popen(
         command,
@@ -71,15 +74,16 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_film(noisy: Path, tmp_path: 
         time.sleep(0.01)
     assert not still
 
-    assert run(noisy, stopped, *OPTIONS, "--resume").returncode == 0
+    assert run(noisy, stopped, *options, "--resume").returncode == 0
     assert streams(stopped)[0].packets == streams(whole)[0].packets
     assert [file.name for file in tmp_path.iterdir() if not file.name.endswith(".mkv")] == []
 
     # And that film is what the filter gives for the clip as a whole.
     clip = vs.core.bs.VideoSource(str(noisy), cachemode=0)
-    wanted = vs.core.gshift.Denoise(clip, sigma=12, scenechange=2, device_id=-1)
+    level = {} if sigma is None else {"sigma": sigma}
+    wanted = vs.core.gshift.Denoise(clip, **level, scenechange=2, device_id=-1)
     found = vs.core.bs.VideoSource(str(whole), cachemode=0)
-    for number in (7, 8, 35):
+    for number in (7, 8, 16, 24, 35):
         pair = vs.core.std.PlaneStats(found[number], wanted[number], prop="Change").get_frame(0)
         change = vs.core.std.PlaneStats(clip[number], wanted[number], prop="Change").get_frame(0)
         assert pair.props["ChangeDiff"] < min(0.005, change.props["ChangeDiff"] / 4)

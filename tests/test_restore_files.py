@@ -4,17 +4,21 @@ Where the picture itself does not matter, no filter runs: vspipe need not load t
 """
 
 import io
+import signal
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from films import FFMPEG, NEEDS_PROGRAMS, film, frame_props, streams, vs
-from standin import file_size_limit
+from standin import file_size_limit, small_disk
 
 from vsgshift.programs import VideoFileError
+from vsgshift.restoring import job as job_module
 from vsgshift.restoring import parts
 from vsgshift.restoring.errors import RestoreError
 from vsgshift.restoring.job import Job, restore
@@ -286,6 +290,90 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
     result = restore(Job(**job, resume=True))
     assert (result.frames, result.made) == (12, 4)
     assert len(streams(tmp_path / "out.mkv")[0].times) == 12
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes], dict[str, Any]]:
+    """A film that is hard to compress, its packets once copied, and how it was."""
+    source = film(tmp_path_factory.mktemp("busy") / "film.mkv", "-vf", "noise=alls=60:allf=t", frames=12)
+    job = {"source": source, "filters": (), "codec": "ffv1", "part": 4}
+    output = source.with_name("whole.mkv")
+    restore(Job(**job, output=output))
+    return output, streams(output)[0].packets, job
+
+
+@pytest.mark.parametrize(("room", "finished"), [(0.0, 0), (0.55, 1), (1.3, 3)], ids=["nothing", "a part", "all parts"])
+def test_a_disk_without_room(
+    room: float, finished: int, busy: tuple[Path, list[bytes], dict[str, Any]], tmp_path: Path
+) -> None:
+    whole, packets, job = busy
+    folder, size = tmp_path / "disk", whole.stat().st_size
+    folder.mkdir()
+    output = folder / "out.mkv"
+    # The job's own files take a page each.
+    with small_disk(folder, max(4096, round(room * size) + 4 * 4096)) as grow:
+        with pytest.raises(RestoreError, match="No space left on device") as caught:
+            restore(Job(**job, output=output))
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).endswith("; what is finished is kept: --resume goes on") == bool(finished)
+        left = sorted(file.name for file in folder.rglob("*.mkv*") if file.is_file())
+        assert left == [f"{number:05}.mkv" for number in range(finished)]
+        assert all(len(streams(folder / "out.mkv.parts" / name)[0].packets) == 4 for name in left)
+        grow(4 * size)
+        assert restore(Job(**job, output=output, resume=True)).made == 12 - 4 * finished
+        assert streams(output)[0].packets == packets
+        assert [file.name for file in folder.iterdir()] == ["out.mkv"]
+
+
+def dying(file: Path, number: signal.Signals) -> str:
+    """A program that does nothing but end by a signal."""
+    file.write_text(f"#!/bin/sh\nkill -{number.value} $$\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def test_a_program_that_dies_is_told_in_a_line_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = film(tmp_path / "film.mkv", frames=8), tmp_path / "out.mkv"
+    job = {"source": source, "output": output, "filters": (), "part": 4}
+
+    def complaint(place: str, instead: object, **options: bool) -> str:
+        with monkeypatch.context() as patched:
+            patched.setattr(place, instead)
+            with pytest.raises(RestoreError) as caught:
+                restore(Job(**job, **options))
+        return str(caught.value)
+
+    python = SimpleNamespace(executable=dying(tmp_path / "python", signal.SIGBUS))
+    probed = (
+        f"{source}: BestSource ended by a signal: Bus error; does something else change the file, or is a disk full?"
+    )
+    assert complaint("vsgshift.restoring.source.sys", python) == probed
+    assert not (tmp_path / "out.mkv.parts").exists()
+
+    restore(Job(**job))
+    whole = streams(output)[0].packets
+    output.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(job_module, "join", Mock(side_effect=RestoreError("no")))
+        with pytest.raises(RestoreError, match="no; what is finished is kept"):
+            restore(Job(**job))
+    kept = [tmp_path / "out.mkv.parts" / f"0000{number}.mkv" for number in range(2)]
+    kept[1].unlink()
+    before = kept[0].read_bytes()
+    assert complaint("vsgshift.restoring.source.sys", python, resume=True) == probed
+    for number, text in ((signal.SIGKILL, "Killed"), (signal.SIGBUS, "Bus error")):
+        # As the vspipe of a wheel passes it on, and as the one of a system ends.
+        wrapper = tmp_path / "wrapper"
+        wrapper.write_text(f"#!/bin/sh\nexit {256 - number.value}\n")
+        wrapper.chmod(0o755)
+        for program in (str(wrapper), dying(tmp_path / "vspipe", number)):
+            found = complaint("vsgshift.restoring.programs.find_vspipe", Mock(return_value=program), resume=True)
+            assert found == f"vspipe: ended by a signal: {text}; what is finished is kept: --resume goes on"
+    assert kept[0].read_bytes() == before
+    assert restore(Job(**job, resume=True)).made == 4
+    assert streams(output)[0].packets == whole
 
 
 def test_going_on_with_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """The cut detector, on arrays and as `scenechange=2`."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,20 +17,13 @@ from vsgshift.training import synthetic
 from vsgshift.weights import load_network
 from vsgshift.weights.store import write
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 core = vs.core
 MEDIA = SHARED / "media"
 GREY8 = plane_scales(Coding(family="GRAY", bits=8, full_range=True))
 LUMA = np.float32([0.299, 0.587, 0.114])
 PREV, NEXT = "_SceneChangePrev", "_SceneChangeNext"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Clips are small: threads only get in each other's way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

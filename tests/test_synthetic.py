@@ -1,6 +1,5 @@
 """Generated clips: seeded, in range, moving smoothly or not at all, and with nature's spectrum."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,21 +11,14 @@ from vsgshift.training.compression import Quantiser, compressed
 from vsgshift.training.dice import Dice
 from vsgshift.training.motion import Camera, Path, Track, travel
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LUMA = torch.tensor((0.299, 0.587, 0.114))[:, None, None]
 
 
 def seeded(seed: int) -> torch.Generator:
     """A CPU generator."""
     return torch.Generator().manual_seed(seed)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Clips are small: threads only get in each other's way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

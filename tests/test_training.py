@@ -6,7 +6,6 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -30,18 +29,11 @@ from vsgshift.training.recipe import Data, Fit, Generated, Precision, Recipe, Tr
 from vsgshift.training.state import read_state
 from vsgshift.training.validation import examples, psnr, sheet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
 CPU = torch.device("cpu")
 ALONE = Processes(rank=0, count=1, device=CPU)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors: threads only get in each other's way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def recipe(task: str = "deblur", **fit: Any) -> Recipe:

@@ -1,7 +1,10 @@
-"""The programs that are run, and the files they are given."""
+"""The programs that are run, what they say when they fail, and the files they are given."""
 
+import errno
 import os
+import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -59,3 +62,18 @@ def check_file(path: Path) -> None:
         raise VideoFileError(f"{path} cannot be read: permission denied")
     if path.stat().st_size == 0:
         raise VideoFileError(f"{path} is empty")
+
+
+def last_line(output: bytes, status: int = 0) -> str:
+    """The last line of a program's complaints that says anything, or how it ended where none does."""
+    lines = re.split(r"[\r\n]+", output.decode(errors="replace"))
+    noise = r"(Frame|Output \d+|Script eval|Information: |x26[45] \[|\[q\] command)"
+    told = [line.strip() for line in lines if line.strip() and not re.match(noise, line)]
+    if told:
+        # What ffmpeg says after this follows from it.
+        full = [line for line in told if os.strerror(errno.ENOSPC) in line]
+        # Which part of ffmpeg says so, and where in memory it is, helps nobody.
+        return re.sub(r"^(\[[^\]]* @ 0x[0-9a-f]+\] )+", "", (full or told)[-1]).removeprefix("vapoursynth.Error: ")
+    if status < 0:
+        return f"ended by a signal: {signal.strsignal(-status) or -status}"
+    return "failed without a word"

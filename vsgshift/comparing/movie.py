@@ -3,6 +3,7 @@
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -13,14 +14,15 @@ from vsgshift.comparing.errors import CompareError
 from vsgshift.comparing.place import most_telling
 from vsgshift.comparing.sheet import BACKGROUND, GAP, label
 from vsgshift.comparing.video import Pair, Picture, Video
-from vsgshift.programs import find_ffmpeg
+from vsgshift.files import whole
+from vsgshift.programs import find_ffmpeg, last_line
 
 WIDEST = 1896
 """Pixels of a half; with more, many players do without the graphics hardware."""
 ENCODERS = {
-    ".mp4": ["-c:v", "libx264", "-crf", "14", "-preset", "slow", "-movflags", "+faststart"],
-    ".mkv": ["-c:v", "libx264", "-crf", "14", "-preset", "slow"],
-    ".webm": ["-c:v", "libvpx-vp9", "-crf", "20", "-b:v", "0", "-row-mt", "1", "-cpu-used", "3"],
+    ".mp4": ["-c:v", "libx264", "-crf", "14", "-preset", "slow", "-movflags", "+faststart", "-f", "mp4"],
+    ".mkv": ["-c:v", "libx264", "-crf", "14", "-preset", "slow", "-f", "matroska"],
+    ".webm": ["-c:v", "libvpx-vp9", "-crf", "20", "-b:v", "0", "-row-mt", "1", "-cpu-used", "3", "-f", "webm"],
 }
 """By the ending of the file. The quality is high: the codec must not take the noise away on the left."""
 TAGS = "colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
@@ -77,22 +79,33 @@ def _encode(file: Path, pictures: Iterator[Picture], rate: Fraction) -> None:
     command = [find_ffmpeg(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size]
     command += ["-r", f"{rate.numerator}/{rate.denominator}", "-i", "-"]
     command += ["-vf", f"scale=out_color_matrix=bt709:out_range=tv,setparams={TAGS}", "-pix_fmt", "yuv420p"]
-    command += [*ENCODERS[file.suffix.lower()], str(file)]
+    command += ENCODERS[file.suffix.lower()]
+    try:
+        with whole(file) as partial:
+            _run([*command, str(partial)], chain([first], pictures))
+    except OSError as error:
+        if isinstance(error, CompareError):
+            raise
+        raise CompareError(f"cannot write {file}: {error.strerror or error}") from error
+
+
+def _run(command: Sequence[str], pictures: Iterator[Picture]) -> None:
+    """Run ffmpeg on the pictures."""
     with tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints)
+        # A session of its own: told to stop by a Ctrl-C at the terminal, it would finish a film that is too short.
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints, start_new_session=True
+        )
         assert process.stdin is not None
         try:
-            for picture in chain([first], pictures):
-                process.stdin.write(picture.tobytes())
-            process.stdin.close()
-        except BrokenPipeError:
-            # ffmpeg's own words will explain.
-            pass
+            # Where ffmpeg does not take the pictures, its own words will explain.
+            with suppress(BrokenPipeError), process.stdin:
+                for picture in pictures:
+                    process.stdin.write(picture.tobytes())
         except BaseException:
             process.kill()
             process.wait()
             raise
-        if process.wait():
+        if status := process.wait():
             complaints.seek(0)
-            told = complaints.read().decode(errors="replace").strip().splitlines()
-            raise CompareError(f"ffmpeg: {told[-1] if told else 'failed without a word'}")
+            raise CompareError(f"ffmpeg: {last_line(complaints.read(), status)}")

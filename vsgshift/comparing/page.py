@@ -12,6 +12,7 @@ from vsgshift.comparing.errors import CompareError
 from vsgshift.comparing.place import Box
 from vsgshift.comparing.sheet import ZOOM, layout, pillow
 from vsgshift.comparing.video import Pair, Picture
+from vsgshift.files import whole
 
 _SECTION = Template("""<section>
 <h2>$time, frame $number</h2>
@@ -56,9 +57,10 @@ def write(file: Path, pairs: Sequence[Pair], after: str, title: str) -> None:
     sections = "".join(map(_section, pairs))
     text = template.substitute(title=html.escape(title), after=html.escape(after), sections=sections)
     try:
-        file.write_text(text, encoding="utf-8")
+        with whole(file) as partial:
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise CompareError(f"cannot write {file}: {error.strerror}") from error
+        raise CompareError(f"cannot write {file}: {error.strerror or error}") from error
 
 
 def _section(pair: Pair) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vsgshift.comparing.errors import CompareError
 from vsgshift.comparing.place import Box, most_telling
 from vsgshift.comparing.video import Pair, Picture
+from vsgshift.files import whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Sheet
@@ -41,7 +42,8 @@ def write(file: Path, pairs: Sequence[Pair], names: tuple[str, str], title: str)
         sheet.paste(block, (0, top))
         top += block.height
     try:
-        sheet.save(file, format="PNG", optimize=True)
+        with whole(file) as partial:
+            sheet.save(partial, format="PNG", optimize=True)
     except OSError as error:
         raise CompareError(f"cannot write {file}: {error.strerror or error}") from error
 

@@ -3,12 +3,12 @@
 import shlex
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import run
 
-from vsgshift.programs import check_file
+from vsgshift.files import whole
+from vsgshift.programs import check_file, last_line
 from vsgshift.restoring import parts as kept
 from vsgshift.restoring.container import FORMATS, check_container
 from vsgshift.restoring.encoder import check_codec
@@ -18,12 +18,9 @@ from vsgshift.restoring.mux import join
 from vsgshift.restoring.parts import Parts
 from vsgshift.restoring.pipe import Frames, frame_bytes, y4m_header
 from vsgshift.restoring.plan import Job, Plan, make_plan
-from vsgshift.restoring.programs import last_line
 from vsgshift.restoring.script import y4m_format
 
 __all__ = ["Job", "Result", "commands", "restore"]
-
-PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +50,22 @@ def restore(job: Job) -> Result:
         plan = make_plan(job, kept.index_name(job.output))
         parts = Parts(job.output, plan.frames, job.part)
         _try_encoder(plan, kept.parts_folder(job.output))
-        kept.begin(job.output, plan.state(), resume=job.resume)
-        parts.script.write_text(plan.script(), encoding="utf-8")
         try:
+            kept.begin(job.output, plan.state(), resume=job.resume)
+            parts.script.write_text(plan.script(), encoding="utf-8")
             result = _encode(plan, parts)
             _finish(plan, parts)
-        except RestoreError as error:
-            if len(parts.missing()) == len(parts) or "--" in str(error):
-                raise
-            raise RestoreError(f"{error}; what is finished is kept: --resume goes on") from error
+        except OSError as error:
+            told = error if isinstance(error, RestoreError) else _of_the_system(error, parts.folder)
+            if not told.advice and len(parts.missing()) < len(parts):
+                told = RestoreError(str(told), advice="what is finished is kept: --resume goes on")
+            raise told from error
     return result
+
+
+def _of_the_system(error: OSError, folder: Path) -> RestoreError:
+    """What the system refuses, as on a full disk; where it does not say which file, it is one of that folder."""
+    return RestoreError(f"{error.filename or folder}: {error.strerror or error}")
 
 
 def commands(job: Job) -> str:
@@ -147,7 +150,8 @@ def _finish(plan: Plan, parts: Parts) -> None:
     """Join the parts under another name, then give the file its own."""
     job = plan.job
     files = [(parts.file(number), parts.length(number)) for number in range(len(parts))]
-    with _partial(job.output) as target:
+    # Nothing is left of it after an error, since the parts are there.
+    with whole(job.output) as target:
         join(
             files,
             job.source,
@@ -158,16 +162,4 @@ def _finish(plan: Plan, parts: Parts) -> None:
             audio=job.audio,
             subtitles=job.subtitles,
         )
-        kept.flush(target)
-        target.replace(job.output)
     kept.discard(job.output)
-
-
-@contextmanager
-def _partial(output: Path) -> Iterator[Path]:
-    """A name for what is not whole yet; nothing is left of it after an error, since the parts are there."""
-    target = output.with_name(output.name + PARTIAL)
-    try:
-        yield target
-    finally:
-        target.unlink(missing_ok=True)

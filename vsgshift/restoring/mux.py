@@ -140,7 +140,8 @@ def _checked(file: Path, count: int) -> int:
     with opened(file) as part:
         shown = [packet.pts for packet in part.demux(video=0) if packet.size]
     if len(shown) != count or None in shown:
-        raise RestoreError(f"{file} has {len(shown)} frames instead of {count}; delete it and run again with --resume")
+        complaint = f"{file} has {len(shown)} frames instead of {count}"
+        raise RestoreError(complaint, advice="delete it and run again with --resume")
     return max((place - rank for place, rank in enumerate(_ranks(shown))), default=0)
 
 
@@ -164,7 +165,8 @@ def _frames(
         with opened(file) as part:
             stream = part.streams.video[0]
             if stream.codec_context.extradata != kind.codec_context.extradata:
-                raise RestoreError(f"{file} was encoded in another way than the first part; begin anew with --force")
+                complaint = f"{file} was encoded in another way than the first part"
+                raise RestoreError(complaint, advice="begin anew with --force")
             packets = [packet for packet in part.demux(stream) if packet.size]
             ranks = _ranks([packet.pts for packet in packets])
             for place, (packet, rank) in enumerate(zip(packets, ranks, strict=True)):

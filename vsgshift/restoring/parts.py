@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vsgshift.files import flush
 from vsgshift.restoring.errors import RestoreError
 
 PART_FRAMES = 120
@@ -86,15 +87,6 @@ def parts_folder(output: Path) -> Path:
 def index_name(output: Path) -> Path:
     """What the names of BestSource's index files begin with."""
     return parts_folder(output) / "index"
-
-
-def flush(file: Path) -> None:
-    """Wait until a file is on the disk: after a power failure a name must not stand for half of it."""
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -173,14 +165,14 @@ def _check_same(file: Path, state: Mapping[str, Any]) -> None:
     try:
         before = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RestoreError(f"{file} is damaged; begin anew with --force") from error
+        raise RestoreError(f"{file} is damaged", advice="begin anew with --force") from error
     now = json.loads(json.dumps(state))
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             was, wanted = (json.dumps(told.get(name)) for told in (before, now))
             raise RestoreError(
-                f"cannot go on: {name} was {was}, now it is {wanted}; "
-                "repeat the command as it was, or begin anew with --force"
+                f"cannot go on: {name} was {was}, now it is {wanted}",
+                advice="repeat the command as it was, or begin anew with --force",
             )
 
 

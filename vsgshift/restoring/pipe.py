@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Self
 
+from vsgshift.programs import last_line
 from vsgshift.restoring.errors import RestoreError
-from vsgshift.restoring.programs import Programs, last_line
+from vsgshift.restoring.programs import Programs
 
 SAMPLES = {"410": 1 / 8, "411": 1 / 2, "420": 1 / 2, "422": 1.0, "440": 1.0, "444": 2.0, "mono": 0.0}
 """Chroma samples for each one of brightness, by Y4M's name."""
@@ -154,6 +155,9 @@ class Frames:
 
     def _failed(self) -> None:
         status = self.process.wait()
+        if status >= 256 - signal.NSIG:
+            # The vspipe of a wheel is a Python that exits with the real one's status, of which a byte is left.
+            status -= 256
         self.complaints.seek(0)
         said = self.complaints.read()
         if not status and not said.strip():

@@ -1,7 +1,5 @@
-"""The programs that are run, and what they say when they fail."""
+"""The programs that are run."""
 
-import re
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -31,15 +29,3 @@ class Programs:
         asked = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
         if b"vapoursynth config" in asked.stderr:
             subprocess.run([sys.executable, "-m", "vapoursynth", "config"], capture_output=True)
-
-
-def last_line(output: bytes, status: int = 0) -> str:
-    """The last line of a program's complaints that says anything, or how it ended where none does."""
-    lines = re.split(r"[\r\n]+", output.decode(errors="replace"))
-    noise = r"(Frame|Output \d+|Script eval|Information: |x26[45] \[|\[q\] command)"
-    told = [line.strip() for line in lines if line.strip() and not re.match(noise, line)]
-    if told:
-        return told[-1].removeprefix("vapoursynth.Error: ")
-    if status < 0:
-        return f"ended by a signal: {signal.strsignal(-status) or -status}"
-    return "failed without a word"

@@ -6,6 +6,7 @@ interrupted, and a broken file may bring its libraries down. So a process of its
 
 import json
 import math
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from vsgshift.programs import last_line
 from vsgshift.restoring.errors import RestoreError
-from vsgshift.restoring.programs import last_line
 
 LOOKS = 5
 """Frames that are looked at for interlacing, spread over the film."""
@@ -81,6 +82,8 @@ def probe(path: Path, track: int, index: Path) -> Source:
     child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True)
     if child.returncode:
         said = last_line(child.stderr, child.returncode)
+        if child.returncode == -signal.SIGBUS:
+            said += "; does something else change the file, or is a disk full?"
         raise RestoreError(said.removeprefix(ERROR) if said.startswith(ERROR) else f"{path}: BestSource {said}")
     told = json.loads(child.stdout)
     time_base, fps = Fraction(*told.pop("time_base")), Fraction(*told.pop("fps"))
