@@ -15,8 +15,8 @@ from vsgshift.streaming.tiles import Tiling
 
 SPARE = {"cpu": 1.95, "cuda": 1.25, "fused": 1.7}
 """How many times the work's tensors a run takes on a kind of device, or with the CPU's compiled kernels: the libraries'
-own buffers, and gaps between what was freed and taken, which differ by a fifth of the whole from run to run. Measured on
-the CPU, as resident memory (tests/peak.py); on CUDA a guess."""
+own buffers, and gaps between what was freed and taken, which differ by a fifth of the whole from run to run. Measured
+on the CPU, as resident memory (tests/peak.py); on CUDA a guess."""
 FIXED = {"cpu": 24 * 2**20, "cuda": 24 * 2**20, "fused": 72 * 2**20}
 """Bytes that the first run takes for itself, of whatever size."""
 
