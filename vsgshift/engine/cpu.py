@@ -164,7 +164,7 @@ class FastShiftStep(_Native):
         ]
         self._offsets = torch.tensor(offsets, dtype=torch.int16)
         with torch.no_grad():
-            self.align = Align(
+            self._align = Align(
                 channels=step.arriving,
                 offsets=self._offsets.data_ptr(),
                 weights=self.keep(folding.depthwise_taps(step.align)),
@@ -188,7 +188,7 @@ class FastShiftStep(_Native):
         if size[0]:
             first = 0 if self.direction is Direction.PAST else 1
             arrived = (Half * size[0])(*halves[first::2])
-            _call("vsgshift_align", self.align, size, arrived, side)
+            _call("vsgshift_align", self._align, size, arrived, side)
         return self.fuse.run(halves, size, side)
 
 
