@@ -11,7 +11,7 @@ from vsgshift.doctor.findings import Finding, ok, problem, warning
 from vsgshift.doctor.libraries import PIP
 
 LITTLE_MEMORY = 1.5
-"""GiB; the tiny models at 320x180 take 0.75 GB, at 640x360 somewhat more."""
+"""GiB; the tiny models at 320x180 take 0.8 GB, at 640x360 1.2 GB."""
 
 
 def memory() -> Finding:
