@@ -1,6 +1,6 @@
 /* Shift-Net's blocks for the CPU, fused: what they hand on from layer to layer stays in the caches.
  *
- * Built once for each instruction set; `vsgshift.engine.native` loads the one that the machine has.
+ * Built once for each instruction set; `vsgshift.engine.library` loads the one that the machine has.
  * Functions return 0 where memory is short. Shapes are checked before, in Python. */
 #include "align.h"
 #include "gated.h"
