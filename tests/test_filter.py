@@ -12,6 +12,8 @@ from standin import lively
 
 from vsgshift import restore
 from vsgshift.network import VARIANTS, ShiftNet
+from vsgshift.plugin.restorer import Restorer
+from vsgshift.streaming import Stream, TiledStream
 from vsgshift.weights import load_network
 from vsgshift.weights.store import write
 
@@ -156,6 +158,39 @@ def test_order_of_requests_does_not_matter(format: int, model: dict[str, str]) -
         assert max_abs_diff(found, wanted[n]) <= tolerance
 
 
+def test_places_side_by_side(model: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two places in turns, each by a stream of its own: nothing is begun anew, and nothing changes."""
+    clip = moving(frames=120)
+    wanted = list(core.gshift.Deblur(clip, model=model["deblur"]).frames())
+    begun = 0
+    new_stream = Restorer._new_stream
+
+    def counted(restorer: Restorer, *, midway: bool) -> Stream | TiledStream:
+        nonlocal begun
+        begun += 1
+        return new_stream(restorer, midway=midway)
+
+    monkeypatch.setattr(Restorer, "_new_stream", counted)
+    begun_by = {}
+    for streams in (1, 2):
+        begun = 0
+        filtered = core.gshift.Deblur(clip, model=model["deblur"], num_streams=streams)
+        for n in [n for pair in zip(range(10, 30), range(80, 100), strict=True) for n in pair]:
+            assert max_abs_diff(filtered.get_frame(n), wanted[n]) <= 1e-5
+        begun_by[streams] = begun
+    assert begun_by[1] > 8
+    assert begun_by[2] == 2
+
+
+def test_more_places_than_streams(model: dict[str, str]) -> None:
+    clip = moving(frames=120)
+    wanted = list(core.gshift.Deblur(clip, model=model["deblur"]).frames())
+    filtered = core.gshift.Deblur(clip, model=model["deblur"], num_streams=2)
+    dice = random.Random(4)
+    for n in [dice.randrange(120) for _ in range(12)] + [5, 64, 4, 119, 65, 6, 0]:
+        assert max_abs_diff(filtered.get_frame(n), wanted[n]) <= 1e-5
+
+
 def test_no_source_frame_is_read_twice_in_order(model: dict[str, str]) -> None:
     reads: dict[int, int] = {}
 
@@ -236,6 +271,7 @@ def test_information() -> None:
         ("Deblur", {"model": "tiny-denoise"}, "is made for gshift.Denoise"),
         ("Deblur", {"strength": 1.5}, "strength=1.5 is out of range"),
         ("Deblur", {"block": 0}, "block=0 is out of range"),
+        ("Deblur", {"num_streams": 0}, "num_streams=0 is out of range; 1 to 16 places"),
         ("Deblur", {"device_id": 99}, "device_id=99 does not exist"),
         ("Denoise", {"sigma": -1}, "sigma=-1 is out of range"),
         ("Denoise", {"sigma": 256}, "sigma=256 is out of range"),

@@ -78,6 +78,16 @@ def test_what_fits_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not settled(demand(), True, free=64 * GIB).offload
 
 
+def test_streams_share_weights_and_on_a_cpu_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A card")
+    for device in (torch.device("cpu"), CUDA):
+        one, three = demand(device=device), demand(device=device, streams=3)
+        least = 3 * (one.footprint().shifts + one.footprint().waiting) + one.footprint().work
+        assert least < three.needed() < 3 * one.needed()
+        with pytest.raises(ValueError, match="with num_streams=1 it needs"):
+            settled(three, False, free=one.needed())
+
+
 def test_what_fits_with_its_skips_on_the_host_is_offloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a small card")
     wanted = demand(device=CUDA)

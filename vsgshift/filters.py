@@ -52,6 +52,7 @@ def deblur(
     tilesize: int | tuple[int, int] | None = None,
     overlap: int | tuple[int, int] | None = None,
     offload: bool | None = None,
+    num_streams: int | None = None,
 ) -> vs.VideoNode:
     """Remove motion blur: `core.gshift.Deblur`.
 
@@ -69,6 +70,8 @@ def deblur(
         overlap: pixels, or across and down, that tiles have in common at least; by default 64.
         offload: on a CUDA device, let what waits for later frames wait in the host's memory. By default where
             it would not fit the device otherwise.
+        num_streams: 1 to 16, places of the clip that are restored side by side, each with a state of its own; by
+            default 1. For scripts that show several places of one filter at once; nothing to gain in one order.
 
     Returns:
         A clip of the same format, size, length and frame properties.
@@ -89,6 +92,7 @@ def deblur(
         tilesize=tilesize,
         overlap=overlap,
         offload=offload,
+        num_streams=num_streams,
     )
 
 
@@ -106,6 +110,7 @@ def denoise(
     tilesize: int | tuple[int, int] | None = None,
     overlap: int | tuple[int, int] | None = None,
     offload: bool | None = None,
+    num_streams: int | None = None,
 ) -> vs.VideoNode:
     """Remove noise: `core.gshift.Denoise`.
 
@@ -114,7 +119,7 @@ def denoise(
         sigma: 0 to 255, standard deviation of the noise on the 8-bit scale; 0 gives the source. By
             default it is measured.
         sigma_map: instead of `sigma`, a GRAY clip of the same size and length: the noise of each pixel.
-        model, strength, scenechange, device_id, fp16, block, tilesize, overlap, offload: as for `deblur`.
+        model, strength, scenechange, device_id, fp16, block, tilesize, overlap, offload, num_streams: as for `deblur`.
 
     Returns:
         A clip of the same format, size, length and frame properties.
@@ -136,6 +141,7 @@ def denoise(
         tilesize=tilesize,
         overlap=overlap,
         offload=offload,
+        num_streams=num_streams,
     )
 
 

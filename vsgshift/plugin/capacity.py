@@ -35,6 +35,8 @@ class Demand:
     offload: bool = False
     fused: bool = False
     """Whether the CPU's compiled kernels run."""
+    streams: int = 1
+    """Places of the clip that are restored side by side."""
 
     def footprint(self) -> Footprint:
         """What its stream needs."""
@@ -54,7 +56,8 @@ class Demand:
         # On a GPU those that come up and those that go down.
         frames = 4 * self.block + 2 * self.threads if self.device.type == "cpu" else 2 * self.block
         waiting = frames * PLANES * self.size[0] * self.size[1]
-        return self.footprint().on_device(self.device.type, offload=self.offload) + waiting
+        stream = self.footprint().on_device(self.device.type, offload=self.offload, streams=self.streams)
+        return stream + self.streams * waiting
 
 
 def settled(demand: Demand, offload: bool | None, *, free: int | None) -> Demand:
@@ -106,6 +109,8 @@ def _advice(demand: Demand, free: int) -> str:
 def _changes(demand: Demand) -> Iterator[tuple[str, Callable[[Demand], Demand]]]:
     """What can be changed to need less memory, by how little it changes the result."""
     cuda = demand.device.type == "cuda"
+    if demand.streams > 1:
+        yield "num_streams=1", lambda it: replace(it, streams=1)
     if demand.block > 1:
         yield "block=1", lambda it: replace(it, block=1)
     if cuda and not demand.offload:

@@ -14,6 +14,7 @@ from vsgshift.plugin.colour import GRAY8, GRAYS, check_format, converted_around
 from vsgshift.plugin.measuring import CONFIDENCE, SIGMA, SceneChanges, mark_scenes, noise_levels, settled_levels
 
 LARGEST_BLOCK = 64
+MOST_STREAMS = 16
 type Pair = tuple[int, int]
 
 
@@ -30,6 +31,7 @@ class Choices:
     tilesize: int | list[int] = 0
     overlap: int | list[int] | None = None
     offload: int | None = None
+    num_streams: int = 1
 
     def check(self) -> None:
         """Raise ValueError for values that make no sense on any machine."""
@@ -37,6 +39,10 @@ class Choices:
             raise ValueError(f"strength={self.strength:g} is out of range; 0 (the source) to 1 (fully restored)")
         if self.block is not None and not 1 <= self.block <= LARGEST_BLOCK:
             raise ValueError(f"block={self.block} is out of range; 1 to {LARGEST_BLOCK} frames")
+        if not 1 <= self.num_streams <= MOST_STREAMS:
+            raise ValueError(
+                f"num_streams={self.num_streams} is out of range; 1 to {MOST_STREAMS} places of the clip at a time"
+            )
         check_scenechange(self.scenechange)
         self.tiles()
 
@@ -129,6 +135,7 @@ def _restored(
     from vsgshift.plugin import devices
     from vsgshift.plugin.capacity import Demand, figures, settled
     from vsgshift.plugin.free_memory import free_memory
+    from vsgshift.plugin.places import Places
     from vsgshift.plugin.restorer import Options, Restorer
     from vsgshift.streaming.tiles import Tiling
     from vsgshift.weights import load_network
@@ -159,6 +166,7 @@ def _restored(
         tiling=tiling,
         threads=core.num_threads,
         fused=runs_compiled(network),
+        streams=choices.num_streams,
     )
     demand = settled(demand, None if choices.offload is None else bool(choices.offload), free=free_memory(device))
     fast = prepared(network)
@@ -182,9 +190,14 @@ def _restored(
             levels = core.invoke("resize", "Bicubic", clip=sigma_map, format=GRAYS, range_in=1)
         elif task == "denoise" and sigma is None:
             levels = settled_levels(core, noise_levels(core, clip, parted=parted), parted=parted)
-        restorer = Restorer(core, fast, node, levels, props, options)
+
+        def restorer() -> Restorer:
+            return Restorer(core, fast, node, levels, props, options)
+
+        count = choices.num_streams
         inputs = [node] if levels is None else [node, levels]
-        return core.create_filter(task.capitalize(), node, inputs, restorer)
+        processor = restorer() if count == 1 else Places(restorer, count)
+        return core.create_filter(task.capitalize(), node, inputs, processor)
 
     return converted_around(core, clip, make)
 

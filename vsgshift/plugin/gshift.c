@@ -27,7 +27,8 @@
     "block:int:opt;"     \
     "tilesize:int[]:opt;" \
     "overlap:int[]:opt;" \
-    "offload:int:opt;"
+    "offload:int:opt;"   \
+    "num_streams:int:opt;"
 
 typedef struct Function {
     const char *name;

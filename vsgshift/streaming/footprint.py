@@ -41,13 +41,17 @@ class Footprint:
     tiles: int = 1
     fused: bool = False
 
-    def on_device(self, kind: str, *, offload: bool = False) -> int:
-        """Bytes of memory of a device, "cpu" or "cuda", with what libraries need besides."""
-        state = self.shifts // self.tiles if offload else self.shifts + self.waiting
+    def on_device(self, kind: str, *, offload: bool = False, streams: int = 1) -> int:
+        """Bytes of memory of a device, "cpu" or "cuda", with what libraries need besides.
+
+        streams: how many have this network in common; on a CPU one of them runs at a time.
+        """
+        state = streams * (self.shifts // self.tiles if offload else self.shifts + self.waiting)
+        work = self.work if kind == "cpu" else streams * self.work
         if not self.fused:
-            return self.weights + state + int(self.work * SPARE[kind]) + FIXED[kind]
+            return self.weights + state + int(work * SPARE[kind]) + FIXED[kind]
         # The kernels have the weights in an order of their own, made from the plain network's.
-        return 2 * self.weights + state + int(self.work * SPARE["fused"]) + FIXED["fused"]
+        return 2 * self.weights + state + int(work * SPARE["fused"]) + FIXED["fused"]
 
 
 def footprint(
