@@ -57,7 +57,7 @@ def spoilt(pair: Pair, recipe: Recipe, *key: int) -> tuple[Tensor, Tensor | None
         if recipe.data.camera:
             degraded = degradations.camera(degraded, dice.generator)
         return degraded, None, clean
-    sigma = dice.uniform(0.0, recipe.data.sigma / 255)
+    sigma = dice.uniform() ** recipe.data.sigma_power * recipe.data.sigma / 255
     generator = torch.Generator(clean.device).manual_seed(seed_of(recipe.seed, "noise", *key))
     degraded = degradations.add_noise(degraded, sigma, generator)
     if recipe.data.camera and dice.chance(0.3):

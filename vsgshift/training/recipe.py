@@ -31,7 +31,9 @@ class Data:
     crop: int = 96
     """Height and width of training clips, pixels."""
     sigma: float = 50.0
-    """Noise standard deviations are uniform from 0 to this, on the 8-bit scale; for denoising."""
+    """Noise standard deviations are drawn from 0 to this, on the 8-bit scale; for denoising."""
+    sigma_power: float = 1.0
+    """They are `sigma` times a uniform number to this power: with 1 uniform, above 1 small ones are more frequent."""
     subframes: tuple[int, int] = (7, 23)
     """Fewest and most instants averaged into a blurred frame, odd numbers; for deblurring without pairs."""
     camera: bool = False
@@ -212,6 +214,7 @@ def _complaints(recipe: Recipe) -> typing.Iterator[str]:
         yield f"{recipe.network} wraps clips round: use fit.at_once = 1, or fit.hold = true"
     positive = {
         "data.frames": data.frames,
+        "data.sigma_power": data.sigma_power,
         "fit.floor": fit.floor,
         "fit.batch": fit.batch,
         "fit.rate": fit.rate,
