@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from vsgshift.benchmarking import cases, growth, measures, networks, vspipe
+from vsgshift.benchmarking import cases, growth, measures, networks, speeds, vspipe
 from vsgshift.benchmarking.cases import Case, CaseError, Figures
 from vsgshift.benchmarking.modes import MODES
 from vsgshift.benchmarking.wanted import HEIGHTS, size_named
@@ -37,7 +37,7 @@ def run(script: Any, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a benchmark in little; its report."""
 
     def run(*arguments: str) -> dict[str, Any]:
-        assert script.main([*arguments, *LITTLE]) == 0
+        assert script.main([arguments[0], *LITTLE, *arguments[1:]]) == 0
         report: dict[str, Any] = json.loads(capsys.readouterr().out)
         assert report["benchmark"] == arguments[0]
         return report
@@ -115,6 +115,29 @@ def test_a_clip_of_some_length_is_restored_whole() -> None:
     case = Case(model="tiny-deblur", width=32, height=24, device_id=-1, seconds=0.01)
     assert cases.measure(replace(case, length=11)).frames == 11
     assert measures.peak_of(lambda: torch.zeros(2**24), torch.device("cpu")) in (None, pytest.approx(64, abs=16))
+
+
+def test_stream_and_vspipe_are_measured_in_turns(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    """A machine that gets slower between two turns does not count for or against either."""
+    order: list[str] = []
+    figures = iter([40.0, 38.0, 20.0, 19.0, 10.0, 9.0])
+
+    def stand_in(name: str) -> Callable[..., dict[str, float]]:
+        def measure(*_: object) -> dict[str, float]:
+            order.append(name)
+            return {"fps": next(figures)}
+
+        return measure
+
+    monkeypatch.setattr(speeds, "_engine", stand_in("engine"))
+    monkeypatch.setattr(speeds, "_pipe", stand_in("vspipe"))
+    monkeypatch.setattr(speeds, "_filter", lambda *_: {})
+    monkeypatch.setattr(speeds, "_latency", lambda *_: {})
+    row = run("machine", "--model", "tiny-deblur", "--rounds", "3")["result"]["tiny-deblur 32x24"]
+    assert order == ["engine", "vspipe"] * 3
+    assert (row["engine_fps"], row["vspipe_fps"]) == (20.0, 19.0)
+    assert row["vspipe_shares"] == [0.95, 0.95, 0.9]
+    assert row["vspipe_share"] == 0.95
 
 
 def test_growth_tells_what_is_flat(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:

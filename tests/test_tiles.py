@@ -14,6 +14,7 @@ from torch import Tensor
 
 import vsgshift
 from vsgshift.cli.options import pixels as size_option
+from vsgshift.engine import prepared
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.restoring.script import Filter
 from vsgshift.streaming import Stream, TiledStream, Tiling, restore
@@ -304,3 +305,27 @@ def test_tiles_are_not_seen(task: str, name: str) -> None:
     assert (differing > 1).float().mean() <= 1e-3
     assert torch.nn.functional.avg_pool2d(255 * (found - whole), 8).abs().max() <= 1
     assert (codes[1] - codes[2]).abs().max() > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["denoise", "deblur"])
+@pytest.mark.parametrize(("name", "size"), [("street.mp4", (432, 768)), ("hands.mkv", (480, 640))])
+def test_no_step_where_tiles_meet(task: str, name: str, size: tuple[int, int]) -> None:
+    """From one pixel to the next the change from a tile to its neighbour is worth less than a code."""
+    clip = footage(name, size, 3)
+    noise = torch.full_like(clip[:, :1], 5 / 255) if task == "denoise" else None
+    network = prepared(load_network(f"tiny-{task}"))
+    (_, columns) = Tiling(size=(256, 0)).lines(*size, network.variant.multiple)
+    tiles = [restore(network, clip[..., span], None if noise is None else noise[..., span]) for span in columns.spans]
+    whole = tiled(network, Tiling(size=(256, 0)), clip, noise)
+    steps, differences = [], []
+    for left in range(len(tiles) - 1):
+        first, end = columns.starts[left + 1], columns.starts[left] + columns.size
+        one, other = tiles[left][..., first - columns.starts[left] :], tiles[left + 1][..., : end - first]
+        gained = columns.weights[left + 1][: end - first]
+        assert (whole[..., first:end] - (one + gained * (other - one))).abs().max() <= 1e-5
+        differences.append(255 * (other - one).abs())
+        steps.append(differences[-1] * torch.diff(gained, prepend=torch.zeros(1)))
+    step = max(float(step.max()) for step in steps)
+    assert step <= 1
+    assert max(float(difference.max()) for difference in differences) > 32 * step, "it takes the blending"
