@@ -32,6 +32,24 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Files of tiny networks that nobody trained and that change pictures visibly, by task."""
+    import torch
+    from standin import lively
+
+    from vsgshift.network import VARIANTS, ShiftNet
+    from vsgshift.weights.store import write
+
+    files = {}
+    for task in ("deblur", "denoise"):
+        torch.manual_seed(2)
+        file = tmp_path_factory.mktemp("untrained") / f"{task}.safetensors"
+        write(file, lively(ShiftNet(VARIANTS[f"{task}-tiny"])), name=task, training_data="none", licence="MIT")
+        files[task] = str(file)
+    return files
+
+
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty place for the models folder."""

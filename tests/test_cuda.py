@@ -16,7 +16,6 @@ from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.streaming import Stream
 from vsgshift.streaming.graphed import WARM_UP, GraphedStep
 from vsgshift.streaming.stream import Execution
-from vsgshift.weights.store import write
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -31,17 +30,6 @@ def _exact() -> Any:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     yield
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    torch.manual_seed(6)
-    files = {}
-    for task in ("deblur", "denoise"):
-        file = tmp_path_factory.mktemp("models") / f"{task}.safetensors"
-        write(file, lively(ShiftNet(VARIANTS[f"{task}-tiny"])), name=task, training_data="none", licence="MIT")
-        files[task] = str(file)
-    return files
 
 
 @pytest.fixture(scope="module")
@@ -71,19 +59,19 @@ def psnr(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
     return float(-10 * np.log10(np.mean((found.astype(np.float64) - wanted) ** 2)))
 
 
-def filtered(clip: vs.VideoNode, model: dict[str, str], task: str, **more: Any) -> vs.VideoNode:
+def filtered(clip: vs.VideoNode, untrained: dict[str, str], task: str, **more: Any) -> vs.VideoNode:
     if task == "deblur":
-        return core.gshift.Deblur(clip, model=model[task], **more)
-    return core.gshift.Denoise(clip, sigma=20, model=model[task], **more)
+        return core.gshift.Deblur(clip, model=untrained[task], **more)
+    return core.gshift.Denoise(clip, sigma=20, model=untrained[task], **more)
 
 
 @pytest.mark.parametrize("task", ["deblur", "denoise"])
 @pytest.mark.parametrize("block", [1, 3, 4])
 def test_the_filter_gives_what_it_gives_on_the_cpu(
-    task: str, block: int, model: dict[str, str], source: vs.VideoNode
+    task: str, block: int, untrained: dict[str, str], source: vs.VideoNode
 ) -> None:
-    wanted = pixels(filtered(source, model, task, device_id=-1))
-    assert_same(pixels(filtered(source, model, task, device_id=0, block=block)), wanted)
+    wanted = pixels(filtered(source, untrained, task, device_id=-1))
+    assert_same(pixels(filtered(source, untrained, task, device_id=0, block=block)), wanted)
 
 
 @pytest.mark.parametrize("task", ["deblur", "denoise"])
@@ -94,58 +82,59 @@ def test_half_precision_is_close(task: str, source: vs.VideoNode) -> None:
 
 
 @pytest.mark.parametrize("format", [vs.GRAYS, vs.YUV420P8, vs.RGB48, vs.RGBH], ids=lambda format: format.name)
-def test_formats(format: int, model: dict[str, str], source: vs.VideoNode) -> None:
+def test_formats(format: int, untrained: dict[str, str], source: vs.VideoNode) -> None:
     yuv = core.get_video_format(format).color_family != vs.RGB
-    clip = source.resize.Bicubic(width=52, height=36, format=format, matrix=1 if yuv else None)
-    found, wanted = (pixels(filtered(clip[:12], model, "deblur", device_id=device), range(12)) for device in (0, -1))
+    clip = source.resize.Bicubic(width=52, height=36, format=format, matrix=1 if yuv else None)[:12]
+    found, wanted = (pixels(filtered(clip, untrained, "deblur", device_id=device), range(12)) for device in (0, -1))
     peak = {vs.YUV420P8: 255, vs.RGB48: 65535}.get(format, 1)
     step = {vs.YUV420P8: 1 / 255, vs.RGB48: 1 / 65535, vs.RGBH: 1e-3}.get(format, 1e-5)
     assert np.abs(found.astype(np.float64) - wanted).max() <= step * peak
 
 
-def test_a_sigma_map(model: dict[str, str], source: vs.VideoNode) -> None:
+def test_a_sigma_map(untrained: dict[str, str], source: vs.VideoNode) -> None:
     levels = core.std.BlankClip(source, format=vs.GRAYS, color=20 / 255)
-    found = core.gshift.Denoise(source, sigma_map=levels, model=model["denoise"], device_id=0)
-    assert_same(pixels(found), pixels(filtered(source, model, "denoise", device_id=-1)))
+    found = core.gshift.Denoise(source, sigma_map=levels, model=untrained["denoise"], device_id=0)
+    assert_same(pixels(found), pixels(filtered(source, untrained, "denoise", device_id=-1)))
 
 
-def test_any_order_of_requests(model: dict[str, str], source: vs.VideoNode) -> None:
-    wanted = pixels(filtered(source, model, "deblur", device_id=-1))
+def test_any_order_of_requests(untrained: dict[str, str], source: vs.VideoNode) -> None:
+    wanted = pixels(filtered(source, untrained, "deblur", device_id=-1))
     for order in ([30, 2, 39, 38, 37, 12], range(LENGTH - 1, -1, -3), range(0, LENGTH, 7)):
-        assert_same(pixels(filtered(source, model, "deblur", device_id=0), order), wanted[list(order)])
-    for n, frame in enumerate(filtered(source, model, "deblur", device_id=0).frames(backlog=16)):
+        assert_same(pixels(filtered(source, untrained, "deblur", device_id=0), order), wanted[list(order)])
+    for n, frame in enumerate(filtered(source, untrained, "deblur", device_id=0).frames(backlog=16)):
         assert_same(np.stack([np.asarray(frame[plane]) for plane in range(3)]), wanted[n])
 
 
-def test_scene_changes(model: dict[str, str], source: vs.VideoNode) -> None:
+def test_scene_changes(untrained: dict[str, str], source: vs.VideoNode) -> None:
     cuts = (2, 19, 20, 33)
     marked = core.std.Splice(
         [source[n].std.SetFrameProps(_SceneChangePrev=1) if n in cuts else source[n] for n in range(LENGTH)]
     )
-    wanted = pixels(filtered(marked, model, "deblur", device_id=-1))
-    assert_same(pixels(filtered(marked, model, "deblur", device_id=0)), wanted)
-    assert_same(pixels(filtered(marked, model, "deblur", device_id=0), [21, 18]), wanted[[21, 18]])
+    wanted = pixels(filtered(marked, untrained, "deblur", device_id=-1))
+    assert_same(pixels(filtered(marked, untrained, "deblur", device_id=0)), wanted)
+    assert_same(pixels(filtered(marked, untrained, "deblur", device_id=0), [21, 18]), wanted[[21, 18]])
 
 
-def test_filters_side_by_side_and_in_a_chain(model: dict[str, str], source: vs.VideoNode) -> None:
+def test_filters_side_by_side_and_in_a_chain(untrained: dict[str, str], source: vs.VideoNode) -> None:
     def chain(device: int) -> vs.VideoNode:
-        return filtered(filtered(source, model, "deblur", device_id=device), model, "denoise", device_id=device)
+        deblurred = filtered(source, untrained, "deblur", device_id=device)
+        return filtered(deblurred, untrained, "denoise", device_id=device)
 
     assert_same(pixels(chain(0)), pixels(chain(-1)))
-    first, second = (filtered(source, model, "deblur", device_id=0) for _ in range(2))
+    first, second = (filtered(source, untrained, "deblur", device_id=0) for _ in range(2))
     both = core.std.Interleave([first, second])
     found = pixels(both, range(2 * LENGTH))
     assert_same(found[::2], found[1::2])
 
 
-def test_out_of_memory_says_what_to_do(model: dict[str, str]) -> None:
+def test_out_of_memory_says_what_to_do(untrained: dict[str, str]) -> None:
     clip = core.std.BlankClip(width=2048, height=2048, length=2, format=vs.GRAYS, keep=True)
     torch.cuda.empty_cache()
     room = torch.cuda.memory_reserved() + (64 << 20)
     torch.cuda.set_per_process_memory_fraction(room / torch.cuda.get_device_properties(0).total_memory)
     try:
         with pytest.raises(vs.Error, match=r"Deblur: .*memory.*lower block"):
-            core.gshift.Deblur(clip, model=model["deblur"], device_id=0).get_frame(0)
+            core.gshift.Deblur(clip, model=untrained["deblur"], device_id=0).get_frame(0)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
@@ -202,9 +191,9 @@ def test_a_graph_goes_with_its_stream() -> None:
     assert sizes[1] == sizes[2]
 
 
-def test_memory_stays_as_it_is(model: dict[str, str]) -> None:
+def test_memory_stays_as_it_is(untrained: dict[str, str]) -> None:
     clip = core.std.BlankClip(width=320, height=180, length=400, format=vs.YUV420P8, keep=True)
-    node = filtered(clip, model, "deblur", device_id=0, fp16=True)
+    node = filtered(clip, untrained, "deblur", device_id=0, fp16=True)
     sizes = []
     for n, _ in enumerate(node.frames(backlog=4)):
         if n in (120, 380):

@@ -10,14 +10,11 @@ import torch
 import vapoursynth as vs
 from conftest import SHARED
 from numpy.typing import NDArray
-from standin import lively
 
 from vsgshift import restore
 from vsgshift.analysis import Coding, Level, plane_scales, settled
-from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.training import synthetic
 from vsgshift.weights import load_network
-from vsgshift.weights.store import write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -142,13 +139,8 @@ def test_tiny_clips(width: int, height: int, frames: int, format: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Untrained weights that change pictures visibly."""
-    torch.manual_seed(2)
-    file = tmp_path_factory.mktemp("models") / "denoise.safetensors"
-    network = lively(ShiftNet(VARIANTS["denoise-tiny"]))
-    write(file, network, name="denoise", training_data="none", licence="MIT")
-    return str(file)
+def model(untrained: dict[str, str]) -> str:
+    return untrained["denoise"]
 
 
 def as_tensor(clip: vs.VideoNode) -> torch.Tensor:

@@ -8,14 +8,12 @@ import pytest
 import torch
 import vapoursynth as vs
 from numpy.typing import NDArray
-from standin import lively
 
 from vsgshift import restore
-from vsgshift.network import VARIANTS, ShiftNet
+from vsgshift.network import ShiftNet
 from vsgshift.plugin.restorer import Restorer
 from vsgshift.streaming import Stream, TiledStream
 from vsgshift.weights import load_network
-from vsgshift.weights.store import write
 
 core = vs.core
 FORMATS = [
@@ -24,18 +22,6 @@ FORMATS = [
     vs.YUV440P8, vs.YUV444PH, vs.YUV420PH, vs.YUV444PS, vs.YUV422PS,
     vs.RGB24, vs.RGB30, vs.RGB48, vs.RGBH, vs.RGBS,
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Untrained weights that change pictures visibly, per task."""
-    torch.manual_seed(2)
-    files = {}
-    for task in ("deblur", "denoise"):
-        file = tmp_path_factory.mktemp("models") / f"{task}.safetensors"
-        write(file, lively(ShiftNet(VARIANTS[f"{task}-tiny"])), name=task, training_data="none", licence="MIT")
-        files[task] = str(file)
-    return files
 
 
 def moving(frames: int = 20, width: int = 24, height: int = 16, format: int = vs.RGBS) -> vs.VideoNode:
@@ -67,20 +53,20 @@ def as_tensor(clip: vs.VideoNode) -> torch.Tensor:
     return torch.stack([torch.from_numpy(np.stack([np.asarray(f[p]) for p in range(3)])) for f in clip.frames()])
 
 
-def test_equals_restore(model: dict[str, str]) -> None:
+def test_equals_restore(untrained: dict[str, str]) -> None:
     clip = moving(frames=23, width=21, height=13)
-    wanted = restore(load_network(model["deblur"]), as_tensor(clip))
-    found = as_tensor(core.gshift.Deblur(clip, model=model["deblur"]))
+    wanted = restore(load_network(untrained["deblur"]), as_tensor(clip))
+    found = as_tensor(core.gshift.Deblur(clip, model=untrained["deblur"]))
     assert (found - wanted).abs().max() <= 1e-5
     assert (wanted - as_tensor(clip)).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
-def test_formats(format: int, model: dict[str, str]) -> None:
+def test_formats(format: int, untrained: dict[str, str]) -> None:
     clip = moving(frames=4, format=format)
     for restored in (
-        core.gshift.Deblur(clip, model=model["deblur"], strength=0.0),
-        core.gshift.Deblur(clip, model=model["deblur"], strength=1e-6),
+        core.gshift.Deblur(clip, model=untrained["deblur"], strength=0.0),
+        core.gshift.Deblur(clip, model=untrained["deblur"], strength=1e-6),
     ):
         assert restored.format.id == format
         for before, after in zip(clip.frames(), restored.frames(), strict=True):
@@ -92,15 +78,15 @@ def test_formats(format: int, model: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("range_", [0, 1])
 @pytest.mark.parametrize("matrix", [1, 5, 6, 9])
-def test_colours_go_there_and_back(matrix: int, range_: int, model: dict[str, str]) -> None:
+def test_colours_go_there_and_back(matrix: int, range_: int, untrained: dict[str, str]) -> None:
     clip = moving(frames=3).resize.Bicubic(format=vs.YUV444P8, matrix=matrix, range=range_)
-    restored = core.gshift.Deblur(clip, model=model["deblur"], strength=1e-6)
+    restored = core.gshift.Deblur(clip, model=untrained["deblur"], strength=1e-6)
     for before, after in zip(clip.frames(), restored.frames(), strict=True):
         assert max_abs_diff(before, after) <= 1
 
 
 @pytest.mark.parametrize("siting", range(6))
-def test_chroma_siting_goes_there_and_back(siting: int, model: dict[str, str]) -> None:
+def test_chroma_siting_goes_there_and_back(siting: int, untrained: dict[str, str]) -> None:
     ramp = core.std.BlankClip(format=vs.YUV420P8, width=64, height=64, length=2)
 
     def paint(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
@@ -111,35 +97,35 @@ def test_chroma_siting_goes_there_and_back(siting: int, model: dict[str, str]) -
         return out
 
     clip = ramp.std.ModifyFrame(ramp, paint).std.SetFrameProps(_ChromaLocation=siting, _Matrix=6)
-    after = core.gshift.Deblur(clip, model=model["deblur"], strength=1e-6).get_frame(1)
+    after = core.gshift.Deblur(clip, model=untrained["deblur"], strength=1e-6).get_frame(1)
     before = clip.get_frame(1)
     for plane in (1, 2):
         inner = np.abs(pixels(before)[plane] - pixels(after)[plane])[4:-4, 4:-4]
         assert inner.max() <= 1
 
 
-def test_out_of_range_floats_pass(model: dict[str, str]) -> None:
+def test_out_of_range_floats_pass(untrained: dict[str, str]) -> None:
     clip = core.std.BlankClip(format=vs.RGBS, width=16, height=16, length=2, color=[1.5, -0.25, 7.0])
-    after = core.gshift.Deblur(clip, model=model["deblur"], strength=1e-6).get_frame(0)
+    after = core.gshift.Deblur(clip, model=untrained["deblur"], strength=1e-6).get_frame(0)
     for plane, value in zip(pixels(after), (1.5, -0.25, 7.0), strict=True):
         assert np.allclose(plane, value, atol=1e-3)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 9), (7, 3), (33, 17)])
-def test_odd_sizes(width: int, height: int, model: dict[str, str]) -> None:
+def test_odd_sizes(width: int, height: int, untrained: dict[str, str]) -> None:
     for format in (vs.GRAY8, vs.RGB24, vs.YUV444P8):
         clip = moving(frames=3, width=width, height=height, format=format)
-        restored = core.gshift.Deblur(clip, model=model["deblur"])
+        restored = core.gshift.Deblur(clip, model=untrained["deblur"])
         assert (restored.width, restored.height, restored.num_frames) == (width, height, 3)
         assert len(list(restored.frames())) == 3
 
 
 @pytest.mark.parametrize("format", [vs.RGBS, vs.YUV420P8], ids=lambda format: format.name)
-def test_order_of_requests_does_not_matter(format: int, model: dict[str, str]) -> None:
+def test_order_of_requests_does_not_matter(format: int, untrained: dict[str, str]) -> None:
     clip = moving(frames=40, format=format)
 
     def filtered() -> vs.VideoNode:
-        return core.gshift.Denoise(clip, sigma=20, model=model["denoise"])
+        return core.gshift.Denoise(clip, sigma=20, model=untrained["denoise"])
 
     wanted = list(filtered().frames())
     tolerance = 1e-4 if format == vs.RGBS else 1
@@ -158,10 +144,10 @@ def test_order_of_requests_does_not_matter(format: int, model: dict[str, str]) -
         assert max_abs_diff(found, wanted[n]) <= tolerance
 
 
-def test_places_side_by_side(model: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_side_by_side(untrained: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Two places in turns, each by a stream of its own: nothing is begun anew, and nothing changes."""
     clip = moving(frames=120)
-    wanted = list(core.gshift.Deblur(clip, model=model["deblur"]).frames())
+    wanted = list(core.gshift.Deblur(clip, model=untrained["deblur"]).frames())
     begun = 0
     new_stream = Restorer._new_stream
 
@@ -174,7 +160,7 @@ def test_places_side_by_side(model: dict[str, str], monkeypatch: pytest.MonkeyPa
     begun_by = {}
     for streams in (1, 2):
         begun = 0
-        filtered = core.gshift.Deblur(clip, model=model["deblur"], num_streams=streams)
+        filtered = core.gshift.Deblur(clip, model=untrained["deblur"], num_streams=streams)
         for n in [n for pair in zip(range(10, 30), range(80, 100), strict=True) for n in pair]:
             assert max_abs_diff(filtered.get_frame(n), wanted[n]) <= 1e-5
         begun_by[streams] = begun
@@ -182,16 +168,16 @@ def test_places_side_by_side(model: dict[str, str], monkeypatch: pytest.MonkeyPa
     assert begun_by[2] == 2
 
 
-def test_more_places_than_streams(model: dict[str, str]) -> None:
+def test_more_places_than_streams(untrained: dict[str, str]) -> None:
     clip = moving(frames=120)
-    wanted = list(core.gshift.Deblur(clip, model=model["deblur"]).frames())
-    filtered = core.gshift.Deblur(clip, model=model["deblur"], num_streams=2)
+    wanted = list(core.gshift.Deblur(clip, model=untrained["deblur"]).frames())
+    filtered = core.gshift.Deblur(clip, model=untrained["deblur"], num_streams=2)
     dice = random.Random(4)
     for n in [dice.randrange(120) for _ in range(12)] + [5, 64, 4, 119, 65, 6, 0]:
         assert max_abs_diff(filtered.get_frame(n), wanted[n]) <= 1e-5
 
 
-def test_no_source_frame_is_read_twice_in_order(model: dict[str, str]) -> None:
+def test_no_source_frame_is_read_twice_in_order(untrained: dict[str, str]) -> None:
     reads: dict[int, int] = {}
 
     def count(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
@@ -199,23 +185,25 @@ def test_no_source_frame_is_read_twice_in_order(model: dict[str, str]) -> None:
         return f
 
     source = moving(frames=60)
-    node = core.gshift.Deblur(source.std.ModifyFrame(source, count), model=model["deblur"])
+    node = core.gshift.Deblur(source.std.ModifyFrame(source, count), model=untrained["deblur"])
     for _ in node.frames(backlog=8):
         pass
     assert len(reads) == 60
     assert sum(reads.values()) == 60
 
 
-def test_two_filters_chained(model: dict[str, str]) -> None:
+def test_two_filters_chained(untrained: dict[str, str]) -> None:
     clip = moving(frames=12)
-    first = restore(load_network(model["deblur"]), as_tensor(clip))
-    wanted = restore(load_network(model["denoise"]), first, torch.full((12, 1, 16, 24), 10 / 255))
-    chained = core.gshift.Denoise(core.gshift.Deblur(clip, model=model["deblur"]), sigma=10, model=model["denoise"])
+    first = restore(load_network(untrained["deblur"]), as_tensor(clip))
+    wanted = restore(load_network(untrained["denoise"]), first, torch.full((12, 1, 16, 24), 10 / 255))
+    chained = core.gshift.Denoise(
+        core.gshift.Deblur(clip, model=untrained["deblur"]), sigma=10, model=untrained["denoise"]
+    )
     assert (as_tensor(chained) - wanted).abs().max() <= 1e-4
 
 
 @pytest.mark.parametrize("prop", ["_SceneChangePrev", "_SceneChangeNext"])
-def test_scene_changes(prop: str, model: dict[str, str]) -> None:
+def test_scene_changes(prop: str, untrained: dict[str, str]) -> None:
     clip = moving(frames=20)
     cut = 9
     marked_frame = cut if prop == "_SceneChangePrev" else cut - 1
@@ -226,31 +214,31 @@ def test_scene_changes(prop: str, model: dict[str, str]) -> None:
             clip[marked_frame + 1 :],
         ]
     )
-    network = load_network(model["deblur"])
-    honoured = core.gshift.Deblur(marked, model=model["deblur"])
+    network = load_network(untrained["deblur"])
+    honoured = core.gshift.Deblur(marked, model=untrained["deblur"])
     wanted = restore(network, as_tensor(clip), cuts=(cut,))
     assert (as_tensor(honoured) - wanted).abs().max() <= 1e-4
     for n in (11, 9, 8, 10):
-        node = core.gshift.Deblur(marked, model=model["deblur"])
+        node = core.gshift.Deblur(marked, model=untrained["deblur"])
         assert (as_tensor(node[n])[0] - wanted[n]).abs().max() <= 1e-4
-    ignored = core.gshift.Deblur(marked, model=model["deblur"], scenechange=False)
+    ignored = core.gshift.Deblur(marked, model=untrained["deblur"], scenechange=False)
     assert (as_tensor(ignored) - restore(network, as_tensor(clip))).abs().max() <= 1e-4
 
 
 @pytest.mark.parametrize("format", [vs.GRAY8, vs.GRAY16, vs.GRAYS], ids=lambda format: format.name)
-def test_sigma_map(format: int, model: dict[str, str]) -> None:
+def test_sigma_map(format: int, untrained: dict[str, str]) -> None:
     clip = moving(frames=6)
     value = {vs.GRAY8: 51.0, vs.GRAY16: 13107.0, vs.GRAYS: 0.2}[format]
     levels = core.std.BlankClip(clip, format=format, color=value)
-    mapped = core.gshift.Denoise(clip, sigma_map=levels, model=model["denoise"])
-    constant = core.gshift.Denoise(clip, sigma=51, model=model["denoise"])
+    mapped = core.gshift.Denoise(clip, sigma_map=levels, model=untrained["denoise"])
+    constant = core.gshift.Denoise(clip, sigma=51, model=untrained["denoise"])
     assert (as_tensor(mapped) - as_tensor(constant)).abs().max() <= 1e-5
 
 
-def test_strength(model: dict[str, str]) -> None:
+def test_strength(untrained: dict[str, str]) -> None:
     clip = moving(frames=6)
     source, full, half = (
-        as_tensor(core.gshift.Deblur(clip, model=model["deblur"], strength=strength)) for strength in (0, 1, 0.5)
+        as_tensor(core.gshift.Deblur(clip, model=untrained["deblur"], strength=strength)) for strength in (0, 1, 0.5)
     )
     assert torch.equal(source, as_tensor(clip))
     assert (half - (source + full) / 2).abs().max() <= 1e-5
@@ -309,7 +297,7 @@ def test_missing_and_broken_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         core.gshift.Deblur(moving(frames=2), model=str(broken))
 
 
-def test_a_failing_source_frame_fails_the_frame(model: dict[str, str]) -> None:
+def test_a_failing_source_frame_fails_the_frame(untrained: dict[str, str]) -> None:
     source = moving(frames=12)
 
     def fail(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
@@ -317,17 +305,17 @@ def test_a_failing_source_frame_fails_the_frame(model: dict[str, str]) -> None:
             raise RuntimeError("the disk is gone")
         return f
 
-    node = core.gshift.Deblur(source.std.ModifyFrame(source, fail), model=model["deblur"], block=1)
+    node = core.gshift.Deblur(source.std.ModifyFrame(source, fail), model=untrained["deblur"], block=1)
     node.get_frame(0)
     with pytest.raises(vs.Error, match="the disk is gone"):
         node.get_frame(9)
 
 
-def test_out_of_memory_says_what_to_do(model: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_says_what_to_do(untrained: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(*_args: object, **_kwargs: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    node = core.gshift.Deblur(moving(frames=3), model=model["deblur"])
+    node = core.gshift.Deblur(moving(frames=3), model=untrained["deblur"])
     monkeypatch.setattr(ShiftNet, "run", exhausted)
     with pytest.raises(vs.Error, match="Deblur: out of memory; lower block"):
         node.get_frame(0)

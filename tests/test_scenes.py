@@ -8,14 +8,11 @@ import torch
 import vapoursynth as vs
 from conftest import SHARED
 from numpy.typing import NDArray
-from standin import lively
 
 from vsgshift import restore
 from vsgshift.analysis import Coding, Thumbnail, is_cut, plane_scales, thumbnail
-from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.training import synthetic
 from vsgshift.weights import load_network
-from vsgshift.weights.store import write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -121,12 +118,8 @@ def test_a_thumbnail_is_luma_on_the_8_bit_scale() -> None:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Untrained weights that change pictures visibly."""
-    torch.manual_seed(2)
-    file = tmp_path_factory.mktemp("models") / "deblur.safetensors"
-    write(file, lively(ShiftNet(VARIANTS["deblur-tiny"])), name="deblur", training_data="none", licence="MIT")
-    return str(file)
+def model(untrained: dict[str, str]) -> str:
+    return untrained["deblur"]
 
 
 def two_scenes(format: int = vs.RGBS) -> vs.VideoNode:

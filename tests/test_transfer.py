@@ -404,17 +404,12 @@ class Noting(CpuTransfer):
 
 
 def test_the_filter_pushes_the_next_block_before_it_waits(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    monkeypatch: pytest.MonkeyPatch, untrained: dict[str, str]
 ) -> None:
     vs = pytest.importorskip("vapoursynth")
-    from standin import lively
-
-    from vsgshift.network import VARIANTS, ShiftNet
+    from vsgshift.network import VARIANTS
     from vsgshift.plugin import restorer
-    from vsgshift.weights.store import write
 
-    file = tmp_path_factory.mktemp("models") / "deblur.safetensors"
-    write(file, lively(ShiftNet(VARIANTS["deblur-tiny"])), name="deblur", training_data="none", licence="MIT")
     length, block = 31, 2
     source = vs.core.std.BlankClip(width=13, height=9, length=length, format=vs.GRAYS)
 
@@ -426,7 +421,7 @@ def test_the_filter_pushes_the_next_block_before_it_waits(
     source = source.std.ModifyFrame(source, paint)
 
     def restored(order: Sequence[int]) -> dict[int, NDArray[np.float32]]:
-        node = vs.core.gshift.Deblur(source, model=str(file), block=block, device_id=-1)
+        node = vs.core.gshift.Deblur(source, model=untrained["deblur"], block=block, device_id=-1)
         return {n: np.asarray(node.get_frame(n)[0]).copy() for n in order}
 
     wanted = restored(range(length))
