@@ -48,9 +48,13 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny moving test card with noise."""
     file = tmp_path_factory.mktemp("video") / NAME
     picture = f"testsrc2=size={WIDTH}x{HEIGHT}:rate=25,noise=alls=20:allf=t:all_seed=1"
-    command = [str(FFMPEG), "-loglevel", "error", "-f", "lavfi", "-i", picture, "-frames:v", str(FRAMES)]
-    subprocess.run([*command, "-pix_fmt", "yuv420p", "-c:v", "ffv1", str(file)], check=True)
+    filmed(picture, FRAMES, "-c:v", "ffv1", file)
     return file
+
+
+def filmed(picture: str, frames: int, *options: str | Path) -> None:
+    command = [str(FFMPEG), "-loglevel", "error", "-f", "lavfi", "-i", picture, "-frames:v", str(frames)]
+    subprocess.run([*command, "-pix_fmt", "yuv420p", *options], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -296,10 +300,13 @@ def test_a_film_for_which_there_is_no_room(card: Path, tmp_path: Path, capsys: p
 def test_refusals(card: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     there = tmp_path / "there.png"
     there.write_text("mine")
+    interlaced = tmp_path / "1970's.mkv"
+    filmed("testsrc2=size=96x64", 3, "-flags", "+ildct+ilme", "-x264opts", "interlaced=1", interlaced)
     for why, *arguments in (
         ("no such file", tmp_path / "none.mkv"),
         ("is a folder", tmp_path),
         ("no video that BestSource can read", there),
+        (r"interlaced; .* with: ffmpeg -i '/.*/1970'\"'\"'s.mkv' -vf bwdif ", interlaced, "--sigma", "9"),
         ("exists; --force", card, "-o", there),
         ("no such folder", card, "-o", tmp_path / "none" / "a.png"),
         (r"frame 12 is behind the end: the video has 12 frames, 0:00:00\.480", card, *TASK, "--at", "12f"),

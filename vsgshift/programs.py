@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -62,6 +63,15 @@ def check_file(path: Path) -> None:
         raise VideoFileError(f"{path} cannot be read: permission denied")
     if path.stat().st_size == 0:
         raise VideoFileError(f"{path} is empty")
+
+
+def deinterlace_first(path: Path) -> str:
+    """What to say of an interlaced video: the networks restore whole frames."""
+    file = shlex.quote(str(path))
+    return (
+        f"{path} is interlaced; deinterlace it first, as with: "
+        f"ffmpeg -i {file} -vf bwdif -c:v ffv1 -c:a copy progressive.mkv"
+    )
 
 
 def last_line(output: bytes, status: int = 0) -> str:

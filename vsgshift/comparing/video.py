@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vsgshift.comparing.errors import CompareError
-from vsgshift.programs import check_file
+from vsgshift.programs import check_file, deinterlace_first
 
 type Picture = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 """(H, W, 3), RGB."""
@@ -81,7 +81,7 @@ class Video:
 
         Raises:
             VideoFileError: there is no such file.
-            CompareError: it is not a video, a plugin is missing, or a filter refuses.
+            CompareError: it is no video, an interlaced one, a plugin is missing, or a filter refuses.
         """
         check_file(file)
         try:
@@ -96,11 +96,13 @@ class Video:
         try:
             # Indexed in memory: nothing is left beside the user's files.
             source = vs.core.bs.VideoSource(str(file.absolute()), cachemode=0)
-            told = source.get_frame(0).props.get("_Matrix", UNSPECIFIED)
+            props = source.get_frame(0).props
         except vs.Error as error:
             raise CompareError(f"{file}: no video that BestSource can read") from error
         if source.format is None or not source.width:
             raise CompareError(f"{file}: the video's format or size varies; make it constant first")
+        if props.get("_FieldBased", 0):
+            raise CompareError(deinterlace_first(file))
         restored = source
         try:
             for item in filters:
@@ -109,6 +111,7 @@ class Video:
             raise CompareError(str(error)) from error
         matrix = None
         if source.format.color_family == vs.YUV:
+            told = props.get("_Matrix", UNSPECIFIED)
             matrix = usual_matrix(source.width, source.height) if told == UNSPECIFIED else told
         self._clips = [clip.resize.Bicubic(format=vs.RGB24, matrix_in=matrix) for clip in (source, restored)]
         self._error: type[Exception] = vs.Error

@@ -1,12 +1,12 @@
 """What a restoration is to do, and what follows from that and from the film."""
 
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vsgshift._version import __version__
+from vsgshift.programs import deinterlace_first
 from vsgshift.restoring import parts as kept
 from vsgshift.restoring.container import Track, video_track
 from vsgshift.restoring.encoder import Colour, Encoding, aspect, default_codec, default_crf, knows_siting
@@ -160,10 +160,7 @@ def make_plan(job: Job, index: Path) -> Plan:
     track = video_track(job.source)
     source = probe(job.source, track.index, index)
     if source.interlaced:
-        raise RestoreError(
-            f"{job.source} is interlaced; deinterlace it first, as with: "
-            f"ffmpeg -i {shlex.quote(str(job.source))} -vf bwdif -c:v ffv1 -c:a copy progressive.mkv"
-        )
+        raise RestoreError(deinterlace_first(job.source))
     first = 0 if job.start is None else source.first_from(job.start)
     stop = source.frames if job.end is None else source.first_from(job.end)
     if first >= stop:
