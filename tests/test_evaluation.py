@@ -34,9 +34,8 @@ SCRIPT = Path(__file__).parent.parent / "scripts" / "evaluate.py"
 
 
 def row(clip: str, method: str, psnr: float, *, sigma: float | None = 10.0, frames: int = 4) -> Row:
-    return Row(
-        clip=clip, sigma=sigma, method=method, frames=frames, psnr=psnr, worst_psnr=psnr, authors_ssim=0.9, ssim=0.8
-    )
+    ratios = {"psnr": psnr, "worst_psnr": psnr, "authors_ssim": 0.9, "ssim": 0.8, "flicker": 5.0}
+    return Row(clip=clip, sigma=sigma, method=method, frames=frames, **ratios)
 
 
 ROWS = [
@@ -56,6 +55,22 @@ def test_only_the_frames_asked_for_are_judged_and_cropped() -> None:
     assert judged.row.worst_psnr == pytest.approx(20, abs=1)
     assert judged.shown is not None
     assert torch.equal(judged.shown, found[3, :, :16, :16])
+
+
+def test_flicker_is_that_of_neighbours_in_whatever_pieces_they_come() -> None:
+    wanted = torch.zeros(6, 3, 16, 16)
+    offsets = torch.tensor([0.0, 0.1, 0.2, 0.8, 0.9, 0.5])[:, None, None, None]
+    clip = Clip(name="a", source=Stack(wanted + offsets), target=Stack(wanted))
+
+    def whole(source: Frames, span: range) -> Iterator[Tensor]:
+        yield source.read(span)
+
+    for method in (untouched, whole):
+        found = judge(method, clip, [range(3), range(3, 5)], (16, 16), name="m").row
+        assert found.flicker == pytest.approx(0.1 * 255, rel=1e-5)
+    lone = judge(untouched, clip, [range(1), range(3, 4)], (16, 16), name="m").row
+    assert math.isnan(lone.flicker)
+    assert "flicker" not in table([lone], method="m")
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -1,4 +1,4 @@
-"""PSNR and the two SSIMs against numbers worked out by hand and those of scikit-image and scipy."""
+"""PSNR, flicker and the two SSIMs against numbers worked out by hand and those of scikit-image and scipy."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vsgshift.evaluation.metrics import C1, C2, authors_ssim, psnr, ssim
+from vsgshift.evaluation.metrics import C1, C2, authors_ssim, flicker, psnr, ssim
 
 
 def flat(value: float, *, frames: int = 1, size: tuple[int, int] = (24, 20)) -> Tensor:
@@ -56,6 +56,19 @@ def test_what_is_found_is_clamped_and_equal_frames_are_infinitely_good() -> None
     wanted = torch.cat((flat(1.0), flat(0.0)))
     assert psnr(found, wanted).tolist() == [math.inf, math.inf]
     assert ssim(found, wanted).tolist() == pytest.approx([1, 1], abs=1e-12)
+
+
+def test_flicker_is_the_change_of_the_error_not_the_error() -> None:
+    wanted = torch.rand(4, 3, 24, 20, dtype=torch.float64) / 2
+    offsets = torch.tensor([0.1, 0.1, 0.3, 0.2], dtype=torch.float64)[:, None, None, None]
+    assert flicker(wanted + offsets, wanted).tolist() == pytest.approx([0, 0.2 * 255, 0.1 * 255], abs=1e-9)
+    assert flicker(wanted[:1] + 0.1, wanted[:1]).shape == (0,)
+
+
+def test_flicker_of_independent_noise_is_its_sigma_times_the_root_of_two() -> None:
+    wanted = flat(0.5, frames=2, size=(400, 400))
+    found = wanted + 25 / 255 * torch.randn(wanted.shape, dtype=torch.float64)
+    assert float(flicker(found, wanted)) == pytest.approx(25 * math.sqrt(2), rel=0.01)
 
 
 @pytest.mark.parametrize("measure", [ssim, authors_ssim])
@@ -121,11 +134,11 @@ def test_the_two_ssims_differ() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_measures_the_same() -> None:
     found, wanted = noisy_pair()
-    for measure in (psnr, ssim, authors_ssim):
+    for measure in (psnr, flicker, ssim, authors_ssim):
         torch.testing.assert_close(measure(found.cuda(), wanted.cuda()).cpu(), measure(found, wanted))
 
 
-@pytest.mark.parametrize("measure", [psnr, ssim, authors_ssim])
+@pytest.mark.parametrize("measure", [psnr, flicker, ssim, authors_ssim])
 def test_clips_of_different_shapes_are_refused(measure) -> None:  # noqa: ANN001
     with pytest.raises(ValueError, match="one shape"):
         measure(flat(0.5), flat(0.5, size=(24, 21)))

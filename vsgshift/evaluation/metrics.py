@@ -1,8 +1,8 @@
-"""PSNR and two kinds of SSIM, which must not be compared with each other.
+"""PSNR, flicker, and two kinds of SSIM, which must not be compared with each other.
 
 All take what was found and what was wanted, each (T, 3, H, W), RGB, clamp the former to [0, 1] as a
-file would, and give one number a frame, (T,), in double precision on the clips' device. Nothing is
-rounded: a restored frame keeps what 8 bits could not hold.
+file would, and give one number a frame, (T,), in double precision on the clips' device; flicker one
+for each two that follow each other. Nothing is rounded: a restored frame keeps what 8 bits could not hold.
 """
 
 import math
@@ -34,6 +34,20 @@ def psnr(found: Tensor, wanted: Tensor) -> Tensor:
     _check(found, wanted)
     error = found.clamp(0, 1).double() - wanted.double()
     return -10 * error.square().mean((1, 2, 3)).log10()
+
+
+def flicker(found: Tensor, wanted: Tensor) -> Tensor:
+    """By how much the error of each frame differs from that of the frame before, (T - 1,), on the 8-bit scale.
+
+    The root mean square over pixels and channels. An error that stays as it is does not count;
+    independent noise of sigma scores sigma * sqrt(2).
+
+    Raises:
+        ValueError: as for `psnr`.
+    """
+    _check(found, wanted)
+    error = found.clamp(0, 1).double() - wanted.double()
+    return 255 * error.diff(dim=0).square().mean((1, 2, 3)).sqrt()
 
 
 def ssim(found: Tensor, wanted: Tensor) -> Tensor:

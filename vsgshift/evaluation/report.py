@@ -30,6 +30,7 @@ HEADINGS = (
     "worst",
     "SSIM (authors')",
     "SSIM",
+    "flicker",
     "the paper",
     "tuned to",
 )
@@ -64,6 +65,7 @@ def table(rows: Sequence[Row], *, method: str, dataset: str | None = None) -> st
                 f"{row.worst_psnr:.2f}",
                 f"{row.authors_ssim:.4f}",
                 f"{row.ssim:.4f}",
+                f"{row.flicker:.2f}" if math.isfinite(row.flicker) else "",
                 paper[row.sigma] if row.method == method and row.clip in (OVER_CLIPS, OVER_FRAMES) else "",
                 setting,
             )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vsgshift.evaluation.errors import EvaluationError
 from vsgshift.evaluation.frames import Clip, Cropped, Frames
-from vsgshift.evaluation.metrics import RADIUS, authors_ssim, psnr, ssim
+from vsgshift.evaluation.metrics import RADIUS, authors_ssim, flicker, psnr, ssim
 
 Method = Callable[[Frames, range], Iterator[Tensor]]
 """Gives the restored frames of a span of the source, in pieces (T, 3, H, W), in order."""
@@ -32,6 +32,8 @@ class Row:
     """dB, of the frame with the lowest."""
     authors_ssim: float
     ssim: float
+    flicker: float
+    """By how much the error changes from frame to frame (`metrics.flicker`), mean; NaN where no two follow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +64,19 @@ def judge(
         raise EvaluationError(f"clip {clip.name}: frames of {size[1]}x{size[0]} are too small to be judged by SSIM")
     target = Cropped(clip.target, size)
     values: list[tuple[Tensor, Tensor, Tensor]] = []
+    changes: list[Tensor] = []
     shown = None
     for span in spans:
         number = span.start
+        before = None
         for piece in method(Cropped(clip.source, size), span):
             wanted = target.read(range(number, number + len(piece)))
             if piece.shape != wanted.shape:
                 raise EvaluationError(f"{name} gave frames of the wrong size or number on clip {clip.name}")
             values.append((psnr(piece, wanted), authors_ssim(piece, wanted), ssim(piece, wanted)))
+            both = torch.stack((piece, wanted))
+            changes.append(flicker(*(both if before is None else torch.cat((before, both), 1))))
+            before = both[:, -1:]
             if show is not None and number <= show < number + len(piece):
                 shown = piece[show - number].clone()
             number += len(piece)
@@ -86,6 +93,7 @@ def judge(
         worst_psnr=float(ratios.min()),
         authors_ssim=float(theirs.mean()),
         ssim=float(ours.mean()),
+        flicker=float(torch.cat(changes).mean()),
     )
     return Judged(row=row, shown=shown)
 
@@ -124,4 +132,5 @@ def _mean(rows: Sequence[Row], name: str, weights: Sequence[int]) -> Row:
         worst_psnr=min(row.worst_psnr for row in rows),
         authors_ssim=mean([row.authors_ssim for row in rows]),
         ssim=mean([row.ssim for row in rows]),
+        flicker=mean([row.flicker for row in rows]),
     )
