@@ -13,6 +13,7 @@ import torch
 from vsgshift.evaluation.errors import EvaluationError
 from vsgshift.evaluation.frames import Clip, Frames, Images, Stack, Video
 from vsgshift.training import degradations, synthetic
+from vsgshift.training.dice import Dice
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 VIDEOS = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".y4m", ".ts", ".mpg"}
@@ -72,16 +73,18 @@ def paired_clips(root: Path, sharp: Path | None = None, *, halved: bool = False)
 
 
 def generated_blurred_clips(count: int) -> Iterator[Clip]:
-    """Generated clips of 13 frames, 160x160, with visible blur, that training has not seen; always the same."""
+    """Generated clips of 13 frames, 160x160, with visible blur, that training has not seen; always the same.
+
+    As in training, 7 to 23 instants are spread over the time for which the shutter is open.
+    """
     generator = torch.Generator().manual_seed(HELD_OUT_SEED)
-    pool = synthetic.Pool(generator)
+    pool, dice = synthetic.Pool(generator), Dice(generator)
     made = 0
     while made < count:
-        instants = synthetic.clip(
-            generator, frames=13, size=(160, 160), subframes=9, pool=pool, speed=36.0, headroom=4.0
-        )
         shutter = degradations.Shutter.draw(generator)
-        blurred, sharp = degradations.blur(instants, exposure=shutter.exposure, gamma=shutter.gamma)
+        instants = synthetic.instants(dice.choice(range(7, 24, 2)), shutter.exposure)
+        scene = synthetic.take(generator, frames=13, size=(160, 160), pool=pool, speed=36.0, headroom=4.0)
+        blurred, sharp = degradations.blur(scene.film(range(13), instants), exposure=1.0, gamma=shutter.gamma)
         closeness = -10 * (blurred - sharp).square().mean((1, 2, 3)).log10().mean()
         if closeness <= VISIBLE_BLUR:
             yield Clip(name=f"generated-{made:02}", source=Stack(blurred), target=Stack(sharp))
