@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import vapoursynth as vs
 
-from vsgshift.programs import check_file, last_line
-from vsgshift.restoring.encoder import UNSPECIFIED, Colour, Encoding
-from vsgshift.restoring.errors import RestoreError
-from vsgshift.restoring.pipe import Frames
-from vsgshift.restoring.programs import Programs
-from vsgshift.restoring.script import Filter, conversion, script_text
+from vsgshift.video.encoder import UNSPECIFIED, Colour, Encoding
+from vsgshift.video.pipe import Frames
+from vsgshift.video.programs import Programs, check_file, last_line
+from vsgshift.video.restore.errors import RestoreError
+from vsgshift.video.script import Filter, conversion, script_text
 
 if TYPE_CHECKING:
     from torch import Tensor

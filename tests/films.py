@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vsgshift.programs import MissingProgramError, find_ffmpeg
+from vsgshift.video.programs import MissingProgramError, find_ffmpeg
 
 av = pytest.importorskip("av")
 vs = pytest.importorskip("vapoursynth")

@@ -13,7 +13,7 @@ from vsgshift.evaluation.errors import EvaluationError
 from vsgshift.evaluation.frames import Clip, Frames, Noisy, Stack
 from vsgshift.evaluation.metrics import psnr
 from vsgshift.evaluation.tuning import climbed, tuned
-from vsgshift.programs import MissingProgramError
+from vsgshift.video.programs import MissingProgramError
 
 SIGMA = 25.0
 

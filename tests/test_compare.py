@@ -16,12 +16,12 @@ import vapoursynth as vs
 from standin import file_size_limit, small_disk
 
 from vsgshift.cli import main
-from vsgshift.comparing.movie import stretch
-from vsgshift.comparing.page import write as write_page
-from vsgshift.comparing.place import LUMA, Box, most_telling
-from vsgshift.comparing.sheet import BACKGROUND, GAP, LINE, ZOOM, enlarged, layout
-from vsgshift.comparing.video import Filter, Moment, Pair, Video
-from vsgshift.programs import MissingProgramError, find_ffmpeg
+from vsgshift.video.compare.movie import stretch
+from vsgshift.video.compare.page import write as write_page
+from vsgshift.video.compare.pairs import Filter, Moment, Pair, Video
+from vsgshift.video.compare.region import LUMA, Box, most_telling
+from vsgshift.video.compare.sheet import BACKGROUND, GAP, LINE, ZOOM, enlarged, layout
+from vsgshift.video.programs import MissingProgramError, find_ffmpeg
 
 Image = pytest.importorskip("PIL.Image")
 WIDTH, HEIGHT, FRAMES = 98, 66, 12

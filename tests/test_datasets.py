@@ -12,9 +12,9 @@ from vsgshift.evaluation import datasets
 from vsgshift.evaluation.datasets import clean_clips, paired_clips
 from vsgshift.evaluation.errors import EvaluationError
 from vsgshift.evaluation.frames import Images, Kept, Stack, Video
-from vsgshift.programs import MissingProgramError, find_ffmpeg
 from vsgshift.training import degradations, synthetic
 from vsgshift.training.dice import Dice
+from vsgshift.video.programs import MissingProgramError, find_ffmpeg
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -24,7 +24,7 @@ from vsgshift.evaluation.report import as_json, comparisons, surroundings, table
 from vsgshift.evaluation.runs import Run
 from vsgshift.evaluation.scores import OVER_CLIPS, OVER_FRAMES, Row, judge, overall, untouched
 from vsgshift.network import VARIANTS, ShiftNet
-from vsgshift.programs import MissingProgramError, find_ffmpeg
+from vsgshift.video.programs import MissingProgramError, find_ffmpeg
 from vsgshift.weights.store import write
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,7 +12,7 @@ import pytest
 from films import FFMPEG, NEEDS_PROGRAMS, film, streams, vs
 
 from vsgshift.cli import main
-from vsgshift.restoring import job
+from vsgshift.video.restore import job
 
 pytestmark = NEEDS_PROGRAMS
 # x264 loses nothing at 0, so that a film can be compared with what the filter gives, sample by sample.
@@ -149,7 +149,7 @@ def test_the_plugin_s_own_words_reach_the_user(noisy: Path, tmp_path: Path) -> N
 
 
 def test_two_runs_do_not_write_one_file(noisy: Path, tmp_path: Path) -> None:
-    from vsgshift.restoring.parts import working_folder
+    from vsgshift.video.restore.parts import working_folder
 
     with working_folder(tmp_path / "out.mkv"), pytest.raises(OSError, match="another run is writing"):
         job.restore(job.Job(source=noisy, output=tmp_path / "out.mkv", filters=()))
@@ -167,6 +167,6 @@ def test_nobody_reads_the_output(tmp_path: Path) -> None:
 
 
 def test_ffmpeg_is_the_one_of_the_tests() -> None:
-    from vsgshift.restoring.programs import Programs
+    from vsgshift.video.programs import Programs
 
     assert Programs.find().ffmpeg == FFMPEG

@@ -17,12 +17,12 @@ import pytest
 from films import FFMPEG, NEEDS_PROGRAMS, film, frame_props, streams, vs
 from standin import file_size_limit, small_disk
 
-from vsgshift.programs import VideoFileError
-from vsgshift.restoring import job as job_module
-from vsgshift.restoring import parts
-from vsgshift.restoring.errors import RestoreError
-from vsgshift.restoring.job import Job, restore
-from vsgshift.restoring.pipe import frame_bytes, y4m_header
+from vsgshift.video.pipe import frame_bytes, y4m_header
+from vsgshift.video.programs import VideoFileError
+from vsgshift.video.restore import job as job_module
+from vsgshift.video.restore import parts
+from vsgshift.video.restore.errors import RestoreError
+from vsgshift.video.restore.job import Job, restore
 
 pytestmark = NEEDS_PROGRAMS
 
@@ -349,7 +349,7 @@ def test_a_program_that_dies_is_told_in_a_line_and_loses_nothing(
     probed = (
         f"{source}: BestSource ended by a signal: Bus error; does something else change the file, or is a disk full?"
     )
-    assert complaint("vsgshift.restoring.source.sys", python) == probed
+    assert complaint("vsgshift.video.restore.probe.sys", python) == probed
     assert not (tmp_path / "out.mkv.parts").exists()
 
     restore(Job(**job))
@@ -362,14 +362,14 @@ def test_a_program_that_dies_is_told_in_a_line_and_loses_nothing(
     kept = [tmp_path / "out.mkv.parts" / f"0000{number}.mkv" for number in range(2)]
     kept[1].unlink()
     before = kept[0].read_bytes()
-    assert complaint("vsgshift.restoring.source.sys", python, resume=True) == probed
+    assert complaint("vsgshift.video.restore.probe.sys", python, resume=True) == probed
     for number, text in ((signal.SIGKILL, "Killed"), (signal.SIGBUS, "Bus error")):
         # As the vspipe of a wheel passes it on, and as the one of a system ends.
         wrapper = tmp_path / "wrapper"
         wrapper.write_text(f"#!/bin/sh\nexit {256 - number.value}\n")
         wrapper.chmod(0o755)
         for program in (str(wrapper), dying(tmp_path / "vspipe", number)):
-            found = complaint("vsgshift.restoring.programs.find_vspipe", Mock(return_value=program), resume=True)
+            found = complaint("vsgshift.video.programs.find_vspipe", Mock(return_value=program), resume=True)
             assert found == f"vspipe: ended by a signal: {text}; what is finished is kept: --resume goes on"
     assert kept[0].read_bytes() == before
     assert restore(Job(**job, resume=True)).made == 4

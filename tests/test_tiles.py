@@ -16,10 +16,10 @@ import vsgshift
 from vsgshift.cli.options import pixels as size_option
 from vsgshift.engine import prepared
 from vsgshift.network import VARIANTS, ShiftNet
-from vsgshift.restoring.script import Filter
 from vsgshift.streaming import Stream, TiledStream, Tiling, restore
 from vsgshift.streaming.offload import OffloadingPipeline, to_host
 from vsgshift.streaming.tiles import Line
+from vsgshift.video.script import Filter
 from vsgshift.weights import load_network
 
 

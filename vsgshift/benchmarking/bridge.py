@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from vsgshift.programs import find_vspipe
+from vsgshift.video.programs import find_vspipe
 
 SCRIPT = """
 import vapoursynth as vs

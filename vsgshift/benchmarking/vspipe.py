@@ -13,7 +13,7 @@ from typing import IO
 from vsgshift.benchmarking.cases import BLOCK, ENDLESS, Case, CaseError, TooSlowError
 from vsgshift.benchmarking.measures import SIGMA, steady_rate
 from vsgshift.network.variants import Task
-from vsgshift.programs import find_vspipe
+from vsgshift.video.programs import find_vspipe
 
 SCRIPT = """
 import vapoursynth as vs

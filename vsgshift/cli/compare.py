@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vsgshift.cli import Commands
-    from vsgshift.comparing.video import Filter, Moment
+    from vsgshift.video.compare.pairs import Filter, Moment
 
 PICTURE, PAGES, FILMS = (".png",), (".html", ".htm"), (".mp4", ".mkv", ".webm")
 DESCRIPTION = """\
@@ -78,8 +78,8 @@ def compare(options: argparse.Namespace) -> int:
     if not output.parent.is_dir():
         raise CommandError(f"no such folder: {output.parent}")
 
-    from vsgshift.comparing import movie, page, sheet
-    from vsgshift.comparing.video import Video
+    from vsgshift.video.compare import movie, page, sheet
+    from vsgshift.video.compare.pairs import Video
 
     video = Video(options.source, filters)
     numbers = [video.frame_of(moment) for moment in options.at or [None]]
@@ -100,7 +100,7 @@ def compare(options: argparse.Namespace) -> int:
 
 def _filters(options: argparse.Namespace) -> "list[Filter]":
     """Noise is removed first, since the camera added it last."""
-    from vsgshift.comparing.video import Filter
+    from vsgshift.video.compare.pairs import Filter
 
     denoise = options.denoise or not options.deblur
     if options.sigma is not None and not denoise:
@@ -119,7 +119,7 @@ def _filters(options: argparse.Namespace) -> "list[Filter]":
 
 
 def _moment(text: str) -> "Moment":
-    from vsgshift.comparing.video import Moment
+    from vsgshift.video.compare.pairs import Moment
 
     return _or_refused(Moment.parse, text)
 

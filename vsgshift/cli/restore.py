@@ -16,7 +16,7 @@ from vsgshift.cli.options import count, device, pixels, share, sigma
 
 if TYPE_CHECKING:
     from vsgshift.cli import Commands
-    from vsgshift.restoring.job import Job, Result
+    from vsgshift.video.restore.job import Job, Result
 
 DESCRIPTION = """\
 Remove noise or motion blur from a video file. Sound, subtitles, chapters, timestamps (a variable frame
@@ -107,8 +107,8 @@ def restore(options: argparse.Namespace) -> int:
         raise CommandError(
             f"{error.name} is missing; install what restoring needs: pip install 'vsgshift[restore]'"
         ) from error
-    from vsgshift.restoring import job as restoring
-    from vsgshift.restoring.parts import parts_folder
+    from vsgshift.video.restore import job as restoring
+    from vsgshift.video.restore.parts import parts_folder
 
     job = _job(options, denoise=denoise)
     with _stopped_by_signals():
@@ -130,8 +130,8 @@ def restore(options: argparse.Namespace) -> int:
 
 
 def _job(options: argparse.Namespace, *, denoise: bool) -> "Job":
-    from vsgshift.restoring.plan import Job
-    from vsgshift.restoring.script import Filter
+    from vsgshift.video.restore.plan import Job
+    from vsgshift.video.script import Filter
 
     model = options.model
     if model and Path(model).is_file():

@@ -16,7 +16,7 @@ from vsgshift.evaluation.errors import EvaluationError
 from vsgshift.evaluation.ffmpeg import filtered
 from vsgshift.evaluation.frames import Frames
 from vsgshift.network.variants import Task
-from vsgshift.programs import find_ffmpeg
+from vsgshift.video.programs import find_ffmpeg
 
 PIECE = 4
 """Frames that are read at a time."""

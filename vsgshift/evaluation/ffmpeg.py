@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vsgshift.evaluation.errors import EvaluationError
-from vsgshift.programs import find_ffmpeg
+from vsgshift.video.programs import find_ffmpeg
 
 
 def filtered(pieces: Iterable[Tensor], size: tuple[int, int], chain: str) -> Iterator[Tensor]:

@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Self
 
-from vsgshift.programs import last_line
-from vsgshift.restoring.errors import RestoreError
-from vsgshift.restoring.programs import Programs
+from vsgshift.video.programs import Programs, last_line
+from vsgshift.video.restore.errors import RestoreError
 
 SAMPLES = {"410": 1 / 8, "411": 1 / 2, "420": 1 / 2, "422": 1.0, "440": 1.0, "444": 2.0, "mono": 0.0}
 """Chroma samples for each one of brightness, by Y4M's name."""

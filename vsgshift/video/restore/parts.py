@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vsgshift.files import flush
-from vsgshift.restoring.errors import RestoreError
+from vsgshift.video.restore.errors import RestoreError
 
 PART_FRAMES = 120
 """Frames in a part where nothing else is asked for: half a usual GOP, so that cutting there costs next to nothing."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from vsgshift.comparing.errors import CompareError
-from vsgshift.programs import check_file, deinterlace_first
+from vsgshift.video.compare.errors import CompareError
+from vsgshift.video.programs import check_file, deinterlace_first
 
 type Picture = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 """(H, W, 3), RGB."""

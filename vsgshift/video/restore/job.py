@@ -8,17 +8,17 @@ from pathlib import Path
 from subprocess import run
 
 from vsgshift.files import whole
-from vsgshift.programs import check_file, last_line
-from vsgshift.restoring import parts as kept
-from vsgshift.restoring.container import FORMATS, check_container
-from vsgshift.restoring.encoder import check_codec
-from vsgshift.restoring.errors import RestoreError
-from vsgshift.restoring.meter import Meter
-from vsgshift.restoring.mux import join
-from vsgshift.restoring.parts import Parts
-from vsgshift.restoring.pipe import Frames, frame_bytes, y4m_header
-from vsgshift.restoring.plan import Job, Plan, make_plan
-from vsgshift.restoring.script import y4m_format
+from vsgshift.video.encoder import check_codec
+from vsgshift.video.pipe import Frames, frame_bytes, y4m_header
+from vsgshift.video.programs import check_file, last_line
+from vsgshift.video.restore import parts as kept
+from vsgshift.video.restore.container import FORMATS, check_container
+from vsgshift.video.restore.errors import RestoreError
+from vsgshift.video.restore.mux import join
+from vsgshift.video.restore.parts import Parts
+from vsgshift.video.restore.plan import Job, Plan, make_plan
+from vsgshift.video.restore.progress import Meter
+from vsgshift.video.script import y4m_format
 
 __all__ = ["Job", "Result", "commands", "restore"]
 

@@ -6,7 +6,7 @@ from functools import cache
 from subprocess import run
 from typing import Any
 
-from vsgshift.restoring.errors import RestoreError
+from vsgshift.video.restore.errors import RestoreError
 
 UNSPECIFIED = 2
 """A matrix, primaries or transfer that a clip does not tell, as H.273 numbers it."""

@@ -1,5 +1,5 @@
 """Before and after, for the eye: a picture, a page with a slider, or a short film.
 
-`video` reads and restores; `place` finds where the two differ most tellingly; `sheet`, `page` and
+`pairs` reads and restores; `region` finds where the two differ most tellingly; `sheet`, `page` and
 `movie` show it. Frames are arrays (H, W, 3) of 8 bit RGB throughout.
 """

@@ -8,11 +8,11 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from vsgshift.comparing.errors import CompareError
-from vsgshift.comparing.place import Box
-from vsgshift.comparing.sheet import ZOOM, layout, pillow
-from vsgshift.comparing.video import Pair, Picture
 from vsgshift.files import whole
+from vsgshift.video.compare.errors import CompareError
+from vsgshift.video.compare.pairs import Pair, Picture
+from vsgshift.video.compare.region import Box
+from vsgshift.video.compare.sheet import ZOOM, layout, pillow
 
 _SECTION = Template("""<section>
 <h2>$time, frame $number</h2>
@@ -53,7 +53,7 @@ def write(file: Path, pairs: Sequence[Pair], after: str, title: str) -> None:
     Raises:
         CompareError: Pillow is missing, or the file cannot be written.
     """
-    template = Template(resources.files("vsgshift.comparing").joinpath("page.html").read_text(encoding="utf-8"))
+    template = Template(resources.files("vsgshift.video.compare").joinpath("page.html").read_text(encoding="utf-8"))
     sections = "".join(map(_section, pairs))
     text = template.substitute(title=html.escape(title), after=html.escape(after), sections=sections)
     try:

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from vsgshift._version import __version__
-from vsgshift.programs import deinterlace_first
-from vsgshift.restoring import parts as kept
-from vsgshift.restoring.container import Track, video_track
-from vsgshift.restoring.encoder import Colour, Encoding, aspect, default_codec, default_crf, knows_siting
-from vsgshift.restoring.errors import RestoreError
-from vsgshift.restoring.mux import Shape, Timing
-from vsgshift.restoring.programs import Programs
-from vsgshift.restoring.script import Filter, conversion, script_text
-from vsgshift.restoring.source import UNKNOWN_RATE, Source, probe, source_call
+from vsgshift.video.encoder import Colour, Encoding, aspect, default_codec, default_crf, knows_siting
+from vsgshift.video.programs import Programs, deinterlace_first
+from vsgshift.video.restore import parts as kept
+from vsgshift.video.restore.container import Track, video_track
+from vsgshift.video.restore.errors import RestoreError
+from vsgshift.video.restore.mux import Shape, Timing
+from vsgshift.video.restore.probe import UNKNOWN_RATE, Source, probe, source_call
+from vsgshift.video.script import Filter, conversion, script_text
 
 MACHINE = ("device_id", "block")
 """Options of the filters that say how it is computed, not what: a run may go on with others."""

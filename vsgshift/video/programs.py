@@ -6,7 +6,9 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -45,6 +47,30 @@ def find_ffmpeg() -> str:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError) as error:
         raise MissingProgramError("ffmpeg is missing; install it, or: pip install imageio-ffmpeg") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Programs:
+    """Paths of vspipe and ffmpeg."""
+
+    vspipe: str
+    ffmpeg: str
+
+    @staticmethod
+    def find() -> "Programs":
+        """Both of them.
+
+        Raises:
+            MissingProgramError: one of them is missing.
+        """
+        return Programs(vspipe=find_vspipe(), ffmpeg=find_ffmpeg())
+
+    def configure(self) -> None:
+        """Tell VapourSynth which Python runs its scripts, where nobody has: once per environment."""
+        command = [self.vspipe, "-c", "y4m", "--info", "-"]
+        asked = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+        if b"vapoursynth config" in asked.stderr:
+            subprocess.run([sys.executable, "-m", "vapoursynth", "config"], capture_output=True)
 
 
 def check_file(path: Path) -> None:

@@ -15,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from vsgshift.programs import last_line
-from vsgshift.restoring.errors import RestoreError
+from vsgshift.video.programs import last_line
+from vsgshift.video.restore.errors import RestoreError
 
 LOOKS = 5
 """Frames that are looked at for interlacing, spread over the film."""
@@ -78,7 +78,7 @@ def probe(path: Path, track: int, index: Path) -> Source:
     Raises:
         RestoreError: BestSource is missing or too old, or cannot read it.
     """
-    command = [sys.executable, "-m", "vsgshift.restoring.source", str(path), str(track), str(index)]
+    command = [sys.executable, "-m", "vsgshift.video.restore.probe", str(path), str(track), str(index)]
     child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True)
     if child.returncode:
         said = last_line(child.stderr, child.returncode)

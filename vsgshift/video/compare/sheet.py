@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vsgshift.comparing.errors import CompareError
-from vsgshift.comparing.place import Box, most_telling
-from vsgshift.comparing.video import Pair, Picture
 from vsgshift.files import whole
+from vsgshift.video.compare.errors import CompareError
+from vsgshift.video.compare.pairs import Pair, Picture
+from vsgshift.video.compare.region import Box, most_telling
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Sheet

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import av
 from av.stream import AttachmentStream, Disposition, Stream
 
-from vsgshift.restoring.errors import RestoreError
+from vsgshift.video.restore.errors import RestoreError
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer

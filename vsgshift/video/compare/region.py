@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vsgshift.comparing.video import Picture
+from vsgshift.video.compare.pairs import Picture
 
 type Plane = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 LUMA = np.array([0.2126, 0.7152, 0.0722])

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vsgshift.comparing.errors import CompareError
-from vsgshift.comparing.place import most_telling
-from vsgshift.comparing.sheet import BACKGROUND, GAP, label
-from vsgshift.comparing.video import Pair, Picture, Video
 from vsgshift.files import whole
-from vsgshift.programs import find_ffmpeg, last_line
+from vsgshift.video.compare.errors import CompareError
+from vsgshift.video.compare.pairs import Pair, Picture, Video
+from vsgshift.video.compare.region import most_telling
+from vsgshift.video.compare.sheet import BACKGROUND, GAP, label
+from vsgshift.video.programs import find_ffmpeg, last_line
 
 WIDEST = 1896
 """Pixels of a half; with more, many players do without the graphics hardware."""

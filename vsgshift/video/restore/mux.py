@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import av
 from av.stream import Disposition, Stream
 
-from vsgshift.restoring.container import FORMATS, add_beside, add_copy, companions, opened, reason
-from vsgshift.restoring.errors import RestoreError
+from vsgshift.video.restore.container import FORMATS, add_beside, add_copy, companions, opened, reason
+from vsgshift.video.restore.errors import RestoreError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
