@@ -259,7 +259,7 @@ def test_information() -> None:
         ("Deblur", {"model": "tiny-denoise"}, "is made for gshift.Denoise"),
         ("Deblur", {"strength": 1.5}, "strength=1.5 is out of range"),
         ("Deblur", {"block": 0}, "block=0 is out of range"),
-        ("Deblur", {"num_streams": 0}, "num_streams=0 is out of range; 1 to 16 places"),
+        ("Deblur", {"num_streams": 0}, "num_streams=0 is out of range; 1 to 16: positions"),
         ("Deblur", {"device_id": 99}, "device_id=99 does not exist"),
         ("Denoise", {"sigma": -1}, "sigma=-1 is out of range"),
         ("Denoise", {"sigma": 256}, "sigma=256 is out of range"),

@@ -1,6 +1,5 @@
 """The typed functions hand on what they are given, and type checkers know them and the plugin itself."""
 
-import inspect
 import subprocess
 import sys
 import textwrap
@@ -11,8 +10,8 @@ import numpy as np
 import pytest
 import vapoursynth as vs
 
-import vsgshift
-from vsgshift.filters import DeblurModel, DenoiseModel, SceneChange, deblur, denoise
+from vsgshift.filters import DeblurModel, DenoiseModel, deblur, denoise
+from vsgshift.parameters import SceneChange
 from vsgshift.weights import MODELS
 
 
@@ -52,16 +51,6 @@ def test_errors_are_the_plugins() -> None:
         deblur(noisy(), strength=2)
     with pytest.raises(TypeError, match="positional"):
         deblur(noisy(), DeblurModel.TINY)  # type: ignore[misc]
-
-
-@pytest.mark.parametrize(
-    ("name", "typed"), [("Deblur", "deblur"), ("Denoise", "denoise"), ("EstimateNoise", "estimate_noise")]
-)
-def test_no_parameter_is_missing(name: str, typed: str) -> None:
-    arguments = getattr(vs.core.gshift, name).signature.rstrip(";").split(";")
-    ours = inspect.signature(getattr(vsgshift, typed)).parameters
-    assert list(ours) == [argument.split(":")[0] for argument in arguments]
-    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in list(ours.values())[1:])
 
 
 @pytest.mark.parametrize(("task", "names"), [("deblur", DeblurModel), ("denoise", DenoiseModel)])

@@ -10,8 +10,9 @@ from vsgshift._version import __version__
 
 if TYPE_CHECKING:
     from vsgshift.engine import prepared
-    from vsgshift.filters import DeblurModel, DenoiseModel, SceneChange, deblur, denoise, estimate_noise
+    from vsgshift.filters import DeblurModel, DenoiseModel, deblur, denoise, estimate_noise
     from vsgshift.network import ShiftNet
+    from vsgshift.parameters import SceneChange
     from vsgshift.streaming import Stream, restore
     from vsgshift.weights import load_network
 
@@ -33,7 +34,7 @@ __all__ = [
 _HOMES = {
     "DeblurModel": "vsgshift.filters",
     "DenoiseModel": "vsgshift.filters",
-    "SceneChange": "vsgshift.filters",
+    "SceneChange": "vsgshift.parameters",
     "ShiftNet": "vsgshift.network",
     "Stream": "vsgshift.streaming",
     "deblur": "vsgshift.filters",

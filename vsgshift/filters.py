@@ -5,21 +5,12 @@ imported with this module, which `vsgshift.deblur` and its like do when they are
 """
 
 import os
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any
 
 import vapoursynth as vs
 
-
-class SceneChange(IntEnum):
-    """What parts a clip into scenes, whose frames are not mixed."""
-
-    IGNORE = 0
-    """The whole clip is one scene."""
-    PROPERTIES = 1
-    """The frame properties `_SceneChangePrev` and `_SceneChangeNext`, as scene change filters set them."""
-    DETECT = 2
-    """Those, and changes that the plugin finds by itself."""
+from vsgshift.parameters import SceneChange
 
 
 class DeblurModel(StrEnum):
@@ -57,21 +48,23 @@ def deblur(
     """Remove motion blur: `core.gshift.Deblur`.
 
     Args:
-        clip: of constant format and size; YUV, RGB or GRAY; 8-16 bit integer, half or float.
-        model: a model, the name of an imported one, or a .safetensors or .pth file; by default `tiny`.
-        strength: 0 to 1, share of the change that is applied; by default 1.
-        scenechange: what parts the clip into scenes.
-        device_id: number of a CUDA device, -1 is the CPU; by default the first GPU, else the CPU.
-        fp16: half precision; needs a GPU or a CPU with half precision arithmetic. By default off.
-        block: 1 to 64, frames per run of the network; fewer need less memory.
-        tilesize: pixels, or width and height, of the tiles in which a picture is restored, overlap included;
-            0 or left out restores it whole. For pictures that need more memory than there is otherwise;
-            tiles below 200 pixels change the result visibly.
-        overlap: pixels, or across and down, that tiles have in common at least; by default 64.
-        offload: on a CUDA device, let what waits for later frames wait in the host's memory. By default where
-            it would not fit the device otherwise.
-        num_streams: 1 to 16, places of the clip that are restored side by side, each with a state of its own; by
-            default 1. For scripts that show several places of one filter at once; nothing to gain in one order.
+        clip: constant format and size; YUV, RGB or GRAY; 8-16 bit integer, half or float.
+        model: a model's name, or a `.safetensors` or `.pth` file. By default `tiny`.
+        strength: share of the change that is applied; 0 returns the source untouched. 0 to 1; by default 1.0.
+        scenechange: what splits the clip into scenes, whose frames are not mixed: 0 nothing, 1 the frame properties
+            `_SceneChangePrev` and `_SceneChangeNext`, 2 scene changes that the filter finds and marks with them. 0
+            to 2; by default 1.
+        device_id: number of a CUDA device; -1 is the CPU. By default the first GPU, else the CPU.
+        fp16: half precision; needs a GPU or a CPU with half precision arithmetic. By default False.
+        block: frames per run of the network; fewer need less memory. 1 to 64; by default 4.
+        tilesize: pixels, or width and height, of the tiles in which a picture is restored, overlap included; 0
+            restores it whole. For pictures that need more memory than there is; tiles below 200 pixels change the
+            result visibly. 0 or more; by default 0.
+        overlap: pixels, or across and down, that neighbouring tiles share at least. 0 or more; by default 64.
+        offload: on a GPU, keep what waits for later frames in the host's memory. By default if it would not fit
+            otherwise.
+        num_streams: positions in the clip that are restored side by side, each with memory of its own; for scripts
+            that show several at once. 1 to 16; by default 1.
 
     Returns:
         A clip of the same format, size, length and frame properties.
@@ -80,20 +73,7 @@ def deblur(
         vs.Error: VapourSynth does not find the plugin, or an argument makes no sense; one line that
             says what to do.
     """
-    return _call(
-        "Deblur",
-        clip,
-        model=None if model is None else os.fspath(model),
-        strength=strength,
-        scenechange=scenechange,
-        device_id=device_id,
-        fp16=fp16,
-        block=block,
-        tilesize=tilesize,
-        overlap=overlap,
-        offload=offload,
-        num_streams=num_streams,
-    )
+    return _call("Deblur", **locals())
 
 
 def denoise(
@@ -115,11 +95,13 @@ def denoise(
     """Remove noise: `core.gshift.Denoise`.
 
     Args:
-        clip: of constant format and size; YUV, RGB or GRAY; 8-16 bit integer, half or float.
-        sigma: 0 to 255, standard deviation of the noise on the 8-bit scale; 0 gives the source. By
-            default it is measured.
-        sigma_map: instead of `sigma`, a GRAY clip of the same size and length: the noise of each pixel.
-        model, strength, scenechange, device_id, fp16, block, tilesize, overlap, offload, num_streams: as for `deblur`.
+        clip: constant format and size; YUV, RGB or GRAY; 8-16 bit integer, half or float.
+        sigma: standard deviation of the noise on the 8-bit scale; 0 returns the source. The bundled model was
+            trained for up to 55. 0 to 255; by default measured frame by frame.
+        sigma_map: instead of `sigma`, a GRAY clip of the same size and length: the noise of each pixel; an 8-bit
+            map has the scale of `sigma`, other formats the same share of their range.
+        model, strength, scenechange, device_id, fp16, block, tilesize, overlap, offload, num_streams: as for
+            `deblur`.
 
     Returns:
         A clip of the same format, size, length and frame properties.
@@ -127,30 +109,15 @@ def denoise(
     Raises:
         vs.Error: as for `deblur`.
     """
-    return _call(
-        "Denoise",
-        clip,
-        sigma=sigma,
-        sigma_map=sigma_map,
-        model=None if model is None else os.fspath(model),
-        strength=strength,
-        scenechange=scenechange,
-        device_id=device_id,
-        fp16=fp16,
-        block=block,
-        tilesize=tilesize,
-        overlap=overlap,
-        offload=offload,
-        num_streams=num_streams,
-    )
+    return _call("Denoise", **locals())
 
 
 def estimate_noise(clip: vs.VideoNode, *, scenechange: SceneChange | None = None) -> vs.VideoNode:
     """Measure noise: `core.gshift.EstimateNoise`.
 
     Args:
-        clip: of constant format and size; YUV, RGB or GRAY; 8-16 bit integer, half or float.
-        scenechange: what parts the clip into scenes; `SceneChange.DETECT` marks them as well.
+        clip: as for `deblur`.
+        scenechange: as for `deblur`; `SceneChange.DETECT` marks them as well.
 
     Returns:
         The clip with two frame properties more: `GShiftSigma`, the noise on the scale of `denoise`'s
@@ -159,11 +126,13 @@ def estimate_noise(clip: vs.VideoNode, *, scenechange: SceneChange | None = None
     Raises:
         vs.Error: as for `deblur`.
     """
-    return _call("EstimateNoise", clip, scenechange=scenechange)
+    return _call("EstimateNoise", **locals())
 
 
-def _call(name: str, clip: vs.VideoNode, **options: Any) -> vs.VideoNode:
+def _call(name: str, **arguments: Any) -> vs.VideoNode:
     if not hasattr(vs.core, "gshift"):
         raise vs.Error("VapourSynth does not find the plugin of vsgshift; run: vsgshift doctor")
-    function = getattr(vs.core.gshift, name)
-    return function(clip, **{key: value for key, value in options.items() if value is not None})
+    given = {key: value for key, value in arguments.items() if value is not None}
+    if isinstance(path := given.get("model"), os.PathLike):
+        given["model"] = os.fspath(path)
+    return getattr(vs.core.gshift, name)(**given)

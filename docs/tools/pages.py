@@ -10,6 +10,7 @@ from typing import Any
 from tools import measured
 from tools.charts import speed_bars
 from tools.measured import table
+from tools.readme import parameters
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = ("restore", "evaluate", "train", "benchmark", "gpu_check")
@@ -21,6 +22,7 @@ def write(folder: Path) -> None:
     reports = [json.loads(file.read_text()) for file in sorted((ROOT / "scripts" / "benchmarks").glob("*.json"))]
     parts = {
         "commands.md": commands(),
+        "parameters.md": parameters(),
         "models.md": models(),
         "variants.md": variants(),
         "footprints.md": footprints(),

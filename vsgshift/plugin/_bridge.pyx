@@ -10,6 +10,7 @@ See _bridge.pyi for the contract of every public name. The parts, each with one 
 """
 
 import atexit
+import re
 import traceback
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
@@ -57,14 +58,9 @@ include "start_finish.pxi"
 
 # ---- Plugin functions -----------------------------------------------------------------------------
 
-cdef dict FUNCTIONS = {
-    "Deblur": "deblur",
-    "Denoise": "denoise",
-    "EstimateNoise": "estimate_noise",
-    "Version": "version",
-    "DeviceProperties": "device_properties",
-    "Models": "models",
-}
+cdef str python_name(str name):
+    """The name in vsgshift.plugin.functions: estimate_noise for EstimateNoise."""
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 cdef void call_function(const char *name, const VSMap *args, VSMap *out, VSCore *core,
@@ -94,14 +90,14 @@ cdef void call_python(const char *c_name, const VSMap *args, VSMap *out, VSCore 
             key = api.mapGetKey(args, i)
             if api.mapNumElements(args, key) > 0:
                 arguments[(<bytes>key).decode()] = get_map(api, args, key)
-        result = getattr(functions, FUNCTIONS[name])(core, **arguments)
+        result = getattr(functions, python_name(name))(core, **arguments)
         if isinstance(result, Node):
             set_map(api, out, "clip", result)
         elif isinstance(result, dict):
             for item in result:
                 set_map(api, out, item, result[item])
         else:
-            raise TypeError(f"{FUNCTIONS[name]} returned a {type(result).__name__}, not a Node or a dict")
+            raise TypeError(f"{python_name(name)} returned a {type(result).__name__}, not a Node or a dict")
     except BaseException as error:
         message = error_message(name, error, core)
         api.clearMap(out)

@@ -1,97 +1,37 @@
 """What `core.gshift`'s functions do: check arguments, load the network, build the filter graph."""
 
 import platform
-from dataclasses import dataclass
 from importlib import metadata
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from vsgshift._version import __version__
 from vsgshift.network.variants import Task
+from vsgshift.parameters import PARAMETERS, Choices, SceneChange
 from vsgshift.plugin._bridge import Core, Node
 from vsgshift.plugin.colour import GRAY8, GRAYS, check_format, converted_around
-from vsgshift.plugin.measuring import CONFIDENCE, SIGMA, SceneChanges, mark_scenes, noise_levels, settled_levels
-
-LARGEST_BLOCK = 64
-MOST_STREAMS = 16
-type Pair = tuple[int, int]
+from vsgshift.plugin.measuring import CONFIDENCE, SIGMA, mark_scenes, noise_levels, settled_levels
 
 
-@dataclass(frozen=True, kw_only=True)
-class Choices:
-    """What both filters let the user choose, as it comes from the script."""
-
-    model: str | None = None
-    strength: float = 1.0
-    scenechange: int = 1
-    device_id: int | None = None
-    fp16: int = 0
-    block: int | None = None
-    tilesize: int | list[int] = 0
-    overlap: int | list[int] | None = None
-    offload: int | None = None
-    num_streams: int = 1
-
-    def check(self) -> None:
-        """Raise ValueError for values that make no sense on any machine."""
-        if not isfinite(self.strength) or not 0 <= self.strength <= 1:
-            raise ValueError(f"strength={self.strength:g} is out of range; 0 (the source) to 1 (fully restored)")
-        if self.block is not None and not 1 <= self.block <= LARGEST_BLOCK:
-            raise ValueError(f"block={self.block} is out of range; 1 to {LARGEST_BLOCK} frames")
-        if not 1 <= self.num_streams <= MOST_STREAMS:
-            raise ValueError(
-                f"num_streams={self.num_streams} is out of range; 1 to {MOST_STREAMS} places of the clip at a time"
-            )
-        check_scenechange(self.scenechange)
-        self.tiles()
-
-    def tiles(self) -> tuple[Pair, Pair | None]:
-        """Tile size and overlap, each width and height; an overlap of None is for `Tiling` to choose."""
-        overlap = None if self.overlap is None else _pair("overlap", self.overlap)
-        return _pair("tilesize", self.tilesize), overlap
-
-
-def _pair(name: str, value: int | list[int]) -> Pair:
-    """Width and height, of which one value gives both."""
-    values = [value] if isinstance(value, int) else value
-    if len(values) > 2:
-        raise ValueError(f"{name} has {len(values)} values; give one, or width and height")
-    for number in values:
-        if number < 0:
-            raise ValueError(f"{name}={number} is out of range; a number of pixels, 0 or more")
-    return values[0], values[-1]
-
-
-def check_scenechange(scenechange: int) -> None:
-    """Raise ValueError for a number that stands for nothing."""
-    if scenechange not in list(SceneChanges):
-        raise ValueError(
-            f"scenechange={scenechange} is out of range; 0 ignores scene changes, 1 reads them from frame "
-            "properties, 2 detects them"
-        )
-
-
-def deblur(core: Core, clip: Node, **choices: Any) -> Node:
+def deblur(core: Core, clip: Node, **arguments: Any) -> Node:
     """`gshift.Deblur`; parameters as in the README. Raises ValueError for arguments that make no sense."""
-    return _restored(core, "deblur", clip, None, None, Choices(**choices))
+    return _restored(core, "deblur", clip, Choices.read(arguments))
 
 
-def denoise(core: Core, clip: Node, sigma: float | None = None, sigma_map: Node | None = None, **choices: Any) -> Node:
+def denoise(core: Core, clip: Node, **arguments: Any) -> Node:
     """`gshift.Denoise`; parameters as in the README. Raises ValueError for arguments that make no sense.
 
     Without a sigma and a sigma_map each frame's level is measured, and settled over its segment.
     """
-    if sigma is not None and sigma_map is not None:
+    choices = Choices.read(arguments)
+    if choices.sigma is not None and choices.sigma_map is not None:
         raise ValueError("sigma and sigma_map are both given; give one of them")
-    if sigma is not None and not 0 <= sigma <= 255:
-        raise ValueError(f"sigma={sigma:g} is out of range; it is on the 8-bit scale, 0 to 255")
-    if sigma_map is not None:
-        _check_map(clip, sigma_map)
-    return _restored(core, "denoise", clip, sigma, sigma_map, Choices(**choices))
+    if choices.sigma_map is not None:
+        _check_map(clip, choices.sigma_map)
+    return _restored(core, "denoise", clip, choices)
 
 
-def estimate_noise(core: Core, clip: Node, scenechange: int = 1) -> Node:
+def estimate_noise(core: Core, clip: Node, scenechange: int = SceneChange.PROPERTIES) -> Node:
     """`gshift.EstimateNoise`: the clip with two properties more, both floats.
 
     `GShiftSigma` is the standard deviation of a frame's noise on the 8-bit scale, as Denoise's sigma,
@@ -101,10 +41,10 @@ def estimate_noise(core: Core, clip: Node, scenechange: int = 1) -> Node:
     Raises ValueError for clips of varying format, and for arguments that make no sense.
     """
     check_format(clip)
-    check_scenechange(scenechange)
-    if scenechange == SceneChanges.DETECTED:
+    PARAMETERS["scenechange"].check(scenechange)
+    if scenechange == SceneChange.DETECT:
         clip = mark_scenes(core, clip)
-    levels = noise_levels(core, clip, parted=scenechange != SceneChanges.IGNORED)
+    levels = noise_levels(core, clip, parted=scenechange != SceneChange.IGNORE)
     return core.invoke("std", "CopyFrameProps", clip=clip, prop_src=levels, props=[SIGMA, CONFIDENCE])
 
 
@@ -121,12 +61,9 @@ def _check_map(clip: Node, sigma_map: Node) -> None:
     check_format(sigma_map)
 
 
-def _restored(
-    core: Core, task: Task, clip: Node, sigma: float | None, sigma_map: Node | None, choices: Choices
-) -> Node:
+def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     """The clip with the task's network run over it."""
     check_format(clip)
-    choices.check()
 
     # torch takes seconds to import: not before the cheap checks.
     import torch
@@ -149,12 +86,12 @@ def _restored(
     if network.variant.task != task:
         right = "Deblur" if network.variant.task == "deblur" else "Denoise"
         raise ValueError(f"model {name} is made for gshift.{right}; the default model here is tiny")
-    tiling = Tiling.chosen(*choices.tiles())
+    tiling = Tiling.chosen(choices.tilesize, choices.overlap)
     if tiling is not None:
         tiling.check(network.variant.multiple)
-    if choices.scenechange == SceneChanges.DETECTED:
+    if choices.scenechange == SceneChange.DETECT:
         clip = mark_scenes(core, clip)
-    if choices.strength == 0 or sigma == 0:
+    if choices.strength == 0 or choices.sigma == 0:
         return clip
 
     demand = Demand(
@@ -162,22 +99,22 @@ def _restored(
         size=(clip.height, clip.width),
         device=device,
         dtype=dtype,
-        block=choices.block or 4,
+        block=choices.block,
         tiling=tiling,
         threads=core.num_threads,
         fused=runs_compiled(network),
         streams=choices.num_streams,
     )
-    demand = settled(demand, None if choices.offload is None else bool(choices.offload), free=free_memory(device))
+    demand = settled(demand, choices.offload, free=free_memory(device))
     fast = prepared(network)
-    parted = choices.scenechange != SceneChanges.IGNORED
+    parted = choices.scenechange != SceneChange.IGNORE
     options = Options(
         device=device,
         dtype=dtype,
         block=demand.block,
         strength=choices.strength,
         scenechange=parted,
-        sigma=None if sigma is None else sigma / 255,
+        sigma=None if choices.sigma is None else choices.sigma / 255,
         tiling=tiling,
         offload=demand.offload,
         needs=figures(demand),
@@ -186,9 +123,9 @@ def _restored(
 
     def make(node: Node) -> Node:
         levels = None
-        if sigma_map is not None:
-            levels = core.invoke("resize", "Bicubic", clip=sigma_map, format=GRAYS, range_in=1)
-        elif task == "denoise" and sigma is None:
+        if choices.sigma_map is not None:
+            levels = core.invoke("resize", "Bicubic", clip=choices.sigma_map, format=GRAYS, range_in=1)
+        elif task == "denoise" and choices.sigma is None:
             levels = settled_levels(core, noise_levels(core, clip, parted=parted), parted=parted)
 
         def restorer() -> Restorer:

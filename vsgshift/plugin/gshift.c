@@ -17,19 +17,6 @@
 
 /* ---- The functions of the plugin ---------------------------------------------------------- */
 
-/* Options that Deblur and Denoise share: a new one is one line here. */
-#define COMMON_OPTIONS   \
-    "model:data:opt;"    \
-    "strength:float:opt;" \
-    "scenechange:int:opt;" \
-    "device_id:int:opt;" \
-    "fp16:int:opt;"      \
-    "block:int:opt;"     \
-    "tilesize:int[]:opt;" \
-    "overlap:int[]:opt;" \
-    "offload:int:opt;"   \
-    "num_streams:int:opt;"
-
 typedef struct Function {
     const char *name;
     const char *arguments;
@@ -37,12 +24,7 @@ typedef struct Function {
 } Function;
 
 static const Function functions[] = {
-    {"Deblur", "clip:vnode;" COMMON_OPTIONS, "clip:vnode;"},
-    {"Denoise", "clip:vnode;sigma:float:opt;sigma_map:vnode:opt;" COMMON_OPTIONS, "clip:vnode;"},
-    {"EstimateNoise", "clip:vnode;scenechange:int:opt;", "clip:vnode;"},
-    {"Version", "", "any"},
-    {"DeviceProperties", "device_id:int:opt;", "any"},
-    {"Models", "", "any"},
+#include "functions.inc" /* made from vsgshift/parameters.py */
 };
 
 /* ---- Python, as far as it is needed to reach the bridge ------------------------------------ */

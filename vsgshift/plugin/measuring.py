@@ -11,7 +11,6 @@ frames of the source, whatever was asked for before and in whatever order:
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from enum import IntEnum
 from functools import partial
 
 import numpy as np
@@ -40,14 +39,6 @@ VALUES_KEPT = 128
 """So many frames' values are kept for the next requests."""
 type Keys = list[tuple[int, int]]
 type Frames = Mapping[tuple[int, int], Frame]
-
-
-class SceneChanges(IntEnum):
-    """Where a filter learns of scene changes: its parameter ``scenechange``."""
-
-    IGNORED = 0
-    READ = 1
-    DETECTED = 2
 
 
 def mark_scenes(core: Core, clip: Node) -> Node:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vsgshift._version import __version__
+from vsgshift.parameters import HOW
 from vsgshift.video.encoder import Colour, Encoding, aspect, default_codec, default_crf, knows_siting
 from vsgshift.video.programs import Programs, deinterlace_first
 from vsgshift.video.restore import parts as kept
@@ -15,7 +16,7 @@ from vsgshift.video.restore.mux import Shape, Timing
 from vsgshift.video.restore.probe import UNKNOWN_RATE, Source, probe, source_call
 from vsgshift.video.script import Filter, conversion, script_text
 
-MACHINE = ("device_id", "block")
+MACHINE = tuple(parameter.name for parameter in HOW if parameter.same)
 """Options of the filters that say how it is computed, not what: a run may go on with others."""
 
 

@@ -1,0 +1,99 @@
+"""A parameter is declared once: the plugin, the typed functions and the README say what the table says."""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import vapoursynth as vs
+
+from vsgshift import filters
+from vsgshift.filters import DeblurModel, DenoiseModel
+from vsgshift.parameters import CLIP, FUNCTIONS, PARAMETERS, Choices, Parameter, SceneChange, Size, parameters_of
+
+DOCS = Path(__file__).parents[1] / "docs"
+ACCEPTED = {
+    float: float,
+    int: int,
+    bool: bool,
+    SceneChange: SceneChange,
+    Size: int | tuple[int, int],
+    CLIP.kind: vs.VideoNode,
+}
+"""What a typed function takes for each kind of parameter."""
+
+
+def test_the_plugin_registers_the_tables_signatures() -> None:
+    assert {function.name: function.signature for function in vs.core.gshift.functions()} == {
+        name: takes for name, (takes, _) in FUNCTIONS.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("typed", "function", "models"),
+    [(filters.deblur, "Deblur", DeblurModel), (filters.denoise, "Denoise", DenoiseModel)],
+)
+def test_the_typed_functions_take_the_tables_parameters(
+    typed: Callable[..., vs.VideoNode], function: str, models: type
+) -> None:
+    clip, *others = inspect.signature(typed).parameters.values()
+    assert (clip.name, clip.annotation) == ("clip", vs.VideoNode)
+    table = parameters_of(function)
+    assert [other.name for other in others] == [each.name for each in table]
+    for other, each in zip(others, table, strict=True):
+        accepted = ACCEPTED.get(each.kind, models | str | os.PathLike[str])
+        assert (other.kind, other.default) == (other.KEYWORD_ONLY, None), other.name
+        assert other.annotation == accepted | None, other.name
+
+
+def test_their_docstrings_say_what_the_table_says() -> None:
+    def sentences(each: Parameter) -> str:
+        last = "; ".join(filter(None, (each.range, f"by default {each.unset}" if each.unset else "")))
+        return " ".join(filter(None, (f"{each.name}: {each.doc}.", f"{last[:1].upper()}{last[1:]}." if last else "")))
+
+    def arguments(typed: Callable[..., vs.VideoNode]) -> str:
+        return " ".join((inspect.getdoc(typed) or "").partition("Args:")[2].partition("Returns:")[0].split())
+
+    shared = [each for each in PARAMETERS.values() if not each.only]
+    assert arguments(filters.deblur) == " ".join(map(sentences, (CLIP, *shared)))
+    own = [each for each in PARAMETERS.values() if each.only == "Denoise"]
+    rest = f"{', '.join(each.name for each in shared)}: as for `deblur`."
+    assert arguments(filters.denoise) == " ".join((*map(sentences, (CLIP, *own)), rest))
+
+
+def test_the_readme_says_what_the_table_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(DOCS), *sys.path])
+    from tools import readme
+
+    text = readme.README.read_text(encoding="utf-8")
+    assert readme.parameters() in text, "run: python docs/tools/readme.py"
+    assert readme.updated(text) == text
+
+
+def test_values_of_a_script_become_choices() -> None:
+    assert Choices.read({}) == Choices()
+    chosen = Choices.read(
+        {"scenechange": 2, "fp16": 1, "offload": 0, "tilesize": [512, 256], "overlap": 32, "block": 64}
+    )
+    assert chosen == Choices(
+        scenechange=SceneChange.DETECT, fp16=True, offload=False, tilesize=(512, 256), overlap=(32, 32), block=64
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("sigma", float("nan"), "sigma=nan is out of range; 0 to 255: standard deviation of the noise"),
+        ("strength", 1.5, "strength=1.5 is out of range; 0 to 1: share of the change"),
+        ("scenechange", 3, "scenechange=3 is out of range; 0 to 2: what splits the clip"),
+        ("block", 0, "block=0 is out of range; 1 to 64: frames per run"),
+        ("tilesize", [64, -1], "tilesize=-1 is out of range; 0 or more: pixels"),
+        ("overlap", [1, 2, 3], "overlap has 3 values; give one, or width and height"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_range(name: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace(".", r"\.")) as caught:
+        Choices.read({name: value})
+    assert "\n" not in str(caught.value)
