@@ -10,8 +10,10 @@ import pytest
 import vapoursynth as vs
 
 from vsgshift import filters
+from vsgshift.cli import parser
+from vsgshift.cli.options import chosen_how
 from vsgshift.filters import DeblurModel, DenoiseModel
-from vsgshift.parameters import CLIP, FUNCTIONS, PARAMETERS, Choices, Parameter, SceneChange, Size, parameters_of
+from vsgshift.parameters import CLIP, FUNCTIONS, HOW, PARAMETERS, Choices, Parameter, SceneChange, Size, parameters_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 ACCEPTED = {
@@ -97,3 +99,37 @@ def test_a_value_out_of_range_is_named_with_its_range(name: str, value: object, 
     with pytest.raises(ValueError, match=message.replace(".", r"\.")) as caught:
         Choices.read({name: value})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", [["restore", "in.mp4", "out.mkv"], ["compare", "in.mp4"]])
+def test_every_parameter_that_says_how_is_an_option_of_the_command(command: list[str]) -> None:
+    given = {
+        "device_id": ("--device cpu", -1),
+        "fp16": ("--fp16", True),
+        "block": ("--block 2", 2),
+        "tilesize": ("--tilesize 320x240", [320, 240]),
+        "overlap": ("--overlap 32", [32]),
+        "offload": ("--no-offload", False),
+        "num_streams": ("--num-streams 3", 3),
+    }
+    assert set(given) == {each.name for each in HOW}
+    words = " ".join(text for text, _ in given.values()).split()
+    assert chosen_how(parser().parse_args([*command, *words])) == {name: value for name, (_, value) in given.items()}
+    assert chosen_how(parser().parse_args(command)) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("--block 65", "argument --block: 65 is out of range, 1 to 64"),
+        ("--num-streams 1.5", "argument --num-streams: 1.5 is out of range, 1 to 16"),
+        ("--strength 2", "argument --strength: 2 is out of range, 0 to 1"),
+        ("--device gpu", "argument --device: gpu is no device"),
+    ],
+)
+def test_the_command_checks_ranges_before_anything_is_read(
+    words: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["restore", "in.mp4", "out.mkv", *words.split()])
+    assert complaint in capsys.readouterr().err

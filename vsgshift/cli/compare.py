@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsgshift.cli.errors import CommandError
-from vsgshift.cli.options import device, share, sigma, within
+from vsgshift.cli.options import add_how, add_what, chosen_filters, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vsgshift.cli import Commands
-    from vsgshift.video.compare.pairs import Filter, Moment
+    from vsgshift.video.compare.pairs import Moment
 
 PICTURE, PAGES, FILMS = (".png",), (".html", ".htm"), (".mp4", ".mkv", ".webm")
 DESCRIPTION = """\
@@ -53,24 +53,13 @@ def add(commands: "Commands") -> None:
     )
     comparer.add_argument("--force", action="store_true", help="overwrite the output")
 
-    what = comparer.add_argument_group("what is removed")
-    what.add_argument("--denoise", action="store_true", help="noise (this is the default)")
-    what.add_argument("--deblur", action="store_true", help="motion blur; with --denoise, after the noise")
-    what.add_argument(
-        "--sigma", type=sigma, metavar="S", help="the noise level, 0 to 255 on the 8-bit scale; default: auto, measured"
-    )
-    what.add_argument(
-        "--strength", type=share, metavar="F", help="share of the change that is applied, 0 to 1; default 1"
-    )
-    what.add_argument("--model", help="a model's name or file; default: the bundled one")
-    what.add_argument(
-        "--device", type=device, help="cpu, cuda, or a GPU's number; default: the first GPU, else the CPU"
-    )
+    add_what(comparer)
+    add_how(comparer)
 
 
 def compare(options: argparse.Namespace) -> int:
     """Restore the frames that are wanted, and show them."""
-    filters = _filters(options)
+    chosen = chosen_filters(options)
     output = options.output or Path(f"{options.source.stem}-compare.png")
     if output.exists() and (not options.force or output.samefile(options.source)):
         what = "is the video itself" if options.force else "exists; --force overwrites it"
@@ -79,8 +68,9 @@ def compare(options: argparse.Namespace) -> int:
         raise CommandError(f"no such folder: {output.parent}")
 
     from vsgshift.video.compare import movie, page, sheet
-    from vsgshift.video.compare.pairs import Video
+    from vsgshift.video.compare.pairs import Filter, Video
 
+    filters = [Filter(task=task, options=arguments) for task, arguments in chosen]
     video = Video(options.source, filters)
     numbers = [video.frame_of(moment) for moment in options.at or [None]]
     names = "Before", "After: " + "; ".join(map(str, filters))
@@ -96,26 +86,6 @@ def compare(options: argparse.Namespace) -> int:
         sheet.write(output, pairs, names, options.source.name)
     sys.stdout.write(f"{output}: frame {', '.join(str(pair.number) for pair in pairs)}\n")
     return 0
-
-
-def _filters(options: argparse.Namespace) -> "list[Filter]":
-    """Noise is removed first, since the camera added it last."""
-    from vsgshift.video.compare.pairs import Filter
-
-    denoise = options.denoise or not options.deblur
-    if options.sigma is not None and not denoise:
-        options.usage_error("--sigma is a noise level; it does not go with --deblur alone")
-    if options.model and options.denoise and options.deblur:
-        options.usage_error("--model is for one task; it does not go with --denoise and --deblur together")
-    known = {"model": options.model, "strength": options.strength, "device_id": options.device}
-    common = {name: value for name, value in known.items() if value is not None}
-    filters = []
-    if denoise:
-        level = {} if options.sigma is None else {"sigma": options.sigma}
-        filters.append(Filter(task="denoise", options={**level, **common}))
-    if options.deblur:
-        filters.append(Filter(task="deblur", options=common))
-    return filters
 
 
 def _moment(text: str) -> "Moment":

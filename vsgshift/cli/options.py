@@ -1,32 +1,101 @@
-"""Values of options that several commands have."""
+"""Options that several commands have: what is restored, and every parameter of the filters that says how."""
 
 import argparse
 import math
 import re
 from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from vsgshift.parameters import HOW, PARAMETERS, Parameter, Size
+
+
+def add_what(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """Enter the options that say what is removed; see `chosen_filters`."""
+    group = parser.add_argument_group("what is removed")
+    group.add_argument("--denoise", action="store_true", help="noise (this is the default)")
+    group.add_argument("--deblur", action="store_true", help="motion blur; with --denoise, after the noise")
+    group.add_argument(
+        "--sigma", type=sigma, metavar="S", help="the noise level, 0 to 255 on the 8-bit scale; default: auto, measured"
+    )
+    group.add_argument(
+        "--strength", type=_number(PARAMETERS["strength"]), metavar="F", help=_help(PARAMETERS["strength"])
+    )
+    group.add_argument("--model", help="a model's name or file; default: the bundled one")
+    return group
+
+
+def add_how(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """Enter an option for each parameter of the filters that says how to restore; see `chosen_how`."""
+    group = parser.add_argument_group("how it is computed")
+    for each in HOW:
+        flag = f"--{each.name.replace('_', '-')}"
+        if each.name == "device_id":
+            words = f"cpu, cuda, or a GPU's number; default: {each.unset}"
+            group.add_argument("--device", dest=each.name, type=device, metavar="NAME", help=words)
+        elif each.kind is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, help=_help(each))
+        elif each.kind == Size:
+            group.add_argument(flag, type=pixels, metavar="N[xM]", help=_help(each))
+        else:
+            group.add_argument(flag, type=_number(each), metavar="N", help=_help(each))
+    return group
+
+
+def chosen_how(options: argparse.Namespace) -> dict[str, Any]:
+    """The parameters that were given by options of `add_how`, by name."""
+    given = {each.name: getattr(options, each.name) for each in HOW}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def chosen_filters(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    """Tasks and arguments of the filters that were chosen by options of `add_what` and `add_how`, in order.
+
+    Noise is removed first, since the camera added it last. Ends the program if options contradict each other.
+    """
+    denoise = options.denoise or not options.deblur
+    if options.sigma is not None and not denoise:
+        options.usage_error("--sigma is a noise level; it does not go with --deblur alone")
+    if options.model and options.denoise and options.deblur:
+        options.usage_error("--model is for one task; it does not go with --denoise and --deblur together")
+    what = {name: getattr(options, name) for name in ("sigma", "model", "strength")}
+    given = {name: value for name, value in what.items() if value is not None} | chosen_how(options)
+    tasks = (["denoise"] if denoise else []) + (["deblur"] if options.deblur else [])
+    return [
+        (task, {name: value for name, value in given.items() if name != "sigma" or task == "denoise"}) for task in tasks
+    ]
+
+
+def _help(parameter: Parameter) -> str:
+    unset = "off" if parameter.default is False else parameter.unset
+    return f"{parameter.doc}; default: {unset}".replace("%", "%%")
+
+
+def _number(parameter: Parameter) -> Callable[[str], float]:
+    """Reads values of a parameter that is a number."""
+    assert parameter.within is not None
+    least, most = parameter.within
+    return partial(_read_number, parameter.kind, least, math.inf if most is None else most)
+
+
+def _read_number(kind: type[float], least: float, most: float, text: str) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text} is out of range, {least:g} to {most:g}")
+    return value
 
 
 def within(least: float, most: float) -> Callable[[str], float]:
     """Reads numbers of a range, both ends included."""
-
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text} is out of range, {least:g} to {most:g}")
-        return value
-
-    return number
-
-
-share = within(0, 1)
+    return partial(_read_number, float, least, most)
 
 
 def sigma(text: str) -> float | None:
-    """A noise level on the 8-bit scale; None where it is to be measured."""
-    return None if text == "auto" else within(0, 255)(text)
+    """A noise level on the 8-bit scale; None if it is to be measured."""
+    return None if text == "auto" else _number(PARAMETERS["sigma"])(text)
 
 
 def count(text: str) -> int:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vsgshift.cli.errors import CommandError
-from vsgshift.cli.options import count, device, pixels, share, sigma
+from vsgshift.cli.options import add_how, add_what, chosen_filters, count
 
 if TYPE_CHECKING:
     from vsgshift.cli import Commands
@@ -46,31 +46,11 @@ def add(commands: "Commands") -> None:
     restorer.add_argument("source", type=Path, metavar="IN", help="the video file")
     restorer.add_argument("output", type=Path, metavar="OUT", help="the file to write: .mkv, .mp4, .mov or .webm")
 
-    what = restorer.add_argument_group("what is removed")
-    what.add_argument("--denoise", action="store_true", help="noise (this is the default)")
-    what.add_argument("--deblur", action="store_true", help="motion blur")
-    what.add_argument(
-        "--sigma",
-        type=sigma,
-        metavar="S",
-        help="the noise level, 0 to 255 on the 8-bit scale; default: auto, measured",
-    )
-    what.add_argument(
-        "--strength", type=share, metavar="F", help="share of the change that is applied, 0 to 1; default 1"
-    )
+    what = add_what(restorer)
+    what.add_argument("--no-scenes", action="store_true", help="restore across scene changes as well")
     what.add_argument("--start", type=_time, metavar="TIME", help="begin here: seconds, or [H:]M:S")
     what.add_argument("--end", type=_time, metavar="TIME", help="stop here")
-
-    how = restorer.add_argument_group("with what")
-    how.add_argument("--model", help="a model's name or file; default: the bundled one")
-    how.add_argument("--device", type=device, help="cpu, cuda, or a GPU's number; default: the first GPU, else the CPU")
-    how.add_argument("--fp16", action="store_true", help="half precision: faster on a GPU, and half the memory")
-    how.add_argument("--block", type=count, metavar="N", help="frames per run of the network; fewer need less memory")
-    how.add_argument(
-        "--tilesize", type=pixels, metavar="N", help="restore in tiles of N or WxH pixels, where memory is short"
-    )
-    how.add_argument("--overlap", type=pixels, metavar="N", help="pixels that tiles share, N or WxH; default 64")
-    how.add_argument("--no-scenes", action="store_true", help="restore across scene changes as well")
+    add_how(restorer)
 
     into = restorer.add_argument_group("how it is written")
     into.add_argument("--codec", help="ffmpeg's encoder; default: libx264, libx265 above 8 bits, libvpx-vp9 in .webm")
@@ -93,11 +73,7 @@ def add(commands: "Commands") -> None:
 
 def restore(options: argparse.Namespace) -> int:
     """Restore the file, or say what would be run."""
-    denoise = options.denoise or not options.deblur
-    if options.sigma is not None and not denoise:
-        options.usage_error("--sigma is a noise level; it does not go with --deblur alone")
-    if options.model and options.denoise and options.deblur:
-        options.usage_error("--model is for one task; run --denoise and --deblur one after the other")
+    filters = chosen_filters(options)
     if options.start is not None and options.end is not None and options.start >= options.end:
         options.usage_error("--start must lie before --end")
     try:
@@ -110,7 +86,7 @@ def restore(options: argparse.Namespace) -> int:
     from vsgshift.video.restore import job as restoring
     from vsgshift.video.restore.parts import parts_folder
 
-    job = _job(options, denoise=denoise)
+    job = _job(options, filters)
     with _stopped_by_signals():
         if options.dry_run:
             sys.stdout.write(restoring.commands(job))
@@ -129,33 +105,18 @@ def restore(options: argparse.Namespace) -> int:
     return 0
 
 
-def _job(options: argparse.Namespace, *, denoise: bool) -> "Job":
+def _job(options: argparse.Namespace, filters: list[tuple[str, dict[str, Any]]]) -> "Job":
     from vsgshift.video.restore.plan import Job
     from vsgshift.video.script import Filter
 
-    model = options.model
-    if model and Path(model).is_file():
-        model = str(Path(model).absolute())
-    common = {
-        "model": model,
-        "strength": options.strength,
-        "device_id": options.device,
-        "fp16": 1 if options.fp16 else None,
-        "block": options.block,
-        "tilesize": options.tilesize,
-        "overlap": options.overlap,
-        # Those that are marked, and those that the filter finds.
-        "scenechange": 0 if options.no_scenes else 2,
-    }
-    filters = []
-    if denoise:
-        filters.append(Filter(task="denoise", options={"sigma": options.sigma, **common}))
-    if options.deblur:
-        filters.append(Filter(task="deblur", options=common))
+    # Those that are marked, and those that the filter finds.
+    more: dict[str, Any] = {"scenechange": 0 if options.no_scenes else 2}
+    if options.model and Path(options.model).is_file():
+        more["model"] = str(Path(options.model).absolute())
     return Job(
         source=options.source.absolute(),
         output=options.output.absolute(),
-        filters=tuple(filters),
+        filters=tuple(Filter(task=task, options=arguments | more) for task, arguments in filters),
         start=options.start,
         end=options.end,
         codec=options.codec,
