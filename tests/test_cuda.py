@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import vapoursynth as vs
+from clips import moving
 from numpy.typing import NDArray
 from standin import lively, relative_error
 from torch import Tensor
@@ -34,15 +35,7 @@ def _exact() -> Any:
 
 @pytest.fixture(scope="module")
 def source() -> vs.VideoNode:
-    blank = core.std.BlankClip(width=WIDTH, height=HEIGHT, length=LENGTH, format=vs.RGBS)
-
-    def paint(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
-        out = f.copy()
-        for plane in range(3):
-            np.copyto(np.asarray(out[plane]), np.random.default_rng(3 * n + plane).random((HEIGHT, WIDTH), np.float32))
-        return out
-
-    return blank.std.ModifyFrame(blank, paint)
+    return moving(LENGTH, WIDTH, HEIGHT)
 
 
 def pixels(node: vs.VideoNode, numbers: Sequence[int] = range(LENGTH)) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import vapoursynth as vs
+from clips import as_tensor
 from conftest import SHARED
 from numpy.typing import NDArray
 
@@ -141,12 +142,6 @@ def test_tiny_clips(width: int, height: int, frames: int, format: int) -> None:
 @pytest.fixture(scope="module")
 def model(untrained: dict[str, str]) -> str:
     return untrained["denoise"]
-
-
-def as_tensor(clip: vs.VideoNode) -> torch.Tensor:
-    return torch.stack(
-        [torch.from_numpy(np.stack([np.asarray(f[p]) for p in range(3)])) for f in clip.frames(close=False)]
-    )
 
 
 def steps(n: int) -> float:

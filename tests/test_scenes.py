@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import vapoursynth as vs
+from clips import as_tensor
 from conftest import SHARED
 from numpy.typing import NDArray
 
@@ -142,10 +143,6 @@ def two_scenes(format: int = vs.RGBS) -> vs.VideoNode:
         if format == vs.RGBS
         else clip.resize.Bicubic(format=format, matrix=1 if kind.color_family != vs.RGB else None)
     )
-
-
-def as_tensor(clip: vs.VideoNode) -> torch.Tensor:
-    return torch.stack([torch.from_numpy(np.stack([np.asarray(f[p]) for p in range(3)])) for f in clip.frames()])
 
 
 def test_detected_cuts_part_the_clip(model: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import vapoursynth as vs
+from clips import as_tensor, max_abs_diff, moving
 from conftest import SHARED
 from standin import lively, relative_error
 from torch import Tensor
@@ -203,47 +204,31 @@ def test_offloading_on_a_device_changes_nothing(tiny: ShiftNet) -> None:
 # In VapourSynth
 
 
-def moving(frames: int = 12, width: int = 45, height: int = 29) -> vs.VideoNode:
-    blank = vs.core.std.BlankClip(width=width, height=height, length=frames, format=vs.RGBS)
-
-    def paint(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
-        out = f.copy()
-        for plane in range(3):
-            np.copyto(np.asarray(out[plane]), np.random.default_rng(3 * n + plane).random((height, width), np.float32))
-        return out
-
-    return blank.std.ModifyFrame(blank, paint)
-
-
-def pixels(frame: vs.VideoFrame) -> np.ndarray:
-    return np.stack([np.asarray(frame[plane]) for plane in range(3)])
-
-
 def test_the_filter_in_any_order() -> None:
-    clip = moving()
+    clip = moving(frames=12, width=45, height=29)
 
     def filtered(**options: object) -> vs.VideoNode:
         return vs.core.gshift.Denoise(clip, sigma=20, device_id=-1, **options)
 
     tiles = {"tilesize": [32, 0], "overlap": 8}
-    wanted = [pixels(frame) for frame in filtered(**tiles).frames()]
-    source = torch.stack([torch.from_numpy(pixels(frame)) for frame in clip.frames()])
+    wanted = list(filtered(**tiles).frames())
+    source = as_tensor(clip)
     network = load_network("tiny-denoise")
     tiling = Tiling(size=(32, 0), overlap=(8, 8))
     direct = tiled(network, tiling, source, torch.full_like(source[:, :1], 20 / 255))
-    assert np.abs(np.stack(wanted) - direct.numpy()).max() <= 1e-5
-    assert np.abs(wanted[5] - pixels(filtered().get_frame(5))).max() > 1e-3
+    assert (as_tensor(filtered(**tiles)) - direct).abs().max() <= 1e-5
+    assert max_abs_diff(wanted[5], filtered().get_frame(5)) > 1e-3
     for order, block in ((range(11, -1, -4), 4), ([9, 2, 9], 3)):
         node = filtered(block=block, **tiles)
         for n in order:
-            assert np.abs(pixels(node.get_frame(n)) - wanted[n]).max() <= 1e-4
+            assert max_abs_diff(node.get_frame(n), wanted[n]) <= 1e-4
 
 
 def test_the_typed_functions_and_the_command_hand_it_on() -> None:
-    clip = moving(frames=2)
+    clip = moving(frames=2, width=45, height=29)
     native = clip.gshift.Denoise(sigma=20, device_id=-1, tilesize=[32, 0], overlap=8).get_frame(1)
     typed = vsgshift.denoise(clip, sigma=20, device_id=-1, tilesize=(32, 0), overlap=8, offload=True).get_frame(1)
-    assert np.array_equal(pixels(native), pixels(typed))
+    assert max_abs_diff(native, typed) == 0
     options = {"tilesize": size_option("32x0"), "overlap": size_option("8")}
     assert str(Filter(task="deblur", options=options)) == "core.gshift.Deblur(clip, tilesize=[32, 0], overlap=[8])"
     for text in ("large", "-8", "8x", "8x8x8"):

@@ -13,8 +13,8 @@ from vsgshift.plugin._bridge import Core, Format, Frame, Node
 GRAY8 = 0x10080000
 RGBS = 0x21200000
 GRAYS = 0x11200000
-MATRICES = (1, 4, 5, 6, 7, 8, 9)
-"""Matrices with a way back of their own, as H.273 numbers them."""
+MATRICES = (1, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14)
+"""Matrices with a way back of their own, as H.273 numbers them: all that VapourSynth's resizer knows for YUV."""
 BT709, SMPTE170M = 1, 6
 
 
