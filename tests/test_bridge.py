@@ -48,6 +48,7 @@ class Identity:
 
     def __init__(self, core: Core, clip: Node, delay: float = 0.0) -> None:
         self.core, self.clip, self.delay, self.closed = core, clip, delay, 0
+        self.failures: list[int] = []
 
     def request(self, n: int) -> Frame | Requests:
         return [(0, n)]
@@ -55,6 +56,9 @@ class Identity:
     def ready(self, n: int, frames: dict[tuple[int, int], Frame]) -> Frame | Requests:
         time.sleep(self.delay)
         return frames[0, n]
+
+    def failed(self, n: int) -> None:
+        self.failures.append(n)
 
     def close(self) -> None:
         self.closed += 1
@@ -583,11 +587,13 @@ def test_errors_of_the_source_pass_through(functions: SimpleNamespace) -> None:
     def fail(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
         raise ValueError("broken source")
 
-    use(functions, Identity)
+    processors = use(functions, Identity)
     source = noise()
     result = vs.core.gshift.Deblur(source.std.ModifyFrame(source, fail))
-    with pytest.raises(vs.Error, match="broken source"):
-        result.get_frame(0)
+    for n in (0, 3, 0):
+        with pytest.raises(vs.Error, match="broken source"):
+            result.get_frame(n)
+    assert processors[0].failures == [0, 3, 0]
 
 
 @pytest.mark.parametrize(

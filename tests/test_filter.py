@@ -219,18 +219,62 @@ def test_missing_and_broken_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         core.gshift.Deblur(moving(frames=2), model=str(broken))
 
 
-def test_a_failing_source_frame_fails_the_frame(untrained: dict[str, str]) -> None:
-    source = moving(frames=12)
+@pytest.mark.parametrize("options", [{}, {"block": 1}, {"num_streams": 3}, {"offload": True}])
+def test_a_failing_source_frame_fails_its_neighbours_for_as_long_as_it_fails(
+    untrained: dict[str, str], options: dict[str, int]
+) -> None:
+    source = moving(frames=60)
+    wanted = list(core.gshift.Deblur(source, model=untrained["deblur"]).frames())
+    bad, broken = 20, True
 
     def fail(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
-        if n == 9:
+        if n == bad and broken:
             raise RuntimeError("the disk is gone")
         return f
 
-    node = core.gshift.Deblur(source.std.ModifyFrame(source, fail), model=untrained["deblur"], block=1)
-    node.get_frame(0)
-    with pytest.raises(vs.Error, match="the disk is gone"):
-        node.get_frame(9)
+    def play(order: range) -> set[int]:
+        failed = set()
+        for n in order:
+            try:
+                assert max_abs_diff(node.get_frame(n), wanted[n]) <= 1e-5
+            except vs.Error:
+                failed.add(n)
+        return failed
+
+    radius = load_network(untrained["deblur"]).radius
+    depending = {n for n in range(60) if abs(n - bad) <= radius}
+    node = core.gshift.Deblur(source.std.ModifyFrame(source, fail), model=untrained["deblur"], **options)
+    assert depending <= play(range(60)) <= {n for n in range(60) if abs(n - bad) <= radius + 4}
+    assert play(range(59, -1, -1)) == play(range(60)) == depending
+    broken = False
+    assert play(range(60)) == set()
+
+
+def test_sources_that_fail_now_and_then_change_no_frame(untrained: dict[str, str]) -> None:
+    source = moving(frames=30)
+    levels = core.std.BlankClip(source, format=vs.GRAYS, color=0.1, keep=True)
+    wanted = list(core.gshift.Denoise(source, sigma_map=levels, model=untrained["denoise"]).frames())
+    dice = random.Random(7)
+
+    def flaky(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        if dice.random() < 0.03:
+            raise RuntimeError("flaky")
+        return f
+
+    for order in (list(range(30)), dice.sample(range(30), 30)):
+        clip, map_ = (each.std.ModifyFrame(each, flaky) for each in (source, levels))
+        node = core.gshift.Denoise(clip, sigma_map=map_, model=untrained["denoise"])
+        tries = 0
+        while order:
+            frames = [(n, node.get_frame_async(n)) for n in order]
+            order = []
+            for n, frame in frames:
+                try:
+                    assert max_abs_diff(frame.result(), wanted[n]) <= 1e-5
+                except vs.Error:
+                    order.append(n)
+            tries += 1
+        assert tries < 40
 
 
 def test_out_of_memory_says_what_to_do(untrained: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,5 +193,5 @@ def test_a_scene_s_noise_is_its_own() -> None:
 @pytest.mark.parametrize("function", ["Deblur", "Denoise", "EstimateNoise"])
 @pytest.mark.parametrize("value", [-1, 3])
 def test_wrong_values(function: str, value: int) -> None:
-    with pytest.raises(vs.Error, match=f"{function}: scenechange={value} is out of range; 0 ignores"):
+    with pytest.raises(vs.Error, match=f"{function}: scenechange={value} is out of range; 0 to 2"):
         getattr(core.gshift, function)(two_scenes(), scenechange=value)

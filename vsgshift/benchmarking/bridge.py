@@ -17,6 +17,8 @@ class Identity:
         return [(0, n)]
     def ready(self, n, frames):
         return frames[0, n]
+    def failed(self, n):
+        pass
     def close(self):
         pass
 

@@ -10,12 +10,12 @@ from typing import Literal, Protocol, final, overload, type_check_only
 
 @type_check_only
 class Processor(Protocol):
-    """What makes the frames of a filter. Any object with these three methods will do.
+    """What makes the frames of a filter. Any object with these four methods will do.
 
     The name is for type checkers: import it under TYPE_CHECKING.
 
     Calls come from VapourSynth's threads, in no particular frame order. `request` may run in several
-    threads at once, also beside `ready`; `ready` runs in one thread at a time. Either may block.
+    threads at once, also beside `ready`, and so may `failed`; `ready` runs in one thread at a time. Each may block.
 
     Both answer with the finished frame n, or with a list, not empty, of (input, frame number) pairs
     to fetch before the next call of `ready(n, ...)`. Frame numbers are clamped to the clip. `input`
@@ -34,6 +34,11 @@ class Processor(Protocol):
 
         `frames` maps each (input, frame number) just as it was requested to its frame, and holds what
         the last answer requested, nothing older: keep a frame by holding the Frame object.
+        """
+    def failed(self, n: int) -> None:
+        """A frame that frame n has requested has failed, and frame n with it. Must not raise.
+
+        Which one is not known. Every `request(n)` thus ends in a Frame, an exception, or this.
         """
     def close(self) -> None:
         """The filter is gone, or Python exits. Called once, after the last request and ready.

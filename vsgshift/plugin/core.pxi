@@ -96,7 +96,7 @@ cdef class Core:
     def create_filter(self, str name, Node video_info_of not None, list inputs not None, processor not None, *,
                       format=None):
         self.check()
-        for method in ("request", "ready", "close"):
+        for method in ("request", "ready", "failed", "close"):
             if not callable(getattr(processor, method, None)):
                 raise TypeError(f"{type(processor).__name__} is no processor: it has no method {method}")
         cdef VSVideoInfo info = video_info_of.info[0]
@@ -109,6 +109,10 @@ cdef class Core:
         cdef Filter *self_ = <Filter *>make_inputs(sizeof(Filter), inputs, self.api)
         self_.info = info
         self_.name = strdup(<bytes>name.encode())
+        if self_.name == NULL:
+            free_inputs(&self_.inputs, self.api)
+            free(self_)
+            raise MemoryError("out of memory")
         self_.processor = <PyObject *>processor
         self_.core = <PyObject *>self
         Py_INCREF(processor)
@@ -145,12 +149,18 @@ cdef class Core:
                 raise ValueError("the clips in back differ in format, size or length: convert all to one")
         # Many keys may share a clip.
         cdef list clips = [node, *{id(value): value for value in back.values()}.values()]
-        cdef Restore *self_ = <Restore *>make_inputs(sizeof(Restore), clips, self.api)
+        cdef Way *ways = <Way *>allocate(len(back) * sizeof(Way))
+        cdef Restore *self_
+        try:
+            self_ = <Restore *>make_inputs(sizeof(Restore), clips, self.api)
+        except BaseException:
+            free(ways)
+            raise
         self_.handover = handover
         self_.handover_node = self.api.addNodeRef(handed.c)
         cdef int i
         self_.count = <int>len(back)
-        self_.ways = <Way *>malloc(self_.count * sizeof(Way))
+        self_.ways = ways
         for i, (colour, value) in enumerate(back.items()):
             self_.ways[i].colour = colour
             self_.ways[i].clip = clips.index(value)
@@ -167,6 +177,10 @@ cdef class Core:
         cdef VSNode *node
         cdef VSFilterDependency *dependencies = <VSFilterDependency *>malloc(
             inputs.count * sizeof(VSFilterDependency) + 1)
+        if dependencies == NULL:
+            with nogil:
+                free_filter(instance, self.c, self.api)
+            raise MemoryError("out of memory")
         cdef int i
         for i in range(inputs.count):
             dependencies[i].source = inputs.nodes[i]

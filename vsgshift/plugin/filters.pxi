@@ -20,14 +20,26 @@ ctypedef struct Requests:
     Pending pending[1]  # `count` of them
 
 
+cdef void *allocate(size_t size) except NULL:
+    """Zeroed memory, for free()."""
+    cdef void *memory = calloc(1, size)
+    if memory == NULL:
+        raise MemoryError("out of memory")
+    return memory
+
+
 cdef void *make_inputs(size_t size, list nodes, const VSAPI *api) except NULL:
     """A zeroed struct of `size` bytes that begins with Inputs, holding references to `nodes`."""
     for node in nodes:
         if not isinstance(node, Node):
             raise TypeError(f"inputs must be Nodes, not {type(node).__name__}")
-    cdef Inputs *inputs = <Inputs *>calloc(1, size)
+    cdef Inputs *inputs = <Inputs *>allocate(size)
+    try:
+        inputs.nodes = <VSNode **>allocate((len(nodes) + 1) * sizeof(VSNode *))
+    except MemoryError:
+        free(inputs)
+        raise
     inputs.count = <int>len(nodes)
-    inputs.nodes = <VSNode **>calloc(inputs.count + 1, sizeof(VSNode *))
     cdef int i
     for i in range(inputs.count):
         inputs.nodes[i] = api.addNodeRef((<Node>nodes[i]).c)
@@ -57,6 +69,10 @@ cdef const VSFrame *filter_get_frame(int n, int reason, void *instance, void **f
     frame_data[0] = NULL
     if reason == arAllFramesReady:
         frames = <const VSFrame **>malloc(requests.count * sizeof(VSFrame *))
+        if frames == NULL:
+            api.setFilterError(b"gshift: out of memory", context)
+            reason = arError
+    if reason == arAllFramesReady:
         for i in range(requests.count):
             pending = &requests.pending[i]
             frames[i] = api.getFrameFilter(pending.n, self.inputs.nodes[pending.input], context)
@@ -67,6 +83,10 @@ cdef const VSFrame *filter_get_frame(int n, int reason, void *instance, void **f
             api.releaseFrameEarly(self.inputs.nodes[pending.input], pending.n, context)
     elif reason != arInitial:  # an input failed; the core passes its error on
         free(requests)
+        if gshift_enter():
+            with gil:
+                report_failure(self, n)
+            gshift_leave()
         return NULL
 
     if gshift_enter():
@@ -88,12 +108,22 @@ cdef const VSFrame *filter_get_frame(int n, int reason, void *instance, void **f
     return result
 
 
+cdef void report_failure(Filter *self, int n) noexcept:
+    """Tells the processor that frame n has failed with a frame that it asked for."""
+    if self.processor == NULL:
+        return
+    try:
+        (<object>self.processor).failed(n)
+    except BaseException as error:
+        (<Core>self.core).log("critical", "".join(traceback.format_exception(error)))
+
+
 cdef const VSFrame *ask_processor(Filter *self, int n, Requests *asked, const VSFrame **c_frames, void **frame_data,
                                   VSFrameContext *context, const VSAPI *api) noexcept:
     """Calls request() (c_frames is NULL) or ready(). Takes over the references in c_frames."""
     cdef dict frames
     cdef Frame frame
-    cdef list wanted
+    cdef list keys
     cdef Requests *requests
     cdef bytes message
     cdef int i, input, number
@@ -121,11 +151,10 @@ cdef const VSFrame *ask_processor(Filter *self, int n, Requests *asked, const VS
 
         if not isinstance(answer, list) or not answer:
             raise TypeError(f"the processor answered frame {n} with neither a Frame nor a list of requests")
-        wanted = answer
-        requests = <Requests *>malloc(sizeof(Requests) + len(wanted) * sizeof(Pending))
-        requests.count = 0
+        keys = answer
+        requests = <Requests *>allocate(sizeof(Requests) + len(keys) * sizeof(Pending))
         frame_data[0] = requests
-        for pair in wanted:
+        for pair in keys:
             if not isinstance(pair, tuple) or len(pair) != 2:
                 raise TypeError(f"the processor requested {pair!r}, not an (input, frame number) pair")
             input, number = pair

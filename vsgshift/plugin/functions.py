@@ -72,8 +72,8 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     from vsgshift.plugin import devices
     from vsgshift.plugin.capacity import Demand, figures, settled
     from vsgshift.plugin.free_memory import free_memory
-    from vsgshift.plugin.places import Places
     from vsgshift.plugin.restorer import Options, Restorer
+    from vsgshift.plugin.streams import StreamPool
     from vsgshift.streaming.tiles import Tiling
     from vsgshift.weights import load_network
 
@@ -133,7 +133,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
 
         count = choices.num_streams
         inputs = [node] if levels is None else [node, levels]
-        processor = restorer() if count == 1 else Places(restorer, count)
+        processor = restorer() if count == 1 else StreamPool(restorer, count)
         return core.create_filter(task.capitalize(), node, inputs, processor)
 
     return converted_around(core, clip, make)

@@ -103,6 +103,9 @@ class _Window[Value]:
         fresh = {number: self.read(frame) for (_, number), frame in frames.items()}
         return self._answer(n, fresh)
 
+    def failed(self, n: int) -> None:
+        pass
+
     def close(self) -> None:
         with self.lock:
             self.values.clear()
@@ -142,6 +145,9 @@ class _NoiseMeter:
         dot.set_property(SIGMA, found.sigma)
         dot.set_property(CONFIDENCE, found.confidence)
         return dot
+
+    def failed(self, n: int) -> None:
+        pass
 
     def close(self) -> None:
         pass

@@ -102,19 +102,22 @@ cdef const VSFrame *remember_get_frame(int n, int reason, void *instance, void *
     return result
 
 
-cdef void lay_down(Handover *self, int n, const VSFrame *frame) noexcept nogil:
-    """Leaves frame n, with its reference, for the converter that will ask for it."""
+cdef bint lay_down(Handover *self, int n, const VSFrame *frame) noexcept nogil:
+    """Leaves frame n, with its reference, for the converter that will ask for it. False if memory has run out."""
     cdef Parcel *parcel = <Parcel *>malloc(sizeof(Parcel))
+    if parcel == NULL:
+        return False
     parcel.n = n
     parcel.frame = frame
     gshift_lock(&self.lock)
     parcel.next = self.parcels
     self.parcels = parcel
     gshift_unlock(&self.lock)
+    return True
 
 
 cdef const VSFrame *pick_up(Handover *self, int n) noexcept nogil:
-    """Frame n with its reference, or NULL where nobody has left it."""
+    """Frame n with its reference, or NULL if it has not been left."""
     cdef const VSFrame *frame = NULL
     cdef Parcel *parcel
     cdef Parcel **link
@@ -165,8 +168,11 @@ cdef const VSFrame *restore_get_frame(int n, int reason, void *instance, void **
         worked = api.getFrameFilter(n, self.inputs.nodes[0], context)
         api.releaseFrameEarly(self.inputs.nodes[0], n, context)
         way = way_back(self, api.getFramePropertiesRO(worked), api)
+        if not lay_down(self.handover, n, worked):
+            api.freeFrame(worked)
+            api.setFilterError(b"gshift: out of memory", context)
+            return NULL
         frame_data[0] = <void *><uintptr_t>way
-        lay_down(self.handover, n, worked)
         api.requestFrameFilter(n, self.inputs.nodes[way], context)
         return NULL
 

@@ -27,7 +27,7 @@ cdef extern from "VapourSynth4.h" nogil:
         cfUndefined, cfGray, cfRGB, cfYUV
         stInteger, stFloat
         fmParallel, fmParallelRequests
-        arInitial, arAllFramesReady
+        arInitial, arAllFramesReady, arError
         mtVideo
         ptInt, ptFloat, ptData, ptVideoNode
         rpGeneral, rpStrictSpatial
