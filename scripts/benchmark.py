@@ -35,7 +35,7 @@ REPORTS = Path(__file__).parent / "benchmarks"
 
 def parser() -> argparse.ArgumentParser:
     """The program's arguments."""
-    from vsgshift.benchmarking.modes import MODES
+    from measuring.modes import MODES
 
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("benchmark", nargs="?", choices=[*MODES, "reference"], metavar="benchmark")
@@ -66,13 +66,13 @@ def main(given: list[str] | None = None) -> int:
     """Run one benchmark; the exit status is 1 where something gave no figures."""
     import torch
 
-    from vsgshift.benchmarking import layers, reports
-    from vsgshift.benchmarking.authors import AuthorsError
-    from vsgshift.benchmarking.cases import CaseError
-    from vsgshift.benchmarking.measures import device_name
-    from vsgshift.benchmarking.modes import MODES
-    from vsgshift.benchmarking.networks import subjects
-    from vsgshift.benchmarking.wanted import Wanted, size_named
+    from measuring import layers, reports
+    from measuring.authors import AuthorsError
+    from measuring.modes import MODES
+    from measuring.networks import subjects
+    from measuring.wanted import Wanted, size_named
+    from vsgshift.benchmark.cases import CaseError
+    from vsgshift.benchmark.measures import device_name
 
     arguments = parser().parse_args(given)
     name = arguments.benchmark or ("against" if arguments.against else None)

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from evaluation.errors import EvaluationError
+from evaluation.pictures import busiest, write_side_by_side
 from vsgshift import load_network, prepared, restore
-from vsgshift.evaluation.errors import EvaluationError
-from vsgshift.evaluation.pictures import busiest, write_side_by_side
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 SIZE = 180, 320
@@ -54,7 +54,7 @@ def main() -> int:
 
 def generated() -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """A clean clip (T, 3, H, W), and another one (blurred, sharp); always the same."""
-    from vsgshift.training import degradations, synthetic
+    from training.clips import degradations, synthetic
 
     generator = torch.Generator().manual_seed(4)
     clean = synthetic.clip(generator, frames=FRAMES, size=SIZE)
@@ -67,7 +67,7 @@ def filmed(video: Path, start: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     import numpy as np
     import vapoursynth as vs
 
-    from vsgshift.training.degradations import blur
+    from training.clips.degradations import blur
 
     if not hasattr(vs.core, "bs"):
         raise EvaluationError("BestSource is missing; install it with: pip install vapoursynth-bestsource")
@@ -86,12 +86,12 @@ def filmed(video: Path, start: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     )
     top, left = ((length - min(length, side)) // 2 for length, side in zip(clip.shape[-2:], SIZE, strict=True))
     clip = clip[..., top : top + SIZE[0], left : left + SIZE[1]]
-    return clip[:FRAMES], blur(clip.unflatten(0, (FRAMES, SUBFRAMES)), exposure=1.0)
+    return clip[:FRAMES], blur(clip.view(FRAMES, SUBFRAMES, *clip.shape[1:]), exposure=1.0)
 
 
 def of_noise(clean: Tensor, folder: Path) -> list[Path]:
     """What sigma and strength do."""
-    from vsgshift.training.degradations import add_noise
+    from training.clips.degradations import add_noise
 
     middle = len(clean) // 2
     noisy = add_noise(clean, SIGMA / 255, torch.Generator().manual_seed(1))

@@ -28,16 +28,16 @@ from pathlib import Path
 
 import torch
 
+from evaluation import datasets, report
+from evaluation.baselines import BASELINES
+from evaluation.errors import EvaluationError
+from evaluation.footage import MOVING, STILL, Footage, examine
+from evaluation.frames import Clip
+from evaluation.paper import DEBLURRING, DENOISING, dataset_of
+from evaluation.protocols import Full, Protocol, Published
+from evaluation.runs import Run, compare, harm
+from evaluation.scores import Row
 from vsgshift import load_network, prepared
-from vsgshift.evaluation import datasets, report
-from vsgshift.evaluation.baselines import BASELINES
-from vsgshift.evaluation.errors import EvaluationError
-from vsgshift.evaluation.footage import MOVING, STILL, Footage, examine
-from vsgshift.evaluation.frames import Clip
-from vsgshift.evaluation.paper import DEBLURRING, DENOISING, dataset_of
-from vsgshift.evaluation.protocols import Full, Protocol, Published
-from vsgshift.evaluation.runs import Run, compare, harm
-from vsgshift.evaluation.scores import Row
 from vsgshift.plugin.devices import check_half, choose
 from vsgshift.weights.store import find
 

@@ -19,8 +19,8 @@ from typing import Any
 
 # Before torch, whose threads then wait as they do in VapourSynth.
 import vsgshift.plugin  # noqa: F401
-from vsgshift.benchmarking import checkup
-from vsgshift.benchmarking.checkup import Step
+from measuring import checkup
+from measuring.checkup import Step
 
 ROOT = Path(__file__).parent.parent
 BENCHMARK = "scripts/benchmark.py"
@@ -50,7 +50,7 @@ def main(given: list[str] | None = None) -> int:
 
     outcomes = checkup.run(steps, arguments.minutes, lambda line: print(line, file=sys.stderr, flush=True))
 
-    from vsgshift.benchmarking import reports
+    from measuring import reports
 
     report = reports.report("check", outcomes, dry=arguments.dry, ratios=ratios(outcomes), **graphics())
     report["commit"] = arguments.commit or report["commit"]

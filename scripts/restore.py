@@ -52,7 +52,7 @@ class Job:
     folder: Path
 
     @property
-    def options(self) -> dict[str, float | int | str | None]:
+    def options(self) -> dict[str, float | int | str | list[int] | None]:
         """The arguments of the plugin's function."""
         return {"sigma": self.sigma if self.task == "denoise" else None, "model": self.model}
 
@@ -166,7 +166,7 @@ def generate(tools: Programs, folder: Path, task: str, sigma: float, frames: int
     """Make a clip, always the same one, and degrade it; returns the files, degraded and clean."""
     import torch
 
-    from vsgshift.training import degradations, synthetic
+    from training.clips import degradations, synthetic
 
     generator = torch.Generator().manual_seed(4)
     if task == "denoise":

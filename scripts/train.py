@@ -15,9 +15,9 @@ import logging
 import sys
 from pathlib import Path
 
-from vsgshift.training.loop import Training
-from vsgshift.training.processes import processes
-from vsgshift.training.recipe import TrainingError, load_recipe
+from training.loop import Training
+from training.processes import processes
+from training.recipe import TrainingError, load_recipe
 
 
 def main() -> int:

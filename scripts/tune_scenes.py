@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.clips import synthetic
 from vsgshift.analysis import Coding, cut_strength, plane_scales, thumbnail
 from vsgshift.analysis.scenes import THRESHOLD
-from vsgshift.training import synthetic
 
 SIGMAS = (0, 10, 25, 50)
 SIZE = 180, 320
@@ -82,7 +82,7 @@ def spliced(segments: list[Segment], rng: np.random.Generator) -> list[Segment]:
 
 def strengths(segments: list[Segment], sigma: float, rng: np.random.Generator) -> tuple[NDArray[np.float64], set[int]]:
     """The strength of each place between two frames, counted from 1, and which of them are cuts."""
-    small = []
+    small: list[NDArray[np.float32]] = []
     starts = set()
     for segment in segments:
         starts.add(len(small))

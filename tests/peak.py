@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from vsgshift.benchmarking.measures import peak_resident
+from vsgshift.benchmark.measures import peak_resident
 from vsgshift.engine import prepared
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.plugin.memory import give_back_freed

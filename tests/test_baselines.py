@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from vsgshift.evaluation import ffmpeg
-from vsgshift.evaluation.baselines import BASELINES, Baseline, Knob, Setting, described
-from vsgshift.evaluation.errors import EvaluationError
-from vsgshift.evaluation.frames import Clip, Frames, Noisy, Stack
-from vsgshift.evaluation.metrics import psnr
-from vsgshift.evaluation.tuning import climbed, tuned
+from evaluation import ffmpeg
+from evaluation.baselines import BASELINES, Baseline, Knob, Setting, described
+from evaluation.errors import EvaluationError
+from evaluation.frames import Clip, Frames, Noisy, Stack
+from evaluation.metrics import psnr
+from evaluation.tuning import climbed, tuned
 from vsgshift.video.programs import MissingProgramError
 
 SIGMA = 25.0

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import vapoursynth as vs
 
-from vsgshift.benchmarking import cases, measures, reference
-from vsgshift.benchmarking.cases import Case, CaseError, Figures, TooSlowError
+from vsgshift.benchmark import cases, measures, reference
+from vsgshift.benchmark.cases import Case, CaseError, Figures, TooSlowError
 from vsgshift.cli import main
 
 REPORTS = Path(__file__).parents[1] / "scripts" / "benchmarks"

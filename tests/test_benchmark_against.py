@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vsgshift.benchmarking.against import compared
-from vsgshift.benchmarking.authors import AuthorsError, found
+from measuring.against import compared
+from measuring.authors import AuthorsError, found
 
 CPU = torch.device("cpu")
 NETWORK = """

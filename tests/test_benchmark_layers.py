@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from vsgshift.benchmarking import layers, rates, watching
-from vsgshift.benchmarking.networks import random_network
-from vsgshift.benchmarking.rates import Rates
-from vsgshift.benchmarking.work import counted, size_of, total
+from measuring import layers, rates, watching
+from measuring.networks import random_network
+from measuring.rates import Rates
+from measuring.work import counted, size_of, total
 from vsgshift.network import ShiftNet
 from vsgshift.network.variants import DEBLUR_SMALL, DEBLUR_TINY, DENOISE_TINY, VARIANTS, Variant
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from vsgshift.benchmarking import cases, growth, measures, networks, speeds, vspipe
-from vsgshift.benchmarking.cases import Case, CaseError, Figures
-from vsgshift.benchmarking.modes import MODES
-from vsgshift.benchmarking.wanted import HEIGHTS, size_named
+from measuring import growth, networks, speeds, vspipe
+from measuring.modes import MODES
+from measuring.wanted import HEIGHTS, size_named
+from vsgshift.benchmark import cases, measures
+from vsgshift.benchmark.cases import Case, CaseError, Figures
 from vsgshift.weights import load_network
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark.py"

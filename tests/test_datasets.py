@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from vsgshift.evaluation import datasets
-from vsgshift.evaluation.datasets import clean_clips, paired_clips
-from vsgshift.evaluation.errors import EvaluationError
-from vsgshift.evaluation.frames import Images, Kept, Stack, Video
-from vsgshift.training import degradations, synthetic
-from vsgshift.training.dice import Dice
+from evaluation import datasets
+from evaluation.datasets import clean_clips, paired_clips
+from evaluation.errors import EvaluationError
+from evaluation.frames import Images, Kept, Stack, Video
+from training.clips import degradations, synthetic
+from training.clips.dice import Dice
 from vsgshift.video.programs import MissingProgramError, find_ffmpeg
 
 Image = pytest.importorskip("PIL.Image")

@@ -12,9 +12,9 @@ from clips import as_tensor
 from conftest import SHARED
 from numpy.typing import NDArray
 
+from training.clips import synthetic
 from vsgshift import restore
 from vsgshift.analysis import Coding, Level, plane_scales, settled
-from vsgshift.training import synthetic
 from vsgshift.weights import load_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")

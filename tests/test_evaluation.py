@@ -14,15 +14,15 @@ import torch
 from standin import lively
 from torch import Tensor
 
-from vsgshift.evaluation.errors import EvaluationError
-from vsgshift.evaluation.footage import MOVING, STILL, examine, motion
-from vsgshift.evaluation.frames import Clip, Frames, Stack
-from vsgshift.evaluation.paper import dataset_of, figures
-from vsgshift.evaluation.pictures import busiest, write_side_by_side
-from vsgshift.evaluation.protocols import Full
-from vsgshift.evaluation.report import as_json, comparisons, surroundings, table
-from vsgshift.evaluation.runs import Run
-from vsgshift.evaluation.scores import OVER_CLIPS, OVER_FRAMES, Row, judge, overall, untouched
+from evaluation.errors import EvaluationError
+from evaluation.footage import MOVING, STILL, examine, motion
+from evaluation.frames import Clip, Frames, Stack
+from evaluation.paper import dataset_of, figures
+from evaluation.pictures import busiest, write_side_by_side
+from evaluation.protocols import Full
+from evaluation.report import as_json, comparisons, surroundings, table
+from evaluation.runs import Run
+from evaluation.scores import OVER_CLIPS, OVER_FRAMES, Row, judge, overall, untouched
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.video.programs import MissingProgramError, find_ffmpeg
 from vsgshift.weights.store import write

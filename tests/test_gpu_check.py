@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vsgshift.benchmarking import checkup
-from vsgshift.benchmarking.checkup import Step
+from measuring import checkup
+from measuring.checkup import Step
 
 ROOT = Path(__file__).parents[1]
 CHECK = ROOT / "scripts" / "gpu_check.sh"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vsgshift.evaluation.metrics import C1, C2, authors_ssim, flicker, psnr, ssim
+from evaluation.metrics import C1, C2, authors_ssim, flicker, psnr, ssim
 
 
 def flat(value: float, *, frames: int = 1, size: tuple[int, int] = (24, 20)) -> Tensor:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from training.clips import synthetic
 from vsgshift.analysis import Level, level, settled, together
-from vsgshift.training import synthetic
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,10 +7,10 @@ import torch
 from standin import lively, relative_error
 from torch import Tensor
 
-from vsgshift.evaluation import memory, protocols
-from vsgshift.evaluation.errors import EvaluationError
-from vsgshift.evaluation.frames import Noisy, Stack
-from vsgshift.evaluation.protocols import Full, Published, evenly_spaced, overlap
+from evaluation import memory, protocols
+from evaluation.errors import EvaluationError
+from evaluation.frames import Noisy, Stack
+from evaluation.protocols import Full, Published, evenly_spaced, overlap
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.streaming import restore
 

@@ -10,9 +10,9 @@ from clips import as_tensor
 from conftest import SHARED
 from numpy.typing import NDArray
 
+from training.clips import synthetic
 from vsgshift import restore
 from vsgshift.analysis import Coding, Thumbnail, is_cut, plane_scales, thumbnail
-from vsgshift.training import synthetic
 from vsgshift.weights import load_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")

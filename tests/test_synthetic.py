@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vsgshift.training import degradations, scenery, synthetic
-from vsgshift.training.compression import Quantiser, compressed
-from vsgshift.training.dice import Dice
-from vsgshift.training.motion import Camera, Path, Track, travel
+from training.clips import degradations, scenery, synthetic
+from training.clips.compression import Quantiser, compressed
+from training.clips.dice import Dice
+from training.clips.motion import Camera, Path, Track, travel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

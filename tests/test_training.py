@@ -16,18 +16,18 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from training import fitting
+from training.batches import augmented, batches
+from training.clips.dice import Dice, seeded
+from training.fitting import Fitter, learning_rate, new_network, psnr_loss
+from training.generated import GeneratedClips, make, new_pool
+from training.loop import Training
+from training.muon import kernels, orthogonal
+from training.processes import Processes
+from training.recipe import Data, Fit, Generated, Precision, Recipe, TrainingError, Validation
+from training.state import read_state
+from training.validation import examples, psnr, sheet
 from vsgshift import load_network
-from vsgshift.training import fitting
-from vsgshift.training.batches import augmented, batches
-from vsgshift.training.dice import Dice, seeded
-from vsgshift.training.fitting import Fitter, learning_rate, new_network, psnr_loss
-from vsgshift.training.generated import GeneratedClips, make, new_pool
-from vsgshift.training.loop import Training
-from vsgshift.training.muon import kernels, orthogonal
-from vsgshift.training.processes import Processes
-from vsgshift.training.recipe import Data, Fit, Generated, Precision, Recipe, TrainingError, Validation
-from vsgshift.training.state import read_state
-from vsgshift.training.validation import examples, psnr, sheet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

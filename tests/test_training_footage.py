@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vsgshift.training.dice import Dice, seeded
-from vsgshift.training.filmed import FilmedClips, film
-from vsgshift.training.footage import Library, scenes
-from vsgshift.training.recipe import Data, Fit, Recipe, Source, TrainingError
+from training.clips.dice import Dice, seeded
+from training.filmed import FilmedClips, film
+from training.footage import Library, scenes
+from training.recipe import Data, Fit, Recipe, Source, TrainingError
 
 Image = pytest.importorskip("PIL.Image")
 CPU = torch.device("cpu")

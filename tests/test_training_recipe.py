@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vsgshift.training.recipe import Recipe, TrainingError, load_recipe
+from training.recipe import Recipe, TrainingError, load_recipe
 
 FOLDER = Path(__file__).parents[1] / "scripts" / "recipes"
 HEAD = """

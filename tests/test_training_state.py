@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vsgshift.training import state
-from vsgshift.training.recipe import TrainingError
-from vsgshift.training.state import read_state, write_state
+from training import state
+from training.recipe import TrainingError
+from training.state import read_state, write_state
 
 
 def tensors(seed: int) -> dict[str, Tensor]:

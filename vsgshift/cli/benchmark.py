@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vsgshift.benchmarking.cases import Case, Figures
-    from vsgshift.benchmarking.reference import Verdict
+    from vsgshift.benchmark.cases import Case, Figures
+    from vsgshift.benchmark.reference import Verdict
     from vsgshift.cli import Commands
 
 SIZES = (320, 180), (640, 360)
@@ -64,7 +64,7 @@ def add(commands: "Commands") -> None:
 
 def benchmark(options: argparse.Namespace) -> int:
     """Measure all cases; the exit status is 1 where one of them failed."""
-    from vsgshift.benchmarking.measures import busyness
+    from vsgshift.benchmark.measures import busyness
 
     # Who names models or sizes wants them, however long they take.
     end = None if options.model or options.size else time.monotonic() + PATIENCE
@@ -85,7 +85,7 @@ def _measured(cases: "list[Case]", end: float | None, *, quiet: bool) -> tuple[l
     Args:
         end: when all must be done, by time.monotonic; None for no hurry.
     """
-    from vsgshift.benchmarking.cases import CaseError, TooSlowError, measured
+    from vsgshift.benchmark.cases import CaseError, TooSlowError, measured
 
     failures = 0
     rows: list[Row] = []
@@ -116,7 +116,7 @@ def _measured(cases: "list[Case]", end: float | None, *, quiet: bool) -> tuple[l
 
 def _reckoned(case: "Case", rows: list[Row]) -> float | None:
     """Seconds that a case will take, from the same model at a smaller size; None where that gave no figures."""
-    from vsgshift.benchmarking.cases import BLOCK
+    from vsgshift.benchmark.cases import BLOCK
 
     for row in reversed(rows):
         if row.case.model != case.model:
@@ -132,7 +132,7 @@ def _reckoned(case: "Case", rows: list[Row]) -> float | None:
 
 def _cases(options: argparse.Namespace) -> "list[Case]":
     """Small frames first, so that a model that is too slow is known before."""
-    from vsgshift.benchmarking.cases import Case
+    from vsgshift.benchmark.cases import Case
     from vsgshift.weights import MODELS
     from vsgshift.weights.catalogue import imported_names
     from vsgshift.weights.store import find
@@ -156,7 +156,7 @@ def _cases(options: argparse.Namespace) -> "list[Case]":
 
 
 def _verdict(case: "Case", figures: "Figures") -> "Verdict | None":
-    from vsgshift.benchmarking import reference
+    from vsgshift.benchmark import reference
 
     # The known figures are of single precision.
     if case.fp16:

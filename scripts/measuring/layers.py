@@ -1,0 +1,154 @@
+"""Seconds of each part of the network, beside those that the device needs at least for its bytes and operations."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from measuring import rates, streams
+from measuring.rates import Rates, median_seconds, wait_for
+from measuring.watching import Groups, groups, insides, watched
+from measuring.work import Work, counted, total
+from vsgshift.network import ShiftNet
+
+ROUNDS = 5
+
+
+class _Clock:
+    """Seconds of each group. On a GPU the times are those of events in its queue, so that nothing waits."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.started: dict[str, Any] = {}
+        self.calls: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
+
+    def now(self) -> Any:
+        if self.device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+    def enter(self, group: str) -> None:
+        self.started[group] = self.now()
+
+    def leave(self, group: str, module: nn.Module, given: Sequence[Any], result: Any) -> None:
+        self.calls[group].append((self.started.pop(group), self.now()))
+
+    def read(self) -> dict[str, float]:
+        """Seconds since the last reading, by group."""
+        wait_for(self.device)
+        read = {group: sum(_between(*call) for call in calls) for group, calls in self.calls.items()}
+        self.calls.clear()
+        return read
+
+
+def _between(start: Any, end: Any) -> float:
+    return float(end - start if isinstance(start, float) else start.elapsed_time(end) / 1000)
+
+
+def times(network: ShiftNet, parts: Groups, run: Callable[[], object], device: torch.device) -> dict[str, float]:
+    """Seconds of each group in one run: the median of several. A group without calls is left out."""
+    clock = _Clock(device)
+    readings: dict[str, list[float]] = defaultdict(list)
+    with watched(network, parts, clock.enter, clock.leave):
+        run()
+        clock.read()
+        for _ in range(ROUNDS):
+            run()
+            for group, seconds in clock.read().items():
+                readings[group].append(seconds)
+    return {group: median(readings[group]) for group in parts if group in readings}
+
+
+def measured(
+    network: ShiftNet,
+    size: tuple[int, int],
+    device: torch.device,
+    dtype: torch.dtype,
+    block: int,
+    known: Rates | None = None,
+) -> dict[str, object]:
+    """Where the time goes, for one frame of a stream that is well under way.
+
+    Args:
+        network: on the device, in the precision.
+        size: H, W.
+        block: frames per run of the network.
+        known: what the device can do; measured where it is not given.
+
+    Returns:
+        `rates` (see `Rates`), `whole` (milliseconds, of a run in which nothing is watched), `groups` (they add up),
+        `rest` (milliseconds of the whole that no group has) and `inside` (shift steps; these overlap with the groups,
+        and a step with its parts). Each has milliseconds, operations, bytes and the `floor_ms` that they take at
+        least; `floor_ratio` is floor over time, 1 being perfect.
+    """
+    known = known or rates.measured(device, dtype)
+    push = streams.under_way(network, size, device, dtype, block)
+    whole = median_seconds(push, device, ROUNDS) / block
+    parts, steps = groups(network), insides(network)
+    work = counted(network.variant, size, block, dtype, parts | steps)
+    tables = []
+    for chosen in (parts, steps):
+        seconds = times(network, chosen, push, device)
+        tables.append({name: _row(seconds[name] / block, whole, work[name], known) for name in seconds})
+    in_groups = sum(float(str(row["ms"])) for row in tables[0].values())
+    floors = sum(known.floor(work[name].least_bytes, work[name].operations) for name in parts)
+    counted_work = total(work[name] for name in parts)
+    return {
+        "rates": {name: round(value, 1) for name, value in asdict(known).items()},
+        "whole": {
+            **_row(whole, whole, counted_work, known),
+            "floor_ms": _ms(floors),
+            "floor_ratio": _share(floors, whole),
+        },
+        "rest": {"ms": round(1000 * whole - in_groups, 3)},
+        "groups": tables[0],
+        "inside": tables[1],
+    }
+
+
+def _row(seconds: float, whole: float, work: Work, known: Rates) -> dict[str, float]:
+    floor = known.floor(work.least_bytes, work.operations)
+    return {
+        "ms": _ms(seconds),
+        "share": _share(seconds, whole),
+        "gflop": round(work.operations / 1e9, 4),
+        "least_mb": round(work.least_bytes / 1e6, 3),
+        "stepwise_mb": round(work.stepwise_bytes / 1e6, 3),
+        "floor_ms": _ms(floor),
+        "floor_ratio": _share(floor, seconds),
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 4)
+
+
+def _share(part: float, whole: float) -> float:
+    return round(part / whole, 4)
+
+
+def table(result: dict[str, Any]) -> str:
+    """A result of `measured` for a terminal."""
+    rows = [("part of the network", "ms", "share", "GFLOP", "MB least", "MB stepwise", "floor ms", "floor/time")]
+    sections = {"": {"whole": result["whole"]}, "groups": result["groups"], "inside": result["inside"]}
+    for section in sections.values():
+        for name, row in section.items():
+            cells = (row["ms"], 100 * row["share"], row["gflop"], row["least_mb"], row["stepwise_mb"], row["floor_ms"])
+            ms, share, *others = cells
+            rows.append(
+                (name, f"{ms:.2f}", f"{share:.1f} %", *(f"{n:.2f}" for n in others), f"{row['floor_ratio']:.3f}")
+            )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "".join(
+        row[0].ljust(widths[0])
+        + "".join(cell.rjust(width + 2) for cell, width in zip(row[1:], widths[1:], strict=True))
+        + "\n"
+        for row in rows
+    )

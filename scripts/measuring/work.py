@@ -1,0 +1,126 @@
+"""What the network has to do: operations and bytes of each part, counted on tensors without contents.
+
+Operations are those of convolutions and matrix products, a multiplication and an addition being two. Bytes are
+counted in two ways:
+
+- *least*: what a part is given, what it gives and its weights, each once; what lies between stays in caches.
+  No way of computing the part needs less, unless it is joined with its neighbours.
+- *stepwise*: what every single operation reads and writes, as they are executed one after the other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from measuring.watching import Groups, watched
+from vsgshift.network import ShiftNet, Variant
+from vsgshift.network.timeline import WholeClip
+
+
+@dataclass(kw_only=True)
+class Work:
+    """Of some part of the network, over all frames that were counted."""
+
+    operations: float = 0
+    least_bytes: float = 0
+    stepwise_bytes: float = 0
+
+    def per(self, frames: int) -> "Work":
+        """The same for one frame."""
+        return Work(
+            operations=self.operations / frames,
+            least_bytes=self.least_bytes / frames,
+            stepwise_bytes=self.stepwise_bytes / frames,
+        )
+
+
+class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the bytes that operations read and write; views cost nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view and not func._schema.name.startswith("aten::empty"):
+            self.total += size_of(args) + size_of((kwargs or {}).values()) + size_of((result,))
+        return result
+
+
+def size_of(things: Any) -> int:
+    """Bytes of the tensors in nested lists and tuples; each element once, however it is expanded."""
+    total = 0
+    for thing in things:
+        if isinstance(thing, Tensor):
+            elements = thing.numel()
+            for length, stride in zip(thing.shape, thing.stride(), strict=True):
+                if stride == 0 and length:
+                    elements //= length
+            total += elements * thing.element_size()
+        elif isinstance(thing, Sequence | Mapping) and not isinstance(thing, str):
+            total += size_of(thing.values() if isinstance(thing, Mapping) else thing)
+    return total
+
+
+def counted(
+    variant: Variant, size: tuple[int, int], frames: int, dtype: torch.dtype, parts: Groups | None = None
+) -> dict[str, Work]:
+    """The work of each group of parts, and of the "whole".
+
+    Args:
+        size: H, W; padded to what the network takes, as a stream does.
+        frames: that go through the network at once, as in a stream that is well under way.
+        parts: see `watching`; a network without contents is watched, so any of the variant's may be named.
+
+    The counts do not depend on the device, nor on how the network is executed there.
+    """
+    multiple = variant.multiple
+    height, width = (-(-side // multiple) * multiple for side in size)
+    with torch.device("meta"):
+        network = ShiftNet(variant).to(dtype).requires_grad_(False)
+        clip = torch.empty(frames, 3, height, width, dtype=dtype)
+        noise = torch.empty(frames, 1, height, width, dtype=dtype) if variant.task == "denoise" else None
+    found = {name: Work() for name in parts or {}} | {"whole": Work()}
+    flops, traffic = FlopCounterMode(display=False), _Traffic()
+    open_groups: dict[str, tuple[int, int]] = {}
+
+    def enter(group: str) -> None:
+        open_groups[group] = (flops.get_total_flops(), traffic.total)
+
+    def leave(group: str, module: nn.Module, given: Sequence[Any], result: Any) -> None:
+        operations, moved = open_groups.pop(group)
+        work = found[group]
+        work.operations += flops.get_total_flops() - operations
+        work.stepwise_bytes += traffic.total - moved
+        work.least_bytes += size_of((*given, result)) + _weights(module)
+
+    # No frame is held: the steady state of a long clip.
+    time = WholeClip(frames, boundary="wrap")
+    with torch.no_grad(), flops, traffic, watched(network, parts or {}, enter, leave):
+        result = network.run(clip, noise, time)
+    found["whole"] = Work(
+        operations=flops.get_total_flops(),
+        stepwise_bytes=traffic.total,
+        least_bytes=size_of((clip, noise, result)) + _weights(network),
+    )
+    return {name: work.per(frames) for name, work in found.items()}
+
+
+def total(works: Iterable[Work]) -> Work:
+    """The sum of several parts' work."""
+    both = Work()
+    for work in works:
+        both.operations += work.operations
+        both.least_bytes += work.least_bytes
+        both.stepwise_bytes += work.stepwise_bytes
+    return both
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())

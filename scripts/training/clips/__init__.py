@@ -1,0 +1,1 @@
+"""Clips made by code, and what a camera does to them; knows neither recipes nor networks."""

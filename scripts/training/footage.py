@@ -1,0 +1,214 @@
+"""Footage on disk: the datasets' layouts and folders of video files, read a few frames at a time."""
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .clips.dice import Dice
+from .recipe import Source, TrainingError
+
+log = logging.getLogger(__name__)
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+VIDEOS = (".mkv", ".mp4", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".y4m", ".wmv")
+OPEN_FILES = 4
+"""Video files that a process keeps open."""
+
+LAYOUTS: dict[Source, str] = {
+    "pairs": "<root>/blur/<video>/*.png and <root>/gt/<video>/*.png",
+    "frames": "<root>/<video>/*.png, or <root>/JPEGImages/480p/<video>/*.jpg",
+    "videos": f"video files ({', '.join(VIDEOS)}) in <root> or folders under it",
+}
+"""What is looked for under a footage's root."""
+
+
+class Video(Protocol):
+    """Pictures of one size, by number."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, first: int, count: int) -> Tensor:
+        """(count, 3, H, W), RGB in [0, 1], gamma-encoded."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A folder of pictures, in the order of their names."""
+
+    files: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, first: int, count: int) -> Tensor:
+        image = pillow()
+        frames = []
+        for path in self.files[first : first + count]:
+            try:
+                with image.open(path) as picture:
+                    frames.append(torch.from_numpy(np.array(picture.convert("RGB"))))
+            except OSError as error:
+                raise TrainingError(f"cannot read {path}: {error}") from error
+        return torch.stack(frames).permute(0, 3, 1, 2) / 255
+
+
+@dataclass
+class VideoFile:
+    """A video file, read through VapourSynth and BestSource; opened when first needed."""
+
+    path: Path
+    _clip: Any = field(default=None, repr=False)
+
+    @property
+    def clip(self) -> Any:
+        """The file as a VapourSynth clip in RGBS."""
+        if self._clip is None:
+            import vapoursynth as vs
+
+            try:
+                clip = vs.core.bs.VideoSource(str(self.path))
+            except AttributeError as error:
+                raise TrainingError(
+                    "reading video files takes the BestSource plugin: pip install vapoursynth-bestsource"
+                ) from error
+            except vs.Error as error:
+                raise TrainingError(f"cannot read {self.path}: {error}") from error
+            unspecified = 2
+            matrix = clip.get_frame(0).props.get("_Matrix", unspecified)
+            # Where a file does not say, the size tells what its makers most likely meant.
+            guess = 1 if clip.height > 576 else 6
+            yuv = clip.format.color_family == vs.YUV
+            known = {"matrix_in": guess} if yuv and matrix == unspecified else {}
+            self._clip = clip.resize.Bicubic(format=vs.RGBS, **known)
+        return self._clip
+
+    def close(self) -> None:
+        """Lets go of the file until it is needed again."""
+        self._clip = None
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+    def read(self, first: int, count: int) -> Tensor:
+        frames = []
+        for frame in self.clip[first : first + count].frames(close=True):
+            frames.append(torch.from_numpy(np.stack([np.asarray(frame[plane]) for plane in range(3)])))
+        return torch.stack(frames).clamp_(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One video of a data set: what is shown, and where there is one, its sharp counterpart."""
+
+    name: str
+    shown: Video
+    sharp: Video | None = None
+
+    def __len__(self) -> int:
+        return len(self.shown)
+
+
+def pillow() -> Any:
+    """Pillow's Image module, or a line on how to get it."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise TrainingError("reading pictures takes Pillow: pip install pillow") from error
+    return Image
+
+
+def scenes(source: Source, root: str) -> list[Scene]:
+    """The videos under a root, sorted by name; see LAYOUTS for what is looked for.
+
+    Raises:
+        TrainingError: there is nothing of the kind, or blurred and sharp videos do not match.
+    """
+    if not root:
+        raise TrainingError(f"data.source {source!r} wants data.root (or --root): {LAYOUTS[source]}")
+    folder = Path(root).expanduser()
+    if source == "pairs":
+        found = [_pair(shown, folder / "gt" / shown.name) for shown in _folders(folder / "blur")]
+    elif source == "frames":
+        davis = folder / "JPEGImages" / "480p"
+        found = [Scene(f.name, Pictures(_pictures(f))) for f in _folders(davis if davis.is_dir() else folder)]
+    else:
+        files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in VIDEOS and f.is_file())
+        found = [Scene(str(f.relative_to(folder)), VideoFile(f)) for f in files]
+    if not found:
+        raise TrainingError(f"no footage in {folder}; expected: {LAYOUTS[source]}")
+    return found
+
+
+def _folders(parent: Path) -> list[Path]:
+    """Folders with pictures in them, by name."""
+    if not parent.is_dir():
+        return []
+    return sorted(folder for folder in parent.iterdir() if folder.is_dir() and _pictures(folder))
+
+
+def _pictures(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES))
+
+
+def _pair(shown: Path, sharp: Path) -> Scene:
+    blurred, wanted = _pictures(shown), _pictures(sharp) if sharp.is_dir() else ()
+    if len(blurred) != len(wanted):
+        raise TrainingError(f"{shown} has {len(blurred)} pictures, but {sharp} has {len(wanted)}: they must match")
+    return Scene(shown.name, Pictures(blurred), Pictures(wanted))
+
+
+class Library:
+    """The scenes under a root. Video files are opened when their turn comes: looking into each takes long."""
+
+    def __init__(self, source: Source, root: str) -> None:
+        """Raises TrainingError where `scenes` does."""
+        self.root = root
+        self.scenes = scenes(source, root)
+        self.short: set[str] = set()
+        self.open: OrderedDict[int, VideoFile] = OrderedDict()
+
+    def pick(self, dice: Dice, frames: int) -> Scene:
+        """A scene of at least so many frames, all such equally likely.
+
+        Raises:
+            TrainingError: there is none.
+        """
+        while len(self.short) < len(self.scenes):
+            scene = dice.choice(self.scenes)
+            length = len(scene)
+            self._opened(scene)
+            if length >= frames:
+                return scene
+            if scene.name not in self.short:
+                self.short.add(scene.name)
+                log.warning("%s has %d frames, fewer than the %d that clips take: left out", scene.name, length, frames)
+        raise TrainingError(f"no video in {self.root} has the {frames} frames that clips take; lower data.frames")
+
+    def read(self, scene: Scene, first: int, count: int) -> tuple[Tensor, Tensor | None]:
+        """Frames of a scene as shown and, where there are any, their sharp ones, (count, 3, H, W) each.
+
+        Raises:
+            TrainingError: they cannot be read, or differ in size.
+        """
+        shown = scene.shown.read(first, count)
+        self._opened(scene)
+        sharp = scene.sharp.read(first, count) if scene.sharp else None
+        if sharp is not None and sharp.shape != shown.shape:
+            raise TrainingError(f"{scene.name}: blurred and sharp pictures differ in size")
+        return shown, sharp
+
+    def _opened(self, scene: Scene) -> None:
+        """Closes the video files read longest ago."""
+        if not isinstance(scene.shown, VideoFile):
+            return
+        self.open[id(scene.shown)] = scene.shown
+        self.open.move_to_end(id(scene.shown))
+        while len(self.open) > OPEN_FILES:
+            self.open.popitem(last=False)[1].close()

@@ -1,0 +1,119 @@
+"""One model at one size on one device, in a process of its own: so its memory is its own, and it can be given up.
+
+python -m vsgshift.benchmark.cases '{"model": "tiny-deblur", "width": 320, "height": 180, ...}'
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+
+BLOCK = 4
+"""Frames per run of the network where none is asked for, as in the filters."""
+ENDLESS = 1_000_000
+"""Frames; nobody waits for the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is measured."""
+
+    model: str
+    width: int
+    height: int
+    device_id: int | None = None
+    fp16: bool = False
+    block: int | None = None
+    seconds: float = 4.0
+    """To measure for, at least."""
+    length: int | None = None
+    """Frames of a clip that is restored whole, its start and end included; None for the middle of an endless one."""
+
+    @property
+    def size(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What was measured."""
+
+    fps: float
+    """Frames per second through VapourSynth, in a run through the clip."""
+    frames: int
+    """That were measured."""
+    memory_mib: float
+    """The most resident memory of the whole process, libraries included."""
+    gpu_memory_mib: float | None
+    """The most memory that torch held on the GPU; None on the CPU."""
+    kind: str
+    """cpu or cuda."""
+    device: str
+    """Its name."""
+    threads: int
+    """torch's, on the CPU."""
+
+
+class CaseError(Exception):
+    """Why a case gave no figures, in one line."""
+
+
+class TooSlowError(CaseError):
+    """It took longer than it might."""
+
+
+def measured(case: Case, patience: float) -> Figures:
+    """Measure a case in a process of its own.
+
+    Args:
+        patience: seconds it may take, the start of Python included.
+
+    Raises:
+        TooSlowError: it took longer.
+        CaseError: it failed.
+    """
+    command = [sys.executable, "-m", "vsgshift.benchmark.cases", json.dumps(asdict(case))]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False)
+    except subprocess.TimeoutExpired:
+        raise TooSlowError(f"took more than {patience:.0f} seconds") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["failed without a word"]
+        raise CaseError(lines[-1].removeprefix("vapoursynth.Error: "))
+    return Figures(**json.loads(done.stdout))
+
+
+def measure(case: Case) -> Figures:
+    """Measure a case in this process. Raises vapoursynth.Error where the plugin refuses."""
+    import torch
+
+    from vsgshift.benchmark.measures import blank, device_name, peak_resident, restored, steady_rate, whole_rate
+    from vsgshift.plugin import devices
+    from vsgshift.weights.store import find
+    from vsgshift.weights.untrusted import metadata
+
+    task = metadata(find(case.model))["task"]
+    known = {"device_id": case.device_id, "block": case.block, "fp16": int(case.fp16)}
+    options = {name: value for name, value in known.items() if value is not None}
+    source = blank(case.width, case.height, case.length or ENDLESS)
+    clip = restored(source, "deblur" if task == "deblur" else "denoise", model=case.model, **options)
+    frames = clip.frames(close=True)
+    if case.length is None:
+        rate, count = steady_rate(frames, case.block or BLOCK, case.seconds)
+    else:
+        rate, count = whole_rate(frames)
+    device = devices.choose(case.device_id)
+    cuda = device.type == "cuda"
+    return Figures(
+        fps=rate,
+        frames=count,
+        memory_mib=peak_resident(),
+        gpu_memory_mib=torch.cuda.max_memory_reserved(device) / 2**20 if cuda else None,
+        kind=device.type,
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asdict(measure(Case(**json.loads(sys.argv[1]))))) + "\n")
