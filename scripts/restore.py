@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import vapoursynth as vs
 
-from vsgshift.video.encoder import UNSPECIFIED, Colour, Encoding
+from vsgshift.h273 import UNSPECIFIED
+from vsgshift.video.encoder import Colour, Encoding
 from vsgshift.video.pipe import Frames
 from vsgshift.video.programs import Programs, check_file, last_line
 from vsgshift.video.restore.errors import RestoreError

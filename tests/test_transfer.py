@@ -12,9 +12,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from vsgshift.plugin import lanes
-from vsgshift.plugin.lanes import UPLOAD_BUFFERS, CudaTransfer
-from vsgshift.plugin.transfer import CpuTransfer, Transfer, into_planes
+from vsgshift.plugin import cuda_transfer
+from vsgshift.plugin.cuda_transfer import UPLOAD_BUFFERS, CudaTransfer
+from vsgshift.plugin.planes import into_planes
+from vsgshift.plugin.transfer import CpuTransfer, Transfer
 
 
 @dataclass
@@ -209,8 +210,8 @@ class Bench:
         )
         self.transfer = CudaTransfer(torch.device("cpu", 0), dtype, fake_cupy(self.device), cuda)
         for name in ("unpack", "pack"):
-            work = getattr(lanes, name)
-            monkeypatch.setattr(lanes, name, lambda *args, name=name, work=work: self.queue(name, work, *args))
+            work = getattr(cuda_transfer, name)
+            monkeypatch.setattr(cuda_transfer, name, lambda *args, name=name, work=work: self.queue(name, work, *args))
 
     def queue(self, name: str, work: Callable[..., object], *args: Any) -> None:
         def done() -> bool:

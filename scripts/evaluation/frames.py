@@ -120,7 +120,7 @@ class Video:
         """
         import vapoursynth as vs
 
-        from vsgshift.plugin.colour import usual_matrix
+        from vsgshift.h273 import usual_matrix
 
         if not hasattr(vs.core, "bs"):
             raise EvaluationError("videos need BestSource; install it with: pip install vapoursynth-bestsource")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-YCGCO, IDENTITY = 8, 0
+from vsgshift.h273 import BT709, IDENTITY, YCGCO
+
 LUMA_WEIGHTS = {
     1: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -20,7 +21,6 @@ LUMA_WEIGHTS = {
     9: (0.2627, 0.0593),
 }
 """Shares of red and blue in luma, by the matrix's number (ITU-T H.273, table 4)."""
-DEFAULT_MATRIX = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Coding:
     """Of an integer sample; None for floating point numbers."""
     subsampling: tuple[int, int] = (0, 0)
     """log2 of chroma's, horizontally and vertically."""
-    matrix: int = DEFAULT_MATRIX
+    matrix: int = BT709
     """As H.273 numbers them; YUV only. An unknown one counts as BT.709."""
     full_range: bool = False
     """Integer samples only."""
@@ -96,7 +96,7 @@ def _chroma_gains(matrix: int) -> tuple[float, float]:
     """Mean over R, G and B of the squared coefficients of both colour differences, each 1 wide."""
     if matrix == YCGCO:
         return 1.0, 2 / 3
-    red, blue = LUMA_WEIGHTS.get(matrix, LUMA_WEIGHTS[DEFAULT_MATRIX])
+    red, blue = LUMA_WEIGHTS.get(matrix, LUMA_WEIGHTS[BT709])
     green = 1 - red - blue
 
     def gain(own: float) -> float:

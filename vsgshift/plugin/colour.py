@@ -8,6 +8,7 @@ that costs nothing sends each frame through its own.
 from itertools import product
 from typing import Protocol
 
+from vsgshift.h273 import BT709, usual_matrix
 from vsgshift.plugin._bridge import Core, Format, Frame, Node
 
 GRAY8 = 0x10080000
@@ -15,18 +16,12 @@ RGBS = 0x21200000
 GRAYS = 0x11200000
 MATRICES = (1, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14)
 """Matrices with a way back of their own, as H.273 numbers them: all that VapourSynth's resizer knows for YUV."""
-BT709, SMPTE170M = 1, 6
 
 
 class MakesFilter(Protocol):
     """Puts the work in between: an RGBS or GRAYS node to one of the same format, size and length."""
 
     def __call__(self, node: Node) -> Node: ...
-
-
-def usual_matrix(width: int, height: int) -> int:
-    """The matrix that a clip of this size has when it does not say."""
-    return SMPTE170M if width <= 1024 and height <= 576 else BT709
 
 
 def check_format(clip: Node) -> None:

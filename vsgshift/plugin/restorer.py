@@ -17,8 +17,9 @@ from vsgshift.network import ShiftNet
 from vsgshift.plugin._bridge import Core, Frame, Node
 from vsgshift.plugin.devices import Worker, worker
 from vsgshift.plugin.memory import give_back_freed
+from vsgshift.plugin.planes import into_planes
 from vsgshift.plugin.schedule import Key, Push, Run, Schedule
-from vsgshift.plugin.transfer import Download, into_planes, transfer_for
+from vsgshift.plugin.transfer import Download, transfer_for
 from vsgshift.streaming import Stream, TiledStream, Tiling
 
 TIDY_EVERY = 32

@@ -2,7 +2,7 @@
 
 Frames are RGB or GRAY, of any sample type; tensors are (T, C, H, W) on the [0, 1] scale and may be
 larger than the frames: rows and columns beyond a frame's repeat its last ones. A GRAY frame fills
-all channels, and comes back as their mean. The CUDA way is in `vsgshift.plugin.lanes`.
+all channels, and comes back as their mean. CUDA devices have `vsgshift.plugin.cuda_transfer`.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vsgshift.plugin._bridge import Frame
-
-type Size = tuple[int, int]
-"""Height and width in pixels."""
+from vsgshift.plugin.planes import Size, fill_border, peak
 
 
 class Download(Protocol):
@@ -28,7 +26,7 @@ class Download(Protocol):
         ...
 
     def release(self) -> None:
-        """The planes have been read, or nobody will: their memory may be used again."""
+        """The planes are not needed any more: their memory may be used again."""
         ...
 
 
@@ -36,13 +34,13 @@ class Transfer(Protocol):
     """Carries frames to where the network is, and back.
 
     Attributes:
-        blocks_ahead: so many blocks are worth pushing before the results of one are waited for.
+        blocks_ahead: blocks that are worth pushing before the results of one are waited for.
     """
 
     blocks_ahead: int
 
     def running(self) -> AbstractContextManager[object]:
-        """Within it uploads, downloads and the network belong; on one thread."""
+        """The context for uploads, downloads and the network; on one thread."""
         ...
 
     def upload(self, frames: Sequence[Frame], channels: int, size: Size) -> Tensor:
@@ -50,32 +48,12 @@ class Transfer(Protocol):
         ...
 
     def download(self, tensor: Tensor, planes: int, size: Size) -> Download:
-        """Set about fetching planes of ``size`` out of a tensor (T, 3, H, W): three, or one, their mean."""
+        """Begin to fetch planes of ``size`` out of a tensor (T, 3, H, W): three, or one, their mean."""
         ...
 
     def close(self) -> None:
-        """Nothing will be carried any more: wait for what is under way and give memory back."""
+        """Wait for what is under way and give memory back. The last call."""
         ...
-
-
-def peak(frame: Frame) -> float:
-    """The sample value that counts as 1."""
-    return 1.0 if frame.format.sample_type == "float" else float((1 << frame.format.bits) - 1)
-
-
-def into_planes(frame: Frame, planes: NDArray[np.float32]) -> None:
-    """Copy (planes, H, W) into the planes of a new frame."""
-    for index, plane in enumerate(planes):
-        np.copyto(np.asarray(frame.plane(index)), plane)
-
-
-def fill_border(tensor: Tensor, size: Size) -> None:
-    """Repeat the last row and column of the upper left ``size`` to the ends of a tensor (T, C, H, W)."""
-    height, width = size
-    if width < tensor.shape[3]:
-        tensor[:, :, :height, width:] = tensor[:, :, :height, width - 1 : width]
-    if height < tensor.shape[2]:
-        tensor[:, :, height:] = tensor[:, :, height - 1 : height]
 
 
 class CpuTransfer:
@@ -105,14 +83,14 @@ class CpuTransfer:
 
     def download(self, tensor: Tensor, planes: int, size: Size) -> Download:
         inside = tensor[:, :, : size[0], : size[1]].float()
-        return _Here(inside if planes == inside.shape[1] else inside.mean(1, keepdim=True))
+        return _CpuDownload(inside if planes == inside.shape[1] else inside.mean(1, keepdim=True))
 
     def close(self) -> None:
         pass
 
 
-class _Here:
-    """What is in ordinary memory already."""
+class _CpuDownload:
+    """Planes that are in ordinary memory already."""
 
     def __init__(self, planes: Tensor) -> None:
         self._planes = planes
@@ -131,6 +109,6 @@ def transfer_for(device: torch.device, dtype: torch.dtype) -> Transfer:
         return CpuTransfer(dtype)
     import cupy
 
-    from vsgshift.plugin.lanes import CudaTransfer
+    from vsgshift.plugin.cuda_transfer import CudaTransfer
 
     return CudaTransfer(device, dtype, cupy)

@@ -6,12 +6,9 @@ from functools import cache
 from subprocess import run
 from typing import Any
 
+from vsgshift.h273 import BT709, UNSPECIFIED
 from vsgshift.video.restore.errors import RestoreError
 
-UNSPECIFIED = 2
-"""A matrix, primaries or transfer that a clip does not tell, as H.273 numbers it."""
-BT709 = 1
-"""The matrix that RGB is given for the pipe, as H.273 numbers it."""
 FULL_RANGE = 1
 """VapourSynth's number for it in `_Range`."""
 QUALITY = {"libx264": 16, "libx265": 18, "libsvtav1": 24, "libaom-av1": 20, "libvpx-vp9": 20}

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from vsgshift.h273 import UNSPECIFIED, usual_matrix
 from vsgshift.video.compare.errors import CompareError
 from vsgshift.video.programs import check_file, deinterlace_first
 
 type Picture = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 """(H, W, 3), RGB."""
-UNSPECIFIED = 2
-"""A matrix that a clip does not tell, as H.273 numbers it."""
 USUAL_RATE = Fraction(25)
 """Frames per second of a clip that does not tell."""
 
@@ -88,7 +87,6 @@ class Video:
             import vapoursynth as vs
         except ImportError as error:
             raise CompareError(f"VapourSynth does not work ({error}); run: vsgshift doctor") from error
-        from vsgshift.plugin.colour import usual_matrix
 
         for namespace, name in (("gshift", "its own plugin"), ("bs", "BestSource")):
             if not hasattr(vs.core, namespace):

@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vsgshift.plugin._bridge import Frame
-from vsgshift.plugin.transfer import Size, fill_border, peak
+from vsgshift.plugin.planes import Size, fill_border, peak
 
 UPLOAD_BUFFERS = 2
-"""Page-locked buffers that take turns: the host fills one while the other's copy is under way."""
+"""Page-locked buffers used in turn: the host fills one while the other's copy is under way."""
 
 
 class _Host:
@@ -48,12 +48,12 @@ class _Host:
         self.held = False
 
 
-class _Lane:
-    """Buffers for frames of one kind, one way: staging memory on the device, and page-locked ones.
+class _Buffers:
+    """Buffers for frames of one kind, in one direction: staging memory on the device, and page-locked ones.
 
     Attributes:
         staging: (capacity, planes, height, width), CuPy's.
-        seen: the same memory as a torch tensor.
+        tensor: the same memory as a torch tensor.
         idle: after it the staging memory may be written again.
         full: after it the planes that go down may be read from there.
     """
@@ -61,19 +61,19 @@ class _Lane:
     def __init__(self, cupy: ModuleType, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._cupy, self.shape, self.dtype = cupy, shape, dtype
         self.staging = cupy.empty(shape, dtype)
-        self.seen: Tensor = torch.utils.dlpack.from_dlpack(self.staging)
+        self.tensor: Tensor = torch.utils.dlpack.from_dlpack(self.staging)
         self.idle = cupy.cuda.Event(disable_timing=True)
         self.full = cupy.cuda.Event(disable_timing=True)
         self.hosts: list[_Host] = []
 
-    def next_in_turn(self) -> _Host:
+    def next(self) -> _Host:
         """A new buffer, or the one that was filled longest ago; its copy may still be under way."""
         host = self.hosts.pop(0) if len(self.hosts) == UPLOAD_BUFFERS else self._new_host()
         self.hosts.append(host)
         return host
 
-    def free(self) -> _Host:
-        """A buffer that nobody reads."""
+    def unheld(self) -> _Host:
+        """A buffer that is not being read."""
         for host in self.hosts:
             if not host.held:
                 return host
@@ -83,8 +83,8 @@ class _Lane:
     def _new_host(self) -> _Host:
         return _Host(self._cupy, self.shape, self.dtype)
 
-    def settle(self) -> None:
-        """Wait for all copies, so that memory may go to someone else."""
+    def synchronize(self) -> None:
+        """Wait for all copies, so that the memory may be used for something else."""
         self.idle.synchronize()
         for host in self.hosts:
             host.copied.synchronize()
@@ -106,7 +106,7 @@ class CudaTransfer:
 
     def __init__(self, device: torch.device, dtype: torch.dtype, cupy: ModuleType, cuda: Any = torch.cuda) -> None:
         self.device, self.dtype, self._cupy, self._cuda = device, dtype, cupy, cuda
-        self._lanes: dict[tuple[str, tuple[int, ...], np.dtype[Any]], _Lane] = {}
+        self._buffers: dict[tuple[str, tuple[int, ...], np.dtype[Any]], _Buffers] = {}
         with cupy.cuda.Device(device.index):
             self._up, self._down = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
         self.stream = cuda.Stream(device)
@@ -122,54 +122,54 @@ class CudaTransfer:
         planes = min(first.format.num_planes, channels)
         sample = np.asarray(first.plane(0)).dtype
         with self._cupy.cuda.Device(self.device.index):
-            lane = self._lane(f"up {channels}", (count, planes, first.height, first.width), sample)
-            host = lane.next_in_turn()
+            buffers = self._buffers_for(f"up {channels}", (count, planes, first.height, first.width), sample)
+            host = buffers.next()
             host.copied.synchronize()
             for target, frame in zip(host.array, frames, strict=False):
                 for index, plane in enumerate(target):
                     np.copyto(plane, np.asarray(frame.plane(index)))
-            self._up.wait_event(lane.idle)
-            lane.staging[:count].set(host.array[:count], stream=self._up)
+            self._up.wait_event(buffers.idle)
+            buffers.staging[:count].set(host.array[:count], stream=self._up)
             host.copied.record(self._up)
             self._network_waits_for(host.copied)
             tensor = torch.empty(
                 (count, channels, *size), dtype=self.dtype, device=self.device, memory_format=torch.channels_last
             )
-            unpack(lane.seen[:count], tensor, peak(first))
-            self._network_records(lane.idle)
+            unpack(buffers.tensor[:count], tensor, peak(first))
+            self._network_records(buffers.idle)
         return tensor
 
     def download(self, tensor: Tensor, planes: int, size: Size) -> "_Download":
         count = len(tensor)
         with self._cupy.cuda.Device(self.device.index):
-            lane = self._lane("down", (count, planes, *size), np.dtype(np.float32))
-            host = lane.free()
-            self._network_waits_for(lane.idle)
-            pack(tensor, lane.seen[:count])
-            self._network_records(lane.full)
-            self._down.wait_event(lane.full)
-            lane.staging[:count].get(stream=self._down, out=host.array[:count], blocking=False)
-            lane.idle.record(self._down)
+            buffers = self._buffers_for("down", (count, planes, *size), np.dtype(np.float32))
+            host = buffers.unheld()
+            self._network_waits_for(buffers.idle)
+            pack(tensor, buffers.tensor[:count])
+            self._network_records(buffers.full)
+            self._down.wait_event(buffers.full)
+            buffers.staging[:count].get(stream=self._down, out=host.array[:count], blocking=False)
+            buffers.idle.record(self._down)
             host.copied.record(self._down)
         return _Download(self._cupy, self.device, host, count)
 
     def close(self) -> None:
         with self._cupy.cuda.Device(self.device.index):
-            for lane in self._lanes.values():
-                lane.settle()
-            self._lanes.clear()
+            for buffers in self._buffers.values():
+                buffers.synchronize()
+            self._buffers.clear()
             self._cupy.get_default_memory_pool().free_all_blocks()
             self._cupy.get_default_pinned_memory_pool().free_all_blocks()
 
-    def _lane(self, use: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Lane:
-        """The buffers of a use, for at least shape[0] frames."""
+    def _buffers_for(self, use: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Buffers:
+        """The buffers for a purpose, for at least shape[0] frames."""
         key = (use, shape[1:], dtype)
-        lane = self._lanes.get(key)
-        if lane is None or lane.shape[0] < shape[0]:
-            if lane is not None:
-                lane.settle()
-            lane = self._lanes[key] = _Lane(self._cupy, shape, dtype)
-        return lane
+        buffers = self._buffers.get(key)
+        if buffers is None or buffers.shape[0] < shape[0]:
+            if buffers is not None:
+                buffers.synchronize()
+            buffers = self._buffers[key] = _Buffers(self._cupy, shape, dtype)
+        return buffers
 
     def _network_waits_for(self, event: Any) -> None:
         self._cupy.cuda.runtime.streamWaitEvent(self.stream.cuda_stream, event.ptr)
