@@ -29,6 +29,7 @@ from pathlib import Path
 
 # Before torch, whose threads then wait as they do in VapourSynth.
 import vsgshift.plugin  # noqa: F401
+from vsgshift.cli.options import add_device
 
 REPORTS = Path(__file__).parent / "benchmarks"
 
@@ -49,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--size", nargs="+", metavar="SIZE", help="360p, 720p, 1080p, 1440p, 2160p, or width and height as 640x360"
     )
-    arguments.add_argument("--device", metavar="D", help="cpu, or cuda or cuda:N; default: a GPU, if any")
+    add_device(arguments)
     arguments.add_argument("--fp16", action="store_true", help="half precision")
     arguments.add_argument("--block", type=int, default=4, metavar="N", help="frames per run of the network; default 4")
     arguments.add_argument("--seconds", type=float, default=4.0, metavar="N", help="to measure each figure for")
@@ -89,7 +90,7 @@ def main(given: list[str] | None = None) -> int:
                 subjects=tuple(subjects(arguments.model or mode.models, Path(folder))),
                 folder=Path(folder),
                 sizes=tuple(map(size_named, arguments.size)) if arguments.size else mode.sizes,
-                device_id=device_id(arguments.device),
+                device_id=arguments.device_id,
                 fp16=arguments.fp16,
                 block=arguments.block,
                 seconds=arguments.seconds,
@@ -122,18 +123,6 @@ def main(given: list[str] | None = None) -> int:
     for failure in wanted.failures:
         print(f"benchmark.py: {failure}", file=sys.stderr)
     return 1 if wanted.failures else 0
-
-
-def device_id(name: str | None) -> int | None:
-    """The number that the filters know a device by; None where the choice is theirs."""
-    if name is None:
-        return None
-    if name == "cpu":
-        return -1
-    kind, _, number = name.partition(":")
-    if kind != "cuda" or (number and not number.isdecimal()):
-        raise ValueError(f"unknown device {name!r}; there are cpu, cuda and cuda:N")
-    return int(number or 0)
 
 
 if __name__ == "__main__":

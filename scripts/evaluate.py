@@ -38,6 +38,7 @@ from evaluation.protocols import Full, Protocol, Published
 from evaluation.runs import Run, compare, harm
 from evaluation.scores import Row
 from vsgshift import load_network, prepared
+from vsgshift.cli.options import add_device
 from vsgshift.plugin.devices import check_half, choose
 from vsgshift.weights.store import find
 
@@ -77,7 +78,7 @@ def command_line() -> argparse.ArgumentParser:
     shared.add_argument("--model", help="a model's name or file; default: the bundled one")
     shared.add_argument("--frames", type=int, metavar="N", help="only N frames of each clip; default: all")
     shared.add_argument("--segments", type=int, default=3, metavar="N", help="in so many runs; default 3")
-    shared.add_argument("--device-id", type=int, metavar="N", help="-1 is the CPU; default: first GPU, else CPU")
+    add_device(shared)
     shared.add_argument("--fp16", action="store_true", help="half precision; `published` sees to that itself")
     shared.add_argument("--pictures", type=Path, metavar="FOLDER", help="write crops at 200 %% side by side")
     shared.add_argument("-o", "--output", type=Path, metavar="FILE", help="write JSON")

@@ -60,7 +60,7 @@ def test_the_rate_leaves_the_start_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_case_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--model", "tiny-denoise", "--size", "64x48", "--device-id", "-1", "--block", "2", "--seconds", "0.1"]
+    arguments = ["--model", "tiny-denoise", "--size", "64x48", "--device", "cpu", "--block", "2", "--seconds", "0.1"]
     assert main(["benchmark", *arguments, "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["results"]
     assert (row["kind"], row["gpu_memory_mib"], row["size"] if "size" in row else row["width"]) == ("cpu", None, 64)
@@ -74,8 +74,8 @@ def test_a_case_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
 def test_failures_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "--model", "nobody"]) == 1
     assert re.match("vsgshift: unknown model 'nobody'", capsys.readouterr().err)
-    assert main(["benchmark", "--model", "tiny-deblur", "--size", "8x8", "--block", "99", "--device-id", "-1"]) == 1
-    assert "Deblur: block=99 is out of range" in capsys.readouterr().out
+    assert main(["benchmark", "--model", "tiny-deblur", "--size", "8x8", "--tilesize", "1", "--device", "cpu"]) == 1
+    assert "Deblur: tilesize=1 is too small" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         main(["benchmark", "--size", "0x8"])
     assert "'0x8' is no size" in capsys.readouterr().err

@@ -225,7 +225,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_denoise_a_video(evaluate, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ANN001
     file, pictures = tmp_path / "new" / "report.json", tmp_path / "pictures"
-    options = ["denoise", video, "--sigma", 10, 30, "--frames", 4, "--segments", 2, "--device-id", -1]
+    options = ["denoise", video, "--sigma", 10, 30, "--frames", 4, "--segments", 2, "--device", "cpu"]
     assert evaluate(*options, "--baselines", "nlmeans", "-o", file, "--pictures", pictures) == 0
     told = capsys.readouterr().out
     assert "ffmpeg nlmeans" in told
@@ -251,14 +251,14 @@ def test_denoise_a_video(evaluate, video: Path, tmp_path: Path, capsys: pytest.C
 
 def test_deblur_by_the_published_protocol(evaluate, pairs: Path, tmp_path: Path, capsys) -> None:  # noqa: ANN001
     file = tmp_path / "report.json"
-    options = ["deblur", pairs, "--protocol", "published", "--chunk", 4, "--baselines", "--device-id", -1]
+    options = ["deblur", pairs, "--protocol", "published", "--chunk", 4, "--baselines", "--device", "cpu"]
     assert evaluate(*options, "-o", file) == 0
     assert "Ours-s 35.22 / 0.975, Ours 35.49 / 0.976, Ours+ 35.88 / 0.979" in capsys.readouterr().out
     report = json.loads(file.read_text())
     assert [(row["clip"], row["frames"]) for row in report["clips"]] == [("one", 4)] * 2 + [("two", 8)] * 2
     assert [row["frames"] for row in report["mean_over_frames"]] == [12, 12]
     assert (report["protocol"], report["paper"][0]["dataset"]) == ("published", "GoPro")
-    assert evaluate("deblur", pairs, "--protocol", "published", "--baselines", "--device-id", -1) == 1
+    assert evaluate("deblur", pairs, "--protocol", "published", "--baselines", "--device", "cpu") == 1
     assert "8 frames: the published protocol restores chunks of 96" in capsys.readouterr().err
 
 
@@ -266,7 +266,7 @@ def test_denoise_by_the_published_protocol(evaluate, pairs: Path, tmp_path: Path
     network = lively(ShiftNet(VARIANTS["denoise-tiny"]))
     weights, file = tmp_path / "mine.safetensors", tmp_path / "report.json"
     write(weights, network, name="mine", training_data="none", licence="none")
-    options = ["--protocol", "published", "--model", weights, "--sigma", 20, "--baselines", "--device-id", -1]
+    options = ["--protocol", "published", "--model", weights, "--sigma", 20, "--baselines", "--device", "cpu"]
     assert evaluate("denoise", pairs / "gt", *options, "-o", file) == 0
     report = json.loads(file.read_text())
     assert [(row["method"], row["frames"]) for row in report["clips"]] == [

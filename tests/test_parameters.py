@@ -101,7 +101,7 @@ def test_a_value_out_of_range_is_named_with_its_range(name: str, value: object, 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("command", [["restore", "in.mp4", "out.mkv"], ["compare", "in.mp4"]])
+@pytest.mark.parametrize("command", [["restore", "in.mp4", "out.mkv"], ["compare", "in.mp4"], ["benchmark"]])
 def test_every_parameter_that_says_how_is_an_option_of_the_command(command: list[str]) -> None:
     given = {
         "device_id": ("--device cpu", -1),

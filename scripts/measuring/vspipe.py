@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from vsgshift.benchmark.cases import BLOCK, ENDLESS, Case, CaseError, TooSlowError
+from vsgshift.benchmark.cases import ENDLESS, Case, CaseError, TooSlowError
 from vsgshift.benchmark.measures import SIGMA, steady_rate
 from vsgshift.network.variants import Task
 from vsgshift.video.programs import find_vspipe
@@ -68,7 +68,7 @@ def measured(case: Case, task: Task, patience: float = 600.0) -> PipeFigures:
                 frames = _frames(vspipe, width * height * 3 // 2, started + patience, said)
                 next(frames)
                 first = time.perf_counter() - started
-                rate, count = steady_rate(frames, case.block or BLOCK, case.seconds)
+                rate, count = steady_rate(frames, case.block, case.seconds)
             finally:
                 limit.cancel()
                 memory = _ended(vspipe)
@@ -76,15 +76,10 @@ def measured(case: Case, task: Task, patience: float = 600.0) -> PipeFigures:
 
 
 def _options(case: Case, task: Task) -> str:
-    known: dict[str, object] = {
-        "device_id": case.device_id,
-        "block": case.block,
-        "fp16": int(case.fp16),
-        "model": case.model,
-    }
+    known = {**case.how, "model": case.model}
     if task == "denoise":
         known["sigma"] = SIGMA
-    return ", ".join(f"{name}={value!r}" for name, value in known.items() if value is not None)
+    return ", ".join(f"{name}={value!r}" for name, value in known.items())
 
 
 def _frames(vspipe: "subprocess.Popen[bytes]", size: int, end: float, said: IO[bytes]) -> Iterator[int]:

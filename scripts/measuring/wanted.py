@@ -64,16 +64,14 @@ class Wanted:
             model=subject.source,
             width=size[0],
             height=size[1],
-            device_id=self.device_id,
-            fp16=self.fp16,
-            block=self.block,
+            how=self.choices,
             seconds=self.seconds,
         )
 
     @property
     def choices(self) -> dict[str, int | bool]:
-        """What the filters are told beside the model."""
-        known = {"device_id": self.device_id, "block": self.block, "fp16": int(self.fp16)}
+        """The filters' arguments that say how to restore."""
+        known = {"device_id": self.device_id, "block": self.block, "fp16": self.fp16}
         return {name: value for name, value in known.items() if value is not None}
 
 

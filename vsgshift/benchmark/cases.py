@@ -6,10 +6,11 @@ python -m vsgshift.benchmark.cases '{"model": "tiny-deblur", "width": 320, "heig
 import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-BLOCK = 4
-"""Frames per run of the network where none is asked for, as in the filters."""
+from vsgshift.parameters import PARAMETERS
+
 ENDLESS = 1_000_000
 """Frames; nobody waits for the last."""
 
@@ -21,9 +22,8 @@ class Case:
     model: str
     width: int
     height: int
-    device_id: int | None = None
-    fp16: bool = False
-    block: int | None = None
+    how: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the filter that say how to restore, by name; those that are left out have their defaults."""
     seconds: float = 4.0
     """To measure for, at least."""
     length: int | None = None
@@ -32,6 +32,11 @@ class Case:
     @property
     def size(self) -> str:
         return f"{self.width}x{self.height}"
+
+    @property
+    def block(self) -> int:
+        """Frames per run of the network."""
+        return int(self.how.get("block", PARAMETERS["block"].default))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,16 +98,14 @@ def measure(case: Case) -> Figures:
     from vsgshift.weights.untrusted import metadata
 
     task = metadata(find(case.model))["task"]
-    known = {"device_id": case.device_id, "block": case.block, "fp16": int(case.fp16)}
-    options = {name: value for name, value in known.items() if value is not None}
     source = blank(case.width, case.height, case.length or ENDLESS)
-    clip = restored(source, "deblur" if task == "deblur" else "denoise", model=case.model, **options)
+    clip = restored(source, "deblur" if task == "deblur" else "denoise", model=case.model, **case.how)
     frames = clip.frames(close=True)
     if case.length is None:
-        rate, count = steady_rate(frames, case.block or BLOCK, case.seconds)
+        rate, count = steady_rate(frames, case.block, case.seconds)
     else:
         rate, count = whole_rate(frames)
-    device = devices.choose(case.device_id)
+    device = devices.choose(case.how.get("device_id"))
     cuda = device.type == "cuda"
     return Figures(
         fps=rate,

@@ -8,6 +8,9 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from vsgshift.cli.options import add_how, chosen_how
+from vsgshift.parameters import HOW
+
 if TYPE_CHECKING:
     from vsgshift.benchmark.cases import Case, Figures
     from vsgshift.benchmark.reference import Verdict
@@ -27,7 +30,7 @@ whose figures are known. By default it ends within two minutes and leaves out wh
 
   vsgshift benchmark                                  installed models at 320x180 and 640x360
   vsgshift benchmark --model tiny-denoise --size 1920x1080
-  vsgshift benchmark --device-id -1 --json            the CPU, for a program
+  vsgshift benchmark --device cpu --json              the CPU, for a program
 """
 
 
@@ -53,13 +56,9 @@ def add(commands: "Commands") -> None:
     measurer.set_defaults(run=benchmark)
     measurer.add_argument("--model", nargs="+", metavar="NAME", help="models; default: all that are installed")
     measurer.add_argument("--size", nargs="+", type=_size, metavar="WxH", help="default: 320x180 640x360")
-    measurer.add_argument(
-        "--device-id", type=int, metavar="N", help="number of a GPU, -1 is the CPU; default: a GPU, if any"
-    )
-    measurer.add_argument("--fp16", action="store_true", help="half precision")
-    measurer.add_argument("--block", type=int, metavar="N", help="frames per run of the network; default 4")
     measurer.add_argument("--seconds", type=float, default=4.0, metavar="N", help="to measure each for; default 4")
     measurer.add_argument("--json", action="store_true", help="print one JSON object")
+    add_how(measurer)
 
 
 def benchmark(options: argparse.Namespace) -> int:
@@ -116,15 +115,13 @@ def _measured(cases: "list[Case]", end: float | None, *, quiet: bool) -> tuple[l
 
 def _reckoned(case: "Case", rows: list[Row]) -> float | None:
     """Seconds that a case will take, from the same model at a smaller size; None where that gave no figures."""
-    from vsgshift.benchmark.cases import BLOCK
-
     for row in reversed(rows):
         if row.case.model != case.model:
             continue
         if row.figures is None:
             return None
         larger = case.width * case.height / (row.case.width * row.case.height)
-        a_block = (case.block or BLOCK) * larger / row.figures.fps
+        a_block = case.block * larger / row.figures.fps
         # Two to get warm and as many of looking ahead; then two, or for as long as is asked for.
         return 4 * a_block + max(case.seconds, 2 * a_block)
     return case.seconds
@@ -145,9 +142,7 @@ def _cases(options: argparse.Namespace) -> "list[Case]":
             model=name,
             width=width,
             height=height,
-            device_id=options.device_id,
-            fp16=options.fp16,
-            block=options.block,
+            how=chosen_how(options),
             seconds=options.seconds,
         )
         for name in names
@@ -158,8 +153,8 @@ def _cases(options: argparse.Namespace) -> "list[Case]":
 def _verdict(case: "Case", figures: "Figures") -> "Verdict | None":
     from vsgshift.benchmark import reference
 
-    # The known figures are of single precision.
-    if case.fp16:
+    # The known figures are those of the defaults.
+    if any(value for name, value in case.how.items() if name not in ("device_id", "block")):
         return None
     size = case.width, case.height
     return reference.verdict(
@@ -200,6 +195,8 @@ def _conclusion(rows: list[Row], busy: float) -> str:
 
 def _plain(row: Row) -> dict[str, object]:
     known: dict[str, object] = asdict(row.case)
+    del known["how"]
+    known |= {each.name: row.case.how.get(each.name) for each in HOW}
     if row.figures is None:
         return known | {"missing": row.missing}
     return known | asdict(row.figures) | {"verdict": asdict(row.verdict) if row.verdict else None}

@@ -31,8 +31,7 @@ def add_how(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     for each in HOW:
         flag = f"--{each.name.replace('_', '-')}"
         if each.name == "device_id":
-            words = f"cpu, cuda, or a GPU's number; default: {each.unset}"
-            group.add_argument("--device", dest=each.name, type=device, metavar="NAME", help=words)
+            add_device(group)
         elif each.kind is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, help=_help(each))
         elif each.kind == Size:
@@ -40,6 +39,12 @@ def add_how(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
         else:
             group.add_argument(flag, type=_number(each), metavar="N", help=_help(each))
     return group
+
+
+def add_device(parser: "argparse._ActionsContainer") -> None:
+    """Enter the option --device, whose value is a ``device_id``."""
+    words = f"cpu, cuda, or a GPU's number; default: {PARAMETERS['device_id'].unset}"
+    parser.add_argument("--device", dest="device_id", type=device_number, metavar="NAME", help=words)
 
 
 def chosen_how(options: argparse.Namespace) -> dict[str, Any]:
@@ -112,7 +117,7 @@ def pixels(text: str) -> list[int]:
     return [int(number) for number in text.split("x")]
 
 
-def device(text: str) -> int:
+def device_number(text: str) -> int:
     """A device's number, as the plugin counts them."""
     if text == "cpu":
         return -1
