@@ -72,8 +72,8 @@ def main(given: list[str] | None = None) -> int:
     from measuring.modes import MODES
     from measuring.networks import subjects
     from measuring.wanted import Wanted, size_named
-    from vsgshift.benchmark.cases import CaseError
     from vsgshift.benchmark.measures import device_name
+    from vsgshift.errors import VsgshiftError
 
     arguments = parser().parse_args(given)
     name = arguments.benchmark or ("against" if arguments.against else None)
@@ -109,7 +109,7 @@ def main(given: list[str] | None = None) -> int:
                 threads=torch.get_num_threads(),
                 weights={subject.name: subject.weights for subject in wanted.subjects},
             )
-    except (AuthorsError, CaseError, OSError, ValueError) as error:
+    except (AuthorsError, VsgshiftError, OSError, ValueError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 1
     if name == "layers":

@@ -39,6 +39,7 @@ from evaluation.runs import Run, compare, harm
 from evaluation.scores import Row
 from vsgshift import load_network, prepared
 from vsgshift.cli.options import add_device
+from vsgshift.errors import VsgshiftError
 from vsgshift.plugin.devices import check_half, choose
 from vsgshift.weights.store import find
 
@@ -56,7 +57,7 @@ def main() -> int:
     torch.set_flush_denormal(True)
     try:
         evaluate(arguments)
-    except (EvaluationError, ValueError, OSError) as failure:
+    except (EvaluationError, VsgshiftError, ValueError, OSError) as failure:
         print(f"evaluate.py: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -11,7 +11,6 @@ the PSNR before and after. The audio of a video is left behind.
 
 import argparse
 import math
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import vapoursynth as vs
 
-from vsgshift.h273 import UNSPECIFIED
-from vsgshift.video.encoder import Colour, Encoding
-from vsgshift.video.pipe import Frames
-from vsgshift.video.programs import Programs, check_file, last_line
-from vsgshift.video.restore.errors import RestoreError
-from vsgshift.video.script import Filter, conversion, script_text
+from vsgshift.errors import ProgramError, VideoError, VsgshiftError
+from vsgshift.h273 import UNSPECIFIED, usual_matrix
+from vsgshift.processes import run as run_program
+from vsgshift.video.clip import check_file
+from vsgshift.video.encoder import Encoding, Tags
+from vsgshift.video.pipe import ScriptFrames
+from vsgshift.video.pipe import encode as encode_frames
+from vsgshift.video.programs import Programs, configure, is_configured
+from vsgshift.video.script import FilterCall, conversion, script_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +57,8 @@ class Job:
     @property
     def options(self) -> dict[str, float | int | str | list[int] | None]:
         """The arguments of the plugin's function."""
-        return {"sigma": self.sigma if self.task == "denoise" else None, "model": self.model}
+        known = {"sigma": self.sigma if self.task == "denoise" else None, "model": self.model}
+        return {name: value for name, value in known.items() if value is not None}
 
     def output(self, ending: str) -> Path:
         """A file in the output folder, named for the video and the task."""
@@ -67,7 +70,7 @@ class Job:
         try:
             return getattr(vs.core.gshift, self.task.capitalize())(clip, **options)
         except vs.Error as error:
-            raise RestoreError(str(error)) from error
+            raise VideoError(str(error)) from error
 
 
 def main() -> int:
@@ -94,7 +97,7 @@ def main() -> int:
         parser.error("--frames must be at least 1")
     try:
         run(arguments)
-    except OSError as failure:
+    except (VsgshiftError, OSError) as failure:
         print(f"restore.py: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -114,7 +117,7 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RestoreError(f"cannot write to {folder}: {error.strerror}") from error
+        raise VideoError(f"cannot write to {folder}: {error.strerror}") from error
 
     task = "deblur" if arguments.deblur else "denoise"
     sigma = arguments.sigma
@@ -147,20 +150,19 @@ def run(arguments: argparse.Namespace) -> None:
 def check_plugins() -> None:
     """Say what to install where a plugin is missing."""
     if not hasattr(vs.core, "gshift"):
-        raise RestoreError("VapourSynth does not find the plugin; install it with: pip install '.[demo]'")
+        raise VideoError("VapourSynth does not find the plugin; install it with: pip install '.[demo]'")
     if not hasattr(vs.core, "bs"):
-        raise RestoreError("BestSource is missing; install it with: pip install vapoursynth-bestsource")
+        raise VideoError("BestSource is missing; install it with: pip install vapoursynth-bestsource")
 
 
 def feed(tools: Programs, pixels: bytes, size: tuple[int, int], *options: str) -> None:
     """Run ffmpeg on RGB24 pixels of frames of (height, width), with the options for its output."""
     height, width = size
     given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "25", "-i", "-"]
-    done = subprocess.run(
-        [tools.ffmpeg, "-y", "-loglevel", "error", *given, *options], input=pixels, capture_output=True
-    )
-    if done.returncode:
-        raise RestoreError(f"ffmpeg: {last_line(done.stderr, done.returncode)}")
+    try:
+        run_program([tools.ffmpeg, "-y", "-loglevel", "error", *given, *options], data=pixels)
+    except ProgramError as error:
+        raise VideoError(f"ffmpeg: {error}") from error
 
 
 def generate(tools: Programs, folder: Path, task: str, sigma: float, frames: int) -> tuple[Path, Path]:
@@ -193,7 +195,7 @@ def read(video: Path, frames: int | None) -> vs.VideoNode:
     try:
         clip = vs.core.bs.VideoSource(str(video))
     except vs.Error as error:
-        raise RestoreError(f"{video}: no video that BestSource can read") from error
+        raise VideoError(f"{video}: no video that BestSource can read") from error
     return clip[:frames]
 
 
@@ -206,20 +208,21 @@ def script_of(job: Job, clip: vs.VideoNode) -> str:
             "Written by scripts/restore.py; run it with",
             f"  vspipe -c y4m {job.output('.vpy').name} - | ffmpeg -i - {job.output('.mp4').name}",
         ],
-        source=f"core.bs.VideoSource({str(job.video)!r})",
+        file=job.video,
+        options={},
         before=[] if job.frames is None else [f"clip = clip[:{job.frames}]"],
-        filters=[Filter(task=job.task, options=job.options)],
+        filters=[FilterCall(task=job.task, options=job.options)],
         after=conversion(family, is_float, (clip.width, clip.height)),
     )
 
 
 def encode(tools: Programs, script: Path, movie: Path, clip: vs.VideoNode) -> None:
     """vspipe script.vpy - | ffmpeg ... movie.mp4, with the exit status of both checked."""
-    colour = Colour(clip.get_frame(0).props, is_rgb=clip.format.color_family == vs.RGB)
+    tags = Tags(clip.get_frame(0).props, is_rgb=clip.format.color_family == vs.RGB)
     encoding = Encoding(codec="libx264", crf=16, options=("-movflags", "+faststart"))
-    command = encoding.command(tools.ffmpeg, colour.filters(siting=False), colour, str(movie), "mp4")
-    tools.configure()
-    with Frames(tools, str(script)) as frames:
+    if not is_configured(tools.vspipe):
+        configure()
+    with ScriptFrames(tools.vspipe, script) as frames:
         done = 0
 
         def show() -> None:
@@ -228,7 +231,7 @@ def encode(tools: Programs, script: Path, movie: Path, clip: vs.VideoNode) -> No
             if sys.stderr.isatty():
                 sys.stderr.write(f"Frame: {done}/{clip.num_frames}\r")
 
-        frames.encode(clip.num_frames, command, show)
+        encode_frames(frames, clip.num_frames, encoding.command(tools.ffmpeg, tags, movie, "mp4"), show)
         frames.finish()
 
 
@@ -236,7 +239,7 @@ def rgb(clip: vs.VideoNode, preset: vs.PresetVideoFormat) -> vs.VideoNode:
     """The clip in RGB, by the matrix it tells or, as the plugin guesses, the usual one of its size."""
     if clip.format.color_family != vs.YUV:
         return clip.resize.Bicubic(format=preset)
-    usual = vs.MATRIX_ST170_M if clip.width <= 1024 and clip.height <= 576 else vs.MATRIX_BT709
+    usual = usual_matrix(clip.width, clip.height)
     told = clip.get_frame(0).props.get("_Matrix", UNSPECIFIED)
     return clip.resize.Bicubic(format=preset, matrix_in=usual if told == UNSPECIFIED else told)
 

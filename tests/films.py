@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from vsgshift.video.programs import MissingProgramError, find_ffmpeg
+from vsgshift.errors import MissingProgramError
+from vsgshift.video.programs import find_ffmpeg
 
 av = pytest.importorskip("av")
 vs = pytest.importorskip("vapoursynth")

@@ -13,7 +13,7 @@ from evaluation.errors import EvaluationError
 from evaluation.frames import Clip, Frames, Noisy, Stack
 from evaluation.metrics import psnr
 from evaluation.tuning import climbed, tuned
-from vsgshift.video.programs import MissingProgramError
+from vsgshift.errors import MissingProgramError
 
 SIGMA = 25.0
 

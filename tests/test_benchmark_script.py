@@ -15,7 +15,8 @@ from measuring import growth, networks, speeds, vspipe
 from measuring.modes import MODES
 from measuring.wanted import HEIGHTS, size_named
 from vsgshift.benchmark import cases, measures
-from vsgshift.benchmark.cases import Case, CaseError, Figures
+from vsgshift.benchmark.cases import Case, Figures
+from vsgshift.errors import ProgramError
 from vsgshift.weights import load_network
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark.py"
@@ -108,7 +109,7 @@ def test_vspipe_is_read_as_an_encoder_does() -> None:
     assert figures.frames % 2 == 0
     # Python with torch alone takes more.
     assert figures.memory_mib > 100
-    with pytest.raises(CaseError, match="block=99 is out of range"):
+    with pytest.raises(ProgramError, match="block=99 is out of range"):
         vspipe.measured(replace(case, how={"block": 99}), "denoise")
 
 
@@ -147,7 +148,7 @@ def test_growth_tells_what_is_flat(monkeypatch: pytest.MonkeyPatch, run: Run) ->
     def stand_in(case: Case, patience: float) -> Figures:
         asked.append(case)
         if case.height == 360:
-            raise CaseError("out of memory")
+            raise ProgramError("out of memory")
         fps = 50.0 if case.length else 1e6 / (case.width * case.height)
         memory = 700.0 if case.length == 10 else 721.0
         return Figures(fps=fps, frames=8, memory_mib=memory, gpu_memory_mib=None, kind="cpu", device="a CPU", threads=2)
@@ -184,7 +185,7 @@ def test_networks_by_name(tmp_path: Path) -> None:
 def test_mistakes_are_told_in_one_line(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, why in (
         (["engine", "--model", "nobody"], "unknown model 'nobody'"),
-        (["engine", "--size", "480i"], "'480i' is no size; give width and height as 640x360, or one of 360p"),
+        (["engine", "--size", "480i"], "'480i' is no size; give width and height, as 640x360, or one of 360p"),
         (["against"], "name a checkout of the authors' repository with --against"),
         (["--against", "/nowhere"], "/nowhere is not a folder"),
     ):

@@ -1,5 +1,6 @@
 """`vsgshift compare`: what the picture, the page and the film show is what VapourSynth gives."""
 
+import argparse
 import base64
 import io
 import json
@@ -16,12 +17,15 @@ import vapoursynth as vs
 from standin import file_size_limit, small_disk
 
 from vsgshift.cli import main
+from vsgshift.cli.compare import moment
+from vsgshift.errors import MissingProgramError
 from vsgshift.video.compare.movie import stretch
 from vsgshift.video.compare.page import write as write_page
-from vsgshift.video.compare.pairs import Filter, Moment, Pair, Video
+from vsgshift.video.compare.pairs import Comparison, Moment, Pair
 from vsgshift.video.compare.region import LUMA, Box, most_telling
 from vsgshift.video.compare.sheet import BACKGROUND, GAP, LINE, ZOOM, enlarged, layout
-from vsgshift.video.programs import MissingProgramError, find_ffmpeg
+from vsgshift.video.programs import find_ffmpeg
+from vsgshift.video.script import FilterCall
 
 Image = pytest.importorskip("PIL.Image")
 WIDTH, HEIGHT, FRAMES = 98, 66, 12
@@ -77,17 +81,17 @@ def compare(*arguments: str | Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds", "frame"),
+    ("text", "time", "frame"),
     [("90", 90, None), ("1:30", 90, None), ("1:00:01.5", 3601.5, None), ("120f", None, 120), ("0.25", 0.25, None)],
 )
-def test_times(text: str, seconds: float | None, frame: int | None) -> None:
-    assert Moment.parse(text) == Moment(seconds=seconds, frame=frame)
+def test_times(text: str, time: float | None, frame: int | None) -> None:
+    assert moment(text) == Moment(seconds=time, frame=frame)
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1:2:3:4", "f", "1.5f", "soon", "nan"])
 def test_no_times(text: str) -> None:
-    with pytest.raises(ValueError, match="no time"):
-        Moment.parse(text)
+    with pytest.raises(argparse.ArgumentTypeError, match="no time"):
+        moment(text)
 
 
 def test_stretches() -> None:
@@ -309,8 +313,8 @@ def test_refusals(card: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (r"interlaced; .* with: ffmpeg -i '/.*/1970'\"'\"'s.mkv' -vf bwdif ", interlaced, "--sigma", "9"),
         ("exists; --force", card, "-o", there),
         ("no such folder", card, "-o", tmp_path / "none" / "a.png"),
-        (r"frame 12 is behind the end: the video has 12 frames, 0:00:00\.480", card, *TASK, "--at", "12f"),
-        (r"0:01:00\.000 is behind", card, *TASK, "--at", "1:00", "-o", tmp_path / "a.png"),
+        (r"frame 12 is after the end: the video has 12 frames, 0:00:00\.480", card, *TASK, "--at", "12f"),
+        (r"0:01:00\.000 is after", card, *TASK, "--at", "1:00", "-o", tmp_path / "a.png"),
         ("model tiny-deblur is made for gshift.Deblur", card, *TASK, "--model", "tiny-deblur"),
     ):
         assert compare(*arguments) == 1
@@ -330,11 +334,14 @@ def test_refusals(card: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 @with_video
 def test_the_noise_goes_before_the_blur(card: Path) -> None:
-    filters = [Filter(task="denoise", options={"sigma": 20.0}), Filter(task="deblur", options={"strength": 0.5})]
-    (shown,) = Video(card, filters).pairs(range(2, 3))
+    filters = [
+        FilterCall(task="denoise", options={"sigma": 20.0}),
+        FilterCall(task="deblur", options={"strength": 0.5}),
+    ]
+    (shown,) = Comparison(card, filters).pairs(range(2, 3))
     source = vs.core.bs.VideoSource(str(card), cachemode=0)
     restored = source.gshift.Denoise(sigma=20).gshift.Deblur(strength=0.5)
     frame = restored.resize.Bicubic(format=vs.RGB24, matrix_in=vs.MATRIX_ST170_M).get_frame(2)
     assert np.array_equal(shown.after, np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1))
-    assert str(Filter(task="denoise", options={"device_id": -1})) == "denoise, sigma measured"
+    assert str(FilterCall(task="denoise", options={"device_id": -1})) == "denoise, sigma measured"
     assert "; ".join(map(str, filters)) == "denoise, sigma 20; deblur, strength 0.5"

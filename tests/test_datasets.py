@@ -14,7 +14,8 @@ from evaluation.errors import EvaluationError
 from evaluation.frames import Images, Kept, Stack, Video
 from training.clips import degradations, synthetic
 from training.clips.dice import Dice
-from vsgshift.video.programs import MissingProgramError, find_ffmpeg
+from vsgshift.errors import MissingProgramError
+from vsgshift.video.programs import find_ffmpeg
 
 Image = pytest.importorskip("PIL.Image")
 

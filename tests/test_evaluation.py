@@ -23,8 +23,9 @@ from evaluation.protocols import Full
 from evaluation.report import as_json, comparisons, surroundings, table
 from evaluation.runs import Run
 from evaluation.scores import OVER_CLIPS, OVER_FRAMES, Row, judge, overall, untouched
+from vsgshift.errors import MissingProgramError
 from vsgshift.network import VARIANTS, ShiftNet
-from vsgshift.video.programs import MissingProgramError, find_ffmpeg
+from vsgshift.video.programs import find_ffmpeg
 from vsgshift.weights.store import write
 
 pytestmark = pytest.mark.usefixtures("one_thread")

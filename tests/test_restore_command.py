@@ -12,6 +12,7 @@ import pytest
 from films import FFMPEG, NEEDS_PROGRAMS, film, streams, vs
 
 from vsgshift.cli import main
+from vsgshift.errors import VideoError
 from vsgshift.video.restore import job
 
 pytestmark = NEEDS_PROGRAMS
@@ -151,7 +152,7 @@ def test_the_plugin_s_own_words_reach_the_user(noisy: Path, tmp_path: Path) -> N
 def test_two_runs_do_not_write_one_file(noisy: Path, tmp_path: Path) -> None:
     from vsgshift.video.restore.parts import working_folder
 
-    with working_folder(tmp_path / "out.mkv"), pytest.raises(OSError, match="another run is writing"):
+    with working_folder(tmp_path / "out.mkv"), pytest.raises(VideoError, match="another run is writing"):
         job.restore(job.Job(source=noisy, output=tmp_path / "out.mkv", filters=()))
 
 

@@ -17,11 +17,10 @@ import pytest
 from films import FFMPEG, NEEDS_PROGRAMS, film, frame_props, streams, vs
 from standin import file_size_limit, small_disk
 
+from vsgshift.errors import VideoError
+from vsgshift.video.encoder import Encoding
 from vsgshift.video.pipe import frame_bytes, y4m_header
-from vsgshift.video.programs import VideoFileError
 from vsgshift.video.restore import job as job_module
-from vsgshift.video.restore import parts
-from vsgshift.video.restore.errors import RestoreError
 from vsgshift.video.restore.job import Job, restore
 
 pytestmark = NEEDS_PROGRAMS
@@ -106,10 +105,10 @@ def test_what_a_kind_of_file_cannot_hold_is_told_before_the_work(rich: Path) -> 
         (".mp4", r"hold stream 2 \(.*--no-subtitles"),
         (".webm", r"hold stream 1 \(aac\).*--no-audio"),
     ):
-        with pytest.raises(RestoreError, match=complaint):
+        with pytest.raises(VideoError, match=complaint):
             copied(rich, ending)
-    with pytest.raises(RestoreError, match="cannot hold h264 video"):
-        copied(rich, ".webm", codec="libx264", audio=False, subtitles=False)
+    with pytest.raises(VideoError, match="cannot hold h264 video"):
+        copied(rich, ".webm", encoding=Encoding(codec="libx264"), audio=False, subtitles=False)
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".mkv"])
@@ -163,7 +162,7 @@ LIGHT = (
 @pytest.mark.parametrize("codec", [None, "libx264"])
 def test_hdr10(codec: str | None, tmp_path: Path) -> None:
     source = film(tmp_path / "hdr.mkv", "-pix_fmt", "yuv420p10le", "-c:v", "libx265", "-x265-params", HDR, frames=3)
-    output = copied(source, ".mp4", codec=codec)
+    output = copied(source, ".mp4", encoding=Encoding(codec=codec))
     before, after = frame_props(source), frame_props(output)
     assert before["MasteringDisplayMaxLuminance"] == 1000
     for name in (*KEPT, *LIGHT):
@@ -241,7 +240,7 @@ def test_a_truncated_film_gives_what_is_there(rich: Path, tmp_path: Path) -> Non
 def test_no_film(prepare: Callable[[Path], object], complaint: str, tmp_path: Path) -> None:
     source = tmp_path / "a film.mkv"
     prepare(source)
-    with pytest.raises((RestoreError, VideoFileError), match=complaint) as caught:
+    with pytest.raises(VideoError, match=complaint) as caught:
         copied(source)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "a film out.mkv").exists()
@@ -258,11 +257,11 @@ def test_outputs_that_are_refused(tmp_path: Path) -> None:
         ("film.mkv", {"force": True}, "same file"),
         ("film.xyz", {}, "name it .mkv, .mp4"),
         ("no/film.mkv", {}, "there is no folder"),
-        ("new.mkv", {"codec": "libx266"}, "no video encoder 'libx266'"),
-        ("new.mkv", {"preset": "soon"}, "^ffmpeg: "),
+        ("new.mkv", {"encoding": Encoding(codec="libx266")}, "no video encoder 'libx266'"),
+        ("new.mkv", {"encoding": Encoding(preset="soon")}, "^ffmpeg: "),
         ("new.mkv", {"start": 3.0}, "no frame between --start and --end; the last one is at 0.040 s"),
     ):
-        with pytest.raises(RestoreError, match=complaint):
+        with pytest.raises(VideoError, match=complaint):
             restore(Job(source=source, output=tmp_path / output, filters=(), **options))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["film.mkv", "folder.mkv", "there.mkv"]
     assert (tmp_path / "there.mkv").read_bytes() == b"precious"
@@ -272,18 +271,24 @@ def test_outputs_that_are_refused(tmp_path: Path) -> None:
 
 def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
     source = film(tmp_path / "film.mkv", "-vf", "noise=alls=60:allf=t", frames=12)
-    job = {"source": source, "output": tmp_path / "out.mkv", "filters": (), "codec": "ffv1", "part": 4}
+    job = {
+        "source": source,
+        "output": tmp_path / "out.mkv",
+        "filters": (),
+        "encoding": Encoding(codec="ffv1"),
+        "part": 4,
+    }
     # Enough for each part, but not for all of them together.
     with (
         file_size_limit(3 * source.stat().st_size // 2),
-        pytest.raises(RestoreError, match=r"cannot write .*: File too large"),
+        pytest.raises(VideoError, match=r"cannot write .*: File too large"),
     ):
         restore(Job(**job))
     folder = tmp_path / "out.mkv.parts"
     assert len(list(folder.glob("*.mkv"))) == 3
     assert not list(tmp_path.glob("out.mkv*.partial"))
     (folder / "00001.mkv").unlink()
-    with file_size_limit(20_000), pytest.raises(RestoreError, match=r"^ffmpeg: "):
+    with file_size_limit(20_000), pytest.raises(VideoError, match=r"^ffmpeg: "):
         restore(Job(**job, resume=True))
     assert sorted(file.name for file in folder.glob("*.mkv*")) == ["00000.mkv", "00002.mkv"]
     assert not (tmp_path / "out.mkv").exists()
@@ -296,7 +301,7 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
 def busy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes], dict[str, Any]]:
     """A film that is hard to compress, its packets once copied, and how it was."""
     source = film(tmp_path_factory.mktemp("busy") / "film.mkv", "-vf", "noise=alls=60:allf=t", frames=12)
-    job = {"source": source, "filters": (), "codec": "ffv1", "part": 4}
+    job = {"source": source, "filters": (), "encoding": Encoding(codec="ffv1"), "part": 4}
     output = source.with_name("whole.mkv")
     restore(Job(**job, output=output))
     return output, streams(output)[0].packets, job
@@ -312,7 +317,7 @@ def test_a_disk_without_room(
     output = folder / "out.mkv"
     # The job's own files take a page each.
     with small_disk(folder, max(4096, round(room * size) + 4 * 4096)) as grow:
-        with pytest.raises(RestoreError, match="No space left on device") as caught:
+        with pytest.raises(VideoError, match="No space left on device") as caught:
             restore(Job(**job, output=output))
         assert "\n" not in str(caught.value)
         assert str(caught.value).endswith("; what is finished is kept: --resume goes on") == bool(finished)
@@ -341,7 +346,7 @@ def test_a_program_that_dies_is_told_in_a_line_and_loses_nothing(
     def complaint(place: str, instead: object, **options: bool) -> str:
         with monkeypatch.context() as patched:
             patched.setattr(place, instead)
-            with pytest.raises(RestoreError) as caught:
+            with pytest.raises(VideoError) as caught:
                 restore(Job(**job, **options))
         return str(caught.value)
 
@@ -356,8 +361,8 @@ def test_a_program_that_dies_is_told_in_a_line_and_loses_nothing(
     whole = streams(output)[0].packets
     output.unlink()
     with monkeypatch.context() as patched:
-        patched.setattr(job_module, "join", Mock(side_effect=RestoreError("no")))
-        with pytest.raises(RestoreError, match="no; what is finished is kept"):
+        patched.setattr(job_module, "join", Mock(side_effect=VideoError("no")))
+        with pytest.raises(VideoError, match="no; what is finished is kept"):
             restore(Job(**job))
     kept = [tmp_path / "out.mkv.parts" / f"0000{number}.mkv" for number in range(2)]
     kept[1].unlink()
@@ -378,26 +383,24 @@ def test_a_program_that_dies_is_told_in_a_line_and_loses_nothing(
 
 def test_going_on_with_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, output = film(tmp_path / "film.mkv", frames=6), tmp_path / "out.mkv"
-    complete = parts.Parts.complete
+    check_part = job_module.check_part
 
-    def stop_at_the_second(self: parts.Parts, number: int) -> None:
-        if number:
+    def stop_at_the_second(file: Path, count: int) -> None:
+        if file.name.startswith("00001"):
             raise KeyboardInterrupt
-        complete(self, number)
+        check_part(file, count)
 
     with monkeypatch.context() as patched:
-        patched.setattr(parts.Parts, "complete", stop_at_the_second)
+        patched.setattr(job_module, "check_part", stop_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             restore(Job(source=source, output=output, filters=(), part=4))
     assert sorted(file.name for file in (tmp_path / "out.mkv.parts").glob("*.mkv*")) == ["00000.mkv"]
-    with pytest.raises(
-        RestoreError, match=r"holds an unfinished run; go on with --resume, or begin anew with --force$"
-    ):
+    with pytest.raises(VideoError, match=r"holds an unfinished run; go on with --resume, or start over with --force$"):
         restore(Job(source=source, output=output, filters=(), part=4))
-    with pytest.raises(RestoreError, match=r"cannot go on: crf was 16, now it is 20.0; repeat the command as it was"):
-        restore(Job(source=source, output=output, filters=(), part=4, crf=20.0, resume=True))
+    with pytest.raises(VideoError, match=r"cannot go on: crf was 16, now it is 20.0; repeat the command as it was"):
+        restore(Job(source=source, output=output, filters=(), part=4, encoding=Encoding(crf=20.0), resume=True))
     source.touch()
-    with pytest.raises(RestoreError, match="the input's time of change was"):
+    with pytest.raises(VideoError, match="the input's time of change was"):
         restore(Job(source=source, output=output, filters=(), part=4, resume=True))
     assert (tmp_path / "out.mkv.parts" / "00000.mkv").exists()
     assert restore(Job(source=source, output=output, filters=(), part=4, force=True)).made == 6

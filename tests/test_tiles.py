@@ -20,7 +20,7 @@ from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.streaming import Stream, TiledStream, Tiling, restore
 from vsgshift.streaming.offload import OffloadingPipeline, to_host
 from vsgshift.streaming.tiles import Line
-from vsgshift.video.script import Filter
+from vsgshift.video.script import FilterCall
 from vsgshift.weights import load_network
 
 
@@ -230,7 +230,7 @@ def test_the_typed_functions_and_the_command_hand_it_on() -> None:
     typed = vsgshift.denoise(clip, sigma=20, device_id=-1, tilesize=(32, 0), overlap=8, offload=True).get_frame(1)
     assert max_abs_diff(native, typed) == 0
     options = {"tilesize": size_option("32x0"), "overlap": size_option("8")}
-    assert str(Filter(task="deblur", options=options)) == "core.gshift.Deblur(clip, tilesize=[32, 0], overlap=[8])"
+    assert str(FilterCall(task="deblur", options=options)) == "core.gshift.Deblur(clip, tilesize=[32, 0], overlap=[8])"
     for text in ("large", "-8", "8x", "8x8x8"):
         with pytest.raises(argparse.ArgumentTypeError, match="is no size"):
             size_option(text)

@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vsgshift.weights import CheckpointError, untrusted
+from vsgshift.errors import CheckpointError
+from vsgshift.weights import untrusted
 from vsgshift.weights.pickled import describe
 from vsgshift.weights.untrusted import published_state, read_bytes
 

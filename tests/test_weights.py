@@ -11,9 +11,10 @@ from standin import file_size_limit, lively, published_state
 from torch import Tensor
 
 from vsgshift import load_network
+from vsgshift.errors import CheckpointError, MissingWeightsError, UnknownModelError
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.network.variants import PUBLISHED
-from vsgshift.weights import CheckpointError, MissingWeightsError, import_checkpoint, remove
+from vsgshift.weights import import_checkpoint, remove
 from vsgshift.weights.published import convert
 from vsgshift.weights.store import write
 from vsgshift.weights.untrusted import metadata
@@ -122,7 +123,7 @@ def test_names_stay_in_the_folder(name: str, state: dict[str, Tensor], tmp_path:
     torch.save({"params": state}, file)
     with pytest.raises(CheckpointError, match="--name"):
         import_checkpoint(file, name)
-    with pytest.raises(ValueError, match=r"unknown model|cannot be removed"):
+    with pytest.raises(UnknownModelError, match=r"unknown model|cannot be removed"):
         remove(name)
     assert not models.exists()
 
@@ -178,9 +179,9 @@ def test_a_models_folder_that_cannot_be(state: dict[str, Tensor], tmp_path: Path
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(ValueError, match=r"unknown model 'gopr'; there are: .*gopro-small"):
+    with pytest.raises(UnknownModelError, match=r"unknown model 'gopr'; there are: .*gopro-small"):
         load_network("gopr")
-    with pytest.raises(ValueError, match="no such file"):
+    with pytest.raises(UnknownModelError, match="no such file"):
         load_network("missing.pth")
 
 

@@ -1,29 +1,33 @@
 """Files that have their name only once they are whole."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL = ".partial"
+"""How the name of a file that is being written ends."""
 
 
 @contextmanager
-def whole(file: Path) -> Iterator[Path]:
-    """A name to write to, beside the file; what is written there becomes the file at the end, or nothing is left of it.
+def atomic_write(file: Path) -> Iterator[Path]:
+    """An empty file to write to, beside the one that is wanted; it takes its name at the end, or goes after an error.
 
-    A file of that name stays as it is until then. Raises OSError where the disk does not take what was written.
+    A file of that name stays as it is until then. Raises OSError if the disk does not take what was written.
     """
-    partial = file.with_name(file.name + PARTIAL)
+    # Another name each time: two programs may write one file, and where others may write a known name is a trap.
+    partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}{PARTIAL}")
+    partial.touch(exist_ok=False)
     try:
         yield partial
-        flush(partial)
+        _flush(partial)
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def flush(file: Path) -> None:
+def _flush(file: Path) -> None:
     """Wait until a file is on the disk: after a power failure a name must not stand for half of it."""
     descriptor = os.open(file, os.O_RDONLY)
     try:

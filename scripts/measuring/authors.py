@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from measuring.networks import SEED, enliven
+from vsgshift.errors import CheckpointError
 from vsgshift.network import ShiftNet, Variant
-from vsgshift.weights.published import CheckpointError, convert
+from vsgshift.weights.published import convert
 
 _CLASS = re.compile(rb"^class (\w*ShiftNet\w*)\(", re.MULTILINE)
 

@@ -14,7 +14,6 @@ from measuring import streams, vspipe
 from measuring.networks import Subject, loaded
 from measuring.wanted import Wanted, label
 from vsgshift.benchmark import cases
-from vsgshift.benchmark.cases import CaseError
 from vsgshift.benchmark.measures import (
     blank,
     frames_per_second,
@@ -24,6 +23,7 @@ from vsgshift.benchmark.measures import (
     run_filter,
     run_stream,
 )
+from vsgshift.errors import VsgshiftError
 
 SEEKS = 5
 """Places in a clip that are looked at; the median counts."""
@@ -184,7 +184,7 @@ def _tried(
     """Figures, or why there are none: what does not fit one network and size shall not cost the others theirs."""
     try:
         return measure(wanted, subject, size)
-    except (CaseError, vs.Error, OSError, RuntimeError) as error:
+    except (VsgshiftError, vs.Error, OSError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         wanted.failures.append(f"{label(subject, size)}: {reason}")
         return {"missing": reason}

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from vsgshift.benchmark.cases import ENDLESS, Case, CaseError, TooSlowError
+from vsgshift.benchmark.cases import ENDLESS, Case
 from vsgshift.benchmark.measures import SIGMA, steady_rate
+from vsgshift.errors import ProgramError, TooSlowError
 from vsgshift.network.variants import Task
 from vsgshift.video.programs import find_vspipe
 
@@ -46,7 +47,7 @@ def measured(case: Case, task: Task, patience: float = 600.0) -> PipeFigures:
 
     Raises:
         TooSlowError: no figures within the time.
-        CaseError: vspipe ended; with the last line it said.
+        ProgramError: vspipe ended; with the last line it said.
         MissingProgramError: there is no vspipe.
     """
     width, height = (side + side % 2 for side in (case.width, case.height))  # YUV420 has no odd sizes
@@ -94,7 +95,7 @@ def _frames(vspipe: "subprocess.Popen[bytes]", size: int, end: float, said: IO[b
                 raise TooSlowError("vspipe took longer than it might")
             said.seek(0)
             lines = said.read().decode(errors="replace").strip().splitlines() or ["vspipe ended without a word"]
-            raise CaseError(lines[-1])
+            raise ProgramError(lines[-1])
         yield size
 
 

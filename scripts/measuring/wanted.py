@@ -1,9 +1,11 @@
 """What a benchmark is asked to measure."""
 
-import re
+from argparse import ArgumentTypeError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from vsgshift.cli.options import size
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +86,7 @@ def size_named(text: str) -> tuple[int, int]:
     """Width and height of `1080p` or `640x360`. Raises ValueError for anything else."""
     if text in HEIGHTS:
         return HEIGHTS[text]
-    if not (match := re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)) or not int(match[1]) or not int(match[2]):
-        raise ValueError(f"{text!r} is no size; give width and height as 640x360, or one of {', '.join(HEIGHTS)}")
-    return int(match[1]), int(match[2])
+    try:
+        return size(text)
+    except ArgumentTypeError as error:
+        raise ValueError(f"{error}, or one of {', '.join(HEIGHTS)}") from error

@@ -4,12 +4,12 @@ python -m vsgshift.benchmark.cases '{"model": "tiny-deblur", "width": 320, "heig
 """
 
 import json
-import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vsgshift.parameters import PARAMETERS
+from vsgshift.processes import run
 
 ENDLESS = 1_000_000
 """Frames; nobody waits for the last."""
@@ -59,14 +59,6 @@ class Figures:
     """torch's, on the CPU."""
 
 
-class CaseError(Exception):
-    """Why a case gave no figures, in one line."""
-
-
-class TooSlowError(CaseError):
-    """It took longer than it might."""
-
-
 def measured(case: Case, patience: float) -> Figures:
     """Measure a case in a process of its own.
 
@@ -75,17 +67,10 @@ def measured(case: Case, patience: float) -> Figures:
 
     Raises:
         TooSlowError: it took longer.
-        CaseError: it failed.
+        ProgramError: it failed.
     """
     command = [sys.executable, "-m", "vsgshift.benchmark.cases", json.dumps(asdict(case))]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False)
-    except subprocess.TimeoutExpired:
-        raise TooSlowError(f"took more than {patience:.0f} seconds") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["failed without a word"]
-        raise CaseError(lines[-1].removeprefix("vapoursynth.Error: "))
-    return Figures(**json.loads(done.stdout))
+    return Figures(**json.loads(run(command, timeout=patience)))
 
 
 def measure(case: Case) -> Figures:

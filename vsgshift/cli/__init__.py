@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from vsgshift.cli import benchmark, compare, doctor, models, restore
-from vsgshift.cli.errors import CommandError
+from vsgshift.errors import VsgshiftError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        The exit status: 0, 1 after an error, 2 for wrong arguments, 130 when stopped, 141 when nobody
+        The exit status: 0, 1 after an error, 2 for wrong arguments, 130 when stopped, 141 when no one
         reads the output any more.
     """
     try:
@@ -50,9 +50,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"vsgshift: interrupted{options.when_interrupted}\n")
         return 130
-    except (CommandError, ValueError, OSError) as error:
+    except VsgshiftError as error:
         sys.stderr.write(f"vsgshift: {error}\n")
-        return 1
+    except OSError as error:
+        # What the system refuses, as on a full disk.
+        sys.stderr.write(f"vsgshift: {error.filename or 'error'}: {error.strerror or error}\n")
+    return 1
 
 
 def parser() -> argparse.ArgumentParser:

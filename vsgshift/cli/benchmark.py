@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import re
 import sys
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from vsgshift.cli.options import add_how, chosen_how
+from vsgshift.cli.options import add_how, chosen_how, size
+from vsgshift.errors import ProgramError, TooSlowError
 from vsgshift.parameters import HOW
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def add(commands: "Commands") -> None:
     )
     measurer.set_defaults(run=benchmark)
     measurer.add_argument("--model", nargs="+", metavar="NAME", help="models; default: all that are installed")
-    measurer.add_argument("--size", nargs="+", type=_size, metavar="WxH", help="default: 320x180 640x360")
+    measurer.add_argument("--size", nargs="+", type=size, metavar="WxH", help="default: 320x180 640x360")
     measurer.add_argument("--seconds", type=float, default=4.0, metavar="N", help="to measure each for; default 4")
     measurer.add_argument("--json", action="store_true", help="print one JSON object")
     add_how(measurer)
@@ -84,7 +84,7 @@ def _measured(cases: "list[Case]", end: float | None, *, quiet: bool) -> tuple[l
     Args:
         end: when all must be done, by time.monotonic; None for no hurry.
     """
-    from vsgshift.benchmark.cases import CaseError, TooSlowError, measured
+    from vsgshift.benchmark.cases import measured
 
     failures = 0
     rows: list[Row] = []
@@ -103,7 +103,7 @@ def _measured(cases: "list[Case]", end: float | None, *, quiet: bool) -> tuple[l
                 row.verdict = _verdict(case, row.figures)
             except TooSlowError as error:
                 row.missing = f"{error}; ask with --model {case.model}"
-            except CaseError as error:
+            except ProgramError as error:
                 row.missing = str(error)
                 failures += 1
         rows.append(row)
@@ -200,9 +200,3 @@ def _plain(row: Row) -> dict[str, object]:
     if row.figures is None:
         return known | {"missing": row.missing}
     return known | asdict(row.figures) | {"verdict": asdict(row.verdict) if row.verdict else None}
-
-
-def _size(text: str) -> tuple[int, int]:
-    if not (match := re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)) or not int(match[1]) or not int(match[2]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; give width and height as 640x360")
-    return int(match[1]), int(match[2])

@@ -1,22 +1,21 @@
 """`compare`: before and after, as a picture, a page with a slider, or a short film."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsgshift.cli.errors import CommandError
-from vsgshift.cli.options import add_how, add_what, chosen_filters, within
+from vsgshift.cli.options import add_how, add_what, filter_calls, seconds, within
+from vsgshift.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from vsgshift.cli import Commands
     from vsgshift.video.compare.pairs import Moment
 
 PICTURE, PAGES, FILMS = (".png",), (".html", ".htm"), (".mp4", ".mkv", ".webm")
 DESCRIPTION = """\
-Show a frame of a video before and after restoring, side by side, with the place that tells most enlarged.
+Show a frame of a video before and after restoring, side by side, with the most telling region enlarged.
 The ending of the output chooses what is made: a picture (.png), a page with a line to drag for any
 browser, whole in one file (.html), or a short film (.mp4, .mkv, .webm).
 
@@ -35,11 +34,11 @@ def add(commands: "Commands") -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    comparer.set_defaults(run=compare, usage_error=comparer.error)
+    comparer.set_defaults(run=compare)
     comparer.add_argument("source", type=Path, metavar="IN", help="the video file")
     comparer.add_argument(
         "--at",
-        type=_moment,
+        type=moment,
         nargs="+",
         action="extend",
         metavar="TIME",
@@ -52,14 +51,13 @@ def add(commands: "Commands") -> None:
         "--seconds", type=within(0, 600), default=4.0, metavar="N", help="of a film, around each time; default 4"
     )
     comparer.add_argument("--force", action="store_true", help="overwrite the output")
-
     add_what(comparer)
     add_how(comparer)
 
 
 def compare(options: argparse.Namespace) -> int:
     """Restore the frames that are wanted, and show them."""
-    chosen = chosen_filters(options)
+    filters = filter_calls(options)
     output = options.output or Path(f"{options.source.stem}-compare.png")
     if output.exists() and (not options.force or output.samefile(options.source)):
         what = "is the video itself" if options.force else "exists; --force overwrites it"
@@ -68,30 +66,35 @@ def compare(options: argparse.Namespace) -> int:
         raise CommandError(f"no such folder: {output.parent}")
 
     from vsgshift.video.compare import movie, page, sheet
-    from vsgshift.video.compare.pairs import Filter, Video
+    from vsgshift.video.compare.pairs import Comparison
 
-    filters = [Filter(task=task, options=arguments) for task, arguments in chosen]
-    video = Video(options.source, filters)
+    video = Comparison(options.source, filters)
     numbers = [video.frame_of(moment) for moment in options.at or [None]]
     names = "Before", "After: " + "; ".join(map(str, filters))
     ending = output.suffix.lower()
-    if ending in FILMS:
-        frames = movie.write(output, video, numbers, options.seconds, names)
-        sys.stdout.write(f"{output}: {frames} frames\n")
-        return 0
-    pairs = [pair for number in numbers for pair in video.pairs(range(number, number + 1))]
-    if ending in PAGES:
-        page.write(output, pairs, names[1], options.source.name)
-    else:
-        sheet.write(output, pairs, names, options.source.name)
+    try:
+        if ending in FILMS:
+            frames = movie.write(output, video, numbers, options.seconds, names)
+            sys.stdout.write(f"{output}: {frames} frames\n")
+            return 0
+        pairs = [pair for number in numbers for pair in video.pairs(range(number, number + 1))]
+        if ending in PAGES:
+            page.write(output, pairs, names[1], options.source.name)
+        else:
+            sheet.write(output, pairs, names, options.source.name)
+    except OSError as error:
+        raise CommandError(f"cannot write {output}: {error.strerror or error}") from error
     sys.stdout.write(f"{output}: frame {', '.join(str(pair.number) for pair in pairs)}\n")
     return 0
 
 
-def _moment(text: str) -> "Moment":
+def moment(text: str) -> "Moment":
+    """A time, or a frame number as 120f."""
     from vsgshift.video.compare.pairs import Moment
 
-    return _or_refused(Moment.parse, text)
+    if re.fullmatch(r"\d+f", text):
+        return Moment(frame=int(text[:-1]))
+    return Moment(seconds=seconds(text))
 
 
 def _output(text: str) -> Path:
@@ -99,10 +102,3 @@ def _output(text: str) -> Path:
     if Path(text).suffix.lower() not in known:
         raise argparse.ArgumentTypeError(f"{text} must end in one of {', '.join(known)}")
     return Path(text)
-
-
-def _or_refused[T](parse: "Callable[[str], T]", text: str) -> T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error

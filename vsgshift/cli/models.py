@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vsgshift.errors import CheckpointError, CommandError, WeightsError
+
 if TYPE_CHECKING:
     from vsgshift.cli import Commands
     from vsgshift.weights import Model
@@ -43,7 +45,7 @@ def add(commands: "Commands") -> None:
 
 def list_models(options: argparse.Namespace) -> int:
     """A line for each model."""
-    from vsgshift.weights import MODELS, CheckpointError
+    from vsgshift.weights import MODELS
     from vsgshift.weights.catalogue import imported_names
     from vsgshift.weights.store import find
     from vsgshift.weights.untrusted import metadata
@@ -80,7 +82,6 @@ def show(options: argparse.Namespace) -> int:
 
 def download(options: argparse.Namespace) -> int:
     """Download all that was asked for, also where one of them fails."""
-    from vsgshift.weights import CheckpointError
     from vsgshift.weights.download import download as fetch
     from vsgshift.weights.untrusted import metadata
 
@@ -92,7 +93,7 @@ def download(options: argparse.Namespace) -> int:
         sys.stderr.write(_notice(model))
         try:
             target = fetch(model, again=options.again, keep=options.keep, accept_changed=options.accept_changed)
-        except (CheckpointError, OSError) as error:
+        except (WeightsError, OSError) as error:
             sys.stderr.write(f"vsgshift: {error}\n")
             failures += 1
             continue
@@ -123,7 +124,7 @@ def _asked_for(names: Sequence[str]) -> "list[Model]":
 
     published = {model.name: model for model in published_models()}
     if unknown := [name for name in names if name not in (*published, "all")]:
-        raise ValueError(f"nothing to download for {unknown[0]!r}; there are: {', '.join(published)}, or all")
+        raise CommandError(f"nothing to download for {unknown[0]!r}; there are: {', '.join(published)}, or all")
     return list(published.values()) if "all" in names else [published[name] for name in dict.fromkeys(names)]
 
 

@@ -5,13 +5,18 @@ import math
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from vsgshift.parameters import HOW, PARAMETERS, Parameter, Size
 
+if TYPE_CHECKING:
+    from vsgshift.video.script import FilterCall
+
 
 def add_what(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
-    """Enter the options that say what is removed; see `chosen_filters`."""
+    """Enter the options that say what is removed; see `filter_calls`."""
+    parser.set_defaults(usage_error=parser.error)
     group = parser.add_argument_group("what is removed")
     group.add_argument("--denoise", action="store_true", help="noise (this is the default)")
     group.add_argument("--deblur", action="store_true", help="motion blur; with --denoise, after the noise")
@@ -21,6 +26,7 @@ def add_what(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     group.add_argument(
         "--strength", type=_number(PARAMETERS["strength"]), metavar="F", help=_help(PARAMETERS["strength"])
     )
+    group.add_argument("--no-scenes", action="store_true", help="restore across scene changes as well")
     group.add_argument("--model", help="a model's name or file; default: the bundled one")
     return group
 
@@ -53,22 +59,33 @@ def chosen_how(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def chosen_filters(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
-    """Tasks and arguments of the filters that were chosen by options of `add_what` and `add_how`, in order.
+def filter_calls(options: argparse.Namespace) -> "tuple[FilterCall, ...]":
+    """The calls of filters that were chosen by options of `add_what` and `add_how`, in order.
 
     Noise is removed first, since the camera added it last. Ends the program if options contradict each other.
     """
+    from vsgshift.video.script import FilterCall
+
     denoise = options.denoise or not options.deblur
     if options.sigma is not None and not denoise:
         options.usage_error("--sigma is a noise level; it does not go with --deblur alone")
     if options.model and options.denoise and options.deblur:
         options.usage_error("--model is for one task; it does not go with --denoise and --deblur together")
-    what = {name: getattr(options, name) for name in ("sigma", "model", "strength")}
+    # A script may run in another folder.
+    is_file = options.model and Path(options.model).is_file()
+    what = {
+        "sigma": options.sigma,
+        "model": str(Path(options.model).absolute()) if is_file else options.model,
+        "strength": options.strength,
+        # Those that are marked, and those that the filter finds.
+        "scenechange": 0 if options.no_scenes else 2,
+    }
     given = {name: value for name, value in what.items() if value is not None} | chosen_how(options)
     tasks = (["denoise"] if denoise else []) + (["deblur"] if options.deblur else [])
-    return [
-        (task, {name: value for name, value in given.items() if name != "sigma" or task == "denoise"}) for task in tasks
-    ]
+    return tuple(
+        FilterCall(task=task, options={name: given[name] for name in given if name != "sigma" or task == "denoise"})
+        for task in tasks
+    )
 
 
 def _help(parameter: Parameter) -> str:
@@ -110,11 +127,25 @@ def count(text: str) -> int:
     return int(text)
 
 
+def size(text: str) -> tuple[int, int]:
+    """Width and height of a picture, as 640x360."""
+    if not (found := re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; give width and height, as 640x360")
+    return int(found[1]), int(found[2])
+
+
 def pixels(text: str) -> list[int]:
-    """One length in pixels, or width and height as WxH."""
+    """One length in pixels, or a length across and down as WxH; 0 is a length."""
     if not re.fullmatch("[0-9]+(x[0-9]+)?", text):
         raise argparse.ArgumentTypeError(f"{text} is no size; a number of pixels, or WxH")
     return [int(number) for number in text.split("x")]
+
+
+def seconds(text: str) -> float:
+    """A time, as 90.5, 1:30.5 or 0:01:30.5."""
+    if not (found := re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", text)):
+        raise argparse.ArgumentTypeError(f"{text} is no time; give seconds, as 90.5, or [h:]m:s, as 1:30.5")
+    return int(found[1] or 0) * 3600 + int(found[2] or 0) * 60 + float(found[3])
 
 
 def device_number(text: str) -> int:

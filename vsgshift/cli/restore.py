@@ -1,7 +1,6 @@
 """Restoring a video file: `restore`."""
 
 import argparse
-import re
 import shlex
 import signal
 import sys
@@ -9,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vsgshift.cli.errors import CommandError
-from vsgshift.cli.options import add_how, add_what, chosen_filters, count
+from vsgshift.cli.options import add_how, add_what, count, filter_calls, seconds
+from vsgshift.errors import CommandError, VsgshiftError
 
 if TYPE_CHECKING:
     from vsgshift.cli import Commands
@@ -42,25 +41,25 @@ def add(commands: "Commands") -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    restorer.set_defaults(run=restore, usage_error=restorer.error)
+    restorer.set_defaults(run=restore)
     restorer.add_argument("source", type=Path, metavar="IN", help="the video file")
     restorer.add_argument("output", type=Path, metavar="OUT", help="the file to write: .mkv, .mp4, .mov or .webm")
 
-    what = add_what(restorer)
-    what.add_argument("--no-scenes", action="store_true", help="restore across scene changes as well")
-    what.add_argument("--start", type=_time, metavar="TIME", help="begin here: seconds, or [H:]M:S")
-    what.add_argument("--end", type=_time, metavar="TIME", help="stop here")
+    add_what(restorer)
     add_how(restorer)
+    stretch = restorer.add_argument_group("of which stretch")
+    stretch.add_argument("--start", type=seconds, metavar="TIME", help="begin here: seconds, or [H:]M:S")
+    stretch.add_argument("--end", type=seconds, metavar="TIME", help="stop here")
 
     into = restorer.add_argument_group("how it is written")
     into.add_argument("--codec", help="ffmpeg's encoder; default: libx264, libx265 above 8 bits, libvpx-vp9 in .webm")
     into.add_argument("--crf", type=float, metavar="Q", help="quality, lower is better; default 16 with libx264")
-    into.add_argument("--preset", help="of the encoder, as slow")
+    into.add_argument("--preset", help="of the encoder, for example slow")
     into.add_argument(
         "--ffmpeg-options", type=_words, default=(), metavar="WORDS", help="further ones, in one argument"
     )
-    into.add_argument("--no-audio", action="store_true", help="leave the sound behind")
-    into.add_argument("--no-subtitles", action="store_true", help="leave subtitles behind")
+    into.add_argument("--no-audio", action="store_true", help="leave out the sound")
+    into.add_argument("--no-subtitles", action="store_true", help="leave out subtitles")
 
     order = restorer.add_argument_group("going about it")
     order.add_argument("--dry-run", action="store_true", help="print the script and the ffmpeg command, write nothing")
@@ -68,12 +67,12 @@ def add(commands: "Commands") -> None:
     order.add_argument(
         "--part", type=count, default=120, metavar="N", help="frames that a stopped run may lose; default 120"
     )
-    order.add_argument("--force", action="store_true", help="overwrite OUT; without --resume, begin anew")
+    order.add_argument("--force", action="store_true", help="overwrite OUT; without --resume, start over")
 
 
 def restore(options: argparse.Namespace) -> int:
-    """Restore the file, or say what would be run."""
-    filters = chosen_filters(options)
+    """Restore the file, or print what would be run."""
+    filters = filter_calls(options)
     if options.start is not None and options.end is not None and options.start >= options.end:
         options.usage_error("--start must lie before --end")
     try:
@@ -83,46 +82,18 @@ def restore(options: argparse.Namespace) -> int:
         raise CommandError(
             f"{error.name} is missing; install what restoring needs: pip install 'vsgshift[restore]'"
         ) from error
-    from vsgshift.video.restore import job as restoring
+    from vsgshift.video.encoder import Encoding
+    from vsgshift.video.restore.job import Job, commands
+    from vsgshift.video.restore.job import restore as run
     from vsgshift.video.restore.parts import parts_folder
 
-    job = _job(options, filters)
-    with _stopped_by_signals():
-        if options.dry_run:
-            sys.stdout.write(restoring.commands(job))
-            return 0
-        if sys.stderr.isatty():
-            # Long films take minutes to read through; the bar will take this line's place.
-            sys.stderr.write(f"looking at {job.source.name} ...\r")
-        try:
-            result = restoring.restore(job)
-        except (KeyboardInterrupt, OSError):
-            if parts_folder(job.output).exists():
-                kept = "what is finished is kept; the same command with --resume goes on"
-                options.when_interrupted = f"; {kept}"
-            raise
-    sys.stdout.write(_told(job, result))
-    return 0
-
-
-def _job(options: argparse.Namespace, filters: list[tuple[str, dict[str, Any]]]) -> "Job":
-    from vsgshift.video.restore.plan import Job
-    from vsgshift.video.script import Filter
-
-    # Those that are marked, and those that the filter finds.
-    more: dict[str, Any] = {"scenechange": 0 if options.no_scenes else 2}
-    if options.model and Path(options.model).is_file():
-        more["model"] = str(Path(options.model).absolute())
-    return Job(
+    job = Job(
         source=options.source.absolute(),
         output=options.output.absolute(),
-        filters=tuple(Filter(task=task, options=arguments | more) for task, arguments in filters),
+        filters=filters,
+        encoding=Encoding(codec=options.codec, crf=options.crf, preset=options.preset, options=options.ffmpeg_options),
         start=options.start,
         end=options.end,
-        codec=options.codec,
-        crf=options.crf,
-        preset=options.preset,
-        options=options.ffmpeg_options,
         audio=not options.no_audio,
         subtitles=not options.no_subtitles,
         part=options.part,
@@ -130,13 +101,28 @@ def _job(options: argparse.Namespace, filters: list[tuple[str, dict[str, Any]]])
         resume=options.resume,
         remark=_remark,
     )
+    with _stopped_by_signals():
+        if options.dry_run:
+            sys.stdout.write(commands(job))
+            return 0
+        if sys.stderr.isatty():
+            # Long films take minutes to read through; the bar will take this line's place.
+            sys.stderr.write(f"looking at {job.source.name} ...\r")
+        try:
+            result = run(job)
+        except (KeyboardInterrupt, VsgshiftError):
+            if parts_folder(job.output).exists():
+                options.when_interrupted = "; what is finished is kept; the same command with --resume goes on"
+            raise
+    sys.stdout.write(_summary(job, result))
+    return 0
 
 
 def _remark(text: str) -> None:
     sys.stderr.write(f"vsgshift: note: {text}\n")
 
 
-def _told(job: "Job", result: "Result") -> str:
+def _summary(job: "Job", result: "Result") -> str:
     rate = f", {result.made / result.seconds:.1f} frames/s" if result.made and result.seconds else ""
     memory = f", {result.peak / 1e9:.1f} GB of memory" if result.peak else ""
     return f"{job.output}: {result.frames} frames in {result.seconds:.0f} s{rate}{memory}\n"
@@ -155,16 +141,6 @@ def _stopped_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _time(text: str) -> float:
-    found = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", text)
-    if not found:
-        raise argparse.ArgumentTypeError(
-            f"{text} is no time; write seconds, as 90.5, or minutes and seconds, as 1:30.5"
-        )
-    hours, minutes, seconds = found.groups()
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from importlib import metadata
 from pathlib import Path
 
 from vsgshift._version import __version__
-from vsgshift.doctor.asking import NoAnswerError, ask
-from vsgshift.doctor.findings import Finding, ok, problem, warning
+from vsgshift.doctor.finding import Finding, ok, problem, warning
+from vsgshift.doctor.questions import ask
+from vsgshift.errors import ProgramError
 
 PIP = f"{sys.executable} -m pip install"
 OLDEST_PYTHON = (3, 12)
@@ -28,8 +29,8 @@ def package() -> Finding:
     text = f"{__version__}, {PACKAGE}"
     try:
         ask("import vsgshift.plugin._bridge as bridge\nanswer(path=bridge.__file__)")
-    except NoAnswerError as error:
-        advice = f"install it anew: {PIP} --force-reinstall --no-deps vsgshift, or in a clone {PIP} -e ."
+    except ProgramError as error:
+        advice = f"reinstall it: {PIP} --force-reinstall --no-deps vsgshift, or in a clone {PIP} -e ."
         return problem("vsgshift", f"{text}: the compiled part does not load: {error}", advice)
     return ok("vsgshift", text)
 
@@ -47,11 +48,11 @@ def safetensors() -> Finding:
 def _library(distribution: str, name: str, code: str) -> Finding:
     try:
         return ok(name, str(ask(code)["version"]))
-    except NoAnswerError as error:
+    except ProgramError as error:
         return problem(name, _installed(distribution, error), _reinstall(distribution))
 
 
-def _installed(distribution: str, error: NoAnswerError) -> str:
+def _installed(distribution: str, error: ProgramError) -> str:
     try:
         return f"{metadata.version(distribution)} does not work: {error}"
     except metadata.PackageNotFoundError:
@@ -59,7 +60,7 @@ def _installed(distribution: str, error: NoAnswerError) -> str:
 
 
 def _reinstall(distribution: str) -> str:
-    return f"install it anew: {PIP} --force-reinstall {distribution}"
+    return f"reinstall it: {PIP} --force-reinstall {distribution}"
 
 
 _TORCH = """
@@ -82,12 +83,12 @@ except ValueError as error:
 
 
 def torch_and_devices() -> list[Finding]:
-    """torch, CuPy, CUDA, and what there is to compute on."""
+    """torch, CuPy, CUDA, and the devices to compute on."""
     try:
         known = ask(_TORCH)
-    except NoAnswerError as error:
+    except ProgramError as error:
         return [problem("torch", _installed("torch", error), _reinstall("torch"))]
-    built = f"built for CUDA {known['cuda']}" if known["cuda"] else "built for the CPU alone"
+    built = f"built for CUDA {known['cuda']}" if known["cuda"] else "built for the CPU only"
     findings = [ok("torch", f"{known['version']}, {built}")]
     findings.append(ok("CPU", f"{_cpu()}, {os.cpu_count()} cores, {known['threads']} threads for torch"))
     findings += [
@@ -116,11 +117,11 @@ def _usable() -> Finding:
     """Whether the plugin's own choice is a GPU."""
     try:
         chosen = ask(_CHOICE)
-    except NoAnswerError as error:
+    except ProgramError as error:
         return problem("device", f"none can be chosen: {error}", "see what is said of torch and vsgshift")
     if "refused" in chosen:
         return problem("device", f"a GPU is there but not used: {chosen['refused']}", f"{PIP} 'vsgshift[cuda]'")
-    return ok("device", f"filters run on {chosen['device']} where no device_id is given")
+    return ok("device", f"filters run on {chosen['device']} if no device_id is given")
 
 
 _CUPY = """
@@ -133,7 +134,7 @@ answer(version=cupy.__version__)
 def _cupy() -> Finding:
     try:
         return ok("CuPy", str(ask(_CUPY)["version"]))
-    except NoAnswerError as error:
+    except ProgramError as error:
         advice = f"on the CPU, with device_id=-1, it is not needed; for the GPU: {PIP} 'vsgshift[cuda]'"
         return warning("CuPy", f"does not work: {error}", advice)
 
@@ -145,8 +146,6 @@ def _no_gpu(cuda: str | None) -> Finding:
         return ok("GPU", "no NVIDIA GPU; filters run on the CPU")
     if cuda is None:
         advice = f"install torch for CUDA: {PIP} --force-reinstall torch, without an index for the CPU"
-        return warning("GPU", "there is an NVIDIA driver, but this torch is built for the CPU alone", advice)
-    advice = (
-        "nvidia-smi tells the driver's version, which must be new enough for that CUDA; CUDA_VISIBLE_DEVICES hides GPUs"
-    )
+        return warning("GPU", "there is an NVIDIA driver, but this torch is built for the CPU only", advice)
+    advice = "nvidia-smi prints the driver's version, which must be new enough; CUDA_VISIBLE_DEVICES hides GPUs"
     return warning("GPU", f"there is an NVIDIA driver, but torch (CUDA {cuda}) finds no GPU", advice)

@@ -1,77 +1,78 @@
 """The ffmpeg command that encodes, and the tags that Y4M does not carry."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from subprocess import run
+from pathlib import Path
 from typing import Any
 
+from vsgshift.errors import VideoError
 from vsgshift.h273 import BT709, UNSPECIFIED
-from vsgshift.video.restore.errors import RestoreError
+from vsgshift.processes import run
 
 FULL_RANGE = 1
 """VapourSynth's number for it in `_Range`."""
 QUALITY = {"libx264": 16, "libx265": 18, "libsvtav1": 24, "libaom-av1": 20, "libvpx-vp9": 20}
-"""The CRF where none is asked for: hardly to be told from the restored frames."""
+"""The CRF if none is asked for: hardly to be told from the restored frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
     """How the restored frames are encoded."""
 
-    codec: str
-    """ffmpeg's name of the encoder."""
+    codec: str | None = None
+    """ffmpeg's name of the encoder; None to choose one by the file's ending and the bits of the source."""
     crf: float | None = None
-    """Quality; None for the encoder's own default."""
+    """Quality; None for the default of the encoder."""
     preset: str | None = None
     options: tuple[str, ...] = ()
     """Further options for ffmpeg, as it takes them."""
 
-    def command(self, ffmpeg: str, tags: str, colour: "Colour", target: str, container: str) -> list[str]:
+    def completed(self, ending: str, bits: int) -> "Encoding":
+        """The same with what was left open chosen.
+
+        H.264 plays everywhere, but with more than 8 bits hardly anywhere: HEVC does. WebM holds neither.
+
+        Args:
+            ending: of the file's name, as .mp4.
+            bits: of a sample.
+        """
+        codec = self.codec or ("libvpx-vp9" if ending == ".webm" else "libx264" if bits == 8 else "libx265")
+        return replace(self, codec=codec, crf=QUALITY.get(codec) if self.crf is None else self.crf)
+
+    def command(self, ffmpeg: str, tags: "Tags", target: Path, container: str = "matroska") -> list[str]:
         """ffmpeg's command, which reads Y4M from stdin.
 
         Args:
             ffmpeg: the program.
-            tags: a filter chain that marks the frames.
-            colour: for what the encoder itself must be told.
+            tags: of the frames.
             target: the file to write.
             container: ffmpeg's name of its format.
         """
-        command = [ffmpeg, "-y", "-loglevel", "error", "-f", "yuv4mpegpipe", "-i", "-", "-vf", tags, "-c:v", self.codec]
+        assert self.codec is not None
+        command = [ffmpeg, "-y", "-loglevel", "error", "-f", "yuv4mpegpipe", "-i", "-"]
+        command += ["-vf", tags.filters(siting=_knows_siting(ffmpeg)), "-c:v", self.codec]
         if self.crf is not None:
             command += ["-crf", f"{self.crf:g}"]
             # Without it VP9 takes the CRF for an upper limit beside a bit rate.
             command += ["-b:v", "0"] if self.codec == "libvpx-vp9" else []
         command += ["-preset", self.preset] if self.preset else []
-        command += colour.encoder_options(self.codec)
-        return [*command, *self.options, "-f", container, target]
-
-
-def default_codec(ending: str, bits: int) -> str:
-    """H.264 plays everywhere, but with more than 8 bits hardly anywhere: HEVC does. WebM holds neither."""
-    if ending == ".webm":
-        return "libvpx-vp9"
-    return "libx264" if bits == 8 else "libx265"
-
-
-def default_crf(codec: str) -> float | None:
-    """The CRF where none is asked for; None for encoders whose scale is not known here."""
-    return QUALITY.get(codec)
+        return [*command, *tags.encoder_options(self.codec), *self.options, "-f", container, str(target)]
 
 
 @dataclass(frozen=True)
-class Colour:
-    """What the first frame of a film says of its colours."""
+class Tags:
+    """What the first frame of a film says of its colours and of the shape of its pixels."""
 
     props: Mapping[str, Any]
     is_rgb: bool = False
     """RGB goes through the pipe as limited range BT.709 YUV."""
 
     def filters(self, *, siting: bool) -> str:
-        """The ffmpeg filter that writes matrix, primaries, transfer, range and siting on the frames.
+        """The ffmpeg filters that tag frames with matrix, primaries, transfer, range, siting and sample aspect ratio.
 
         Args:
-            siting: whether this ffmpeg's setparams takes the place of chroma samples.
+            siting: whether this ffmpeg's setparams takes the location of chroma samples.
         """
         tags = {
             "colorspace": BT709 if self.is_rgb else self.props.get("_Matrix", UNSPECIFIED),
@@ -80,11 +81,13 @@ class Colour:
         }
         full = not self.is_rgb and self.props.get("_Range") == FULL_RANGE
         text = "".join(f":{name}={int(value)}" for name, value in tags.items() if value != UNSPECIFIED)
-        place = self.props.get("_ChromaLocation")
-        if siting and place is not None and not self.is_rgb:
-            # ffmpeg counts from 1, and keeps 0 for a place that is not known.
-            text += f":chroma_location={int(place) + 1}"
-        return f"setparams=range={'pc' if full else 'tv'}{text}"
+        location = self.props.get("_ChromaLocation")
+        if siting and location is not None and not self.is_rgb:
+            # ffmpeg counts from 1, and keeps 0 for a location that is not known.
+            text += f":chroma_location={int(location) + 1}"
+        across, down = int(self.props.get("_SARNum", 0)), int(self.props.get("_SARDen", 0))
+        aspect = f",setsar={across}/{down}" if across > 0 and down > 0 else ""
+        return f"setparams=range={'pc' if full else 'tv'}{text}{aspect}"
 
     @property
     def mastering(self) -> str | None:
@@ -106,7 +109,7 @@ class Colour:
         return None if largest is None or average is None else f"{int(largest)},{int(average)}"
 
     def encoder_options(self, codec: str) -> list[str]:
-        """The options that make an encoder write HDR metadata; none where there is none or it cannot."""
+        """The options that make an encoder write HDR metadata; none if there is none or it cannot."""
         mastering, light = self.mastering, self.light_level
         if codec == "libx265":
             words = ["log-level=error", *(["hdr10=1", "repeat-headers=1"] if mastering or light else [])]
@@ -130,22 +133,14 @@ def _units(values: Sequence[float], per_one: int) -> str:
     return ",".join(str(round(value * per_one)) for value in values)
 
 
-def aspect(props: Mapping[str, Any]) -> list[str]:
-    """The filter for the sample aspect ratio, where the film tells one."""
-    across, down = int(props.get("_SARNum", 0)), int(props.get("_SARDen", 0))
-    return [f"setsar={across}/{down}"] if across > 0 and down > 0 else []
-
-
 @cache
-def knows_siting(ffmpeg: str) -> bool:
+def _knows_siting(ffmpeg: str) -> bool:
     """Whether an ffmpeg's setparams has the option chroma_location."""
-    told = run([ffmpeg, "-hide_banner", "-h", "filter=setparams"], capture_output=True)
-    return b"chroma_location" in told.stdout
+    return b"chroma_location" in run([ffmpeg, "-hide_banner", "-h", "filter=setparams"])
 
 
 def check_codec(ffmpeg: str, codec: str) -> None:
-    """Raises RestoreError where an ffmpeg has no video encoder of that name."""
-    told = run([ffmpeg, "-hide_banner", "-encoders"], capture_output=True, text=True).stdout
-    names = [line.split()[1] for line in told.splitlines() if line.startswith(" V") and len(line.split()) > 1]
-    if codec not in names:
-        raise RestoreError(f"this ffmpeg has no video encoder {codec!r}; ffmpeg -encoders lists those it has")
+    """Raise VideoError if an ffmpeg has no video encoder of that name."""
+    lines = run([ffmpeg, "-hide_banner", "-encoders"]).decode().splitlines()
+    if codec not in (line.split()[1] for line in lines if line.startswith(" V") and len(line.split()) > 1):
+        raise VideoError(f"this ffmpeg has no video encoder {codec!r}; ffmpeg -encoders lists those it has")

@@ -1,13 +1,10 @@
 """Files of weights: the catalogue, our format, the published one, and where to get it."""
 
 from vsgshift.weights.catalogue import MODELS, Model, models_folder
-from vsgshift.weights.published import CheckpointError
-from vsgshift.weights.store import MissingWeightsError, import_checkpoint, load_network, remove
+from vsgshift.weights.store import import_checkpoint, load_network, remove
 
 __all__ = [
     "MODELS",
-    "CheckpointError",
-    "MissingWeightsError",
     "Model",
     "import_checkpoint",
     "load_network",

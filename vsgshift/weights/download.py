@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
+from vsgshift.errors import CheckpointError, DownloadError
 from vsgshift.weights.catalogue import Model, models_folder
 from vsgshift.weights.pickled import plain
-from vsgshift.weights.published import CheckpointError
 from vsgshift.weights.store import import_checkpoint
 from vsgshift.weights.untrusted import LARGEST_FILE
 
@@ -29,10 +29,6 @@ SILENCE = 30
 
 PATIENCE = 180
 """Seconds until the file itself, rather than pages about it, must have begun to arrive."""
-
-
-class DownloadError(OSError):
-    """The authors' file could not be fetched."""
 
 
 def download(model: Model, *, again: bool = False, keep: bool = False, accept_changed: bool = False) -> Path:

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from vsgshift.errors import CheckpointError
 from vsgshift.weights.catalogue import Model, models_folder
-from vsgshift.weights.published import CheckpointError
 
 
 @dataclass(frozen=True)

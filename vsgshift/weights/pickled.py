@@ -14,7 +14,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-from vsgshift.weights.published import CheckpointError
+from vsgshift.errors import CheckpointError
 
 LARGEST_PICKLE = 2 * 2**20
 """Bytes. Without the tensors' values the largest published checkpoint has 0.4 MB."""

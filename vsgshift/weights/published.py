@@ -11,6 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from vsgshift.errors import CheckpointError
 from vsgshift.network import ShiftNet, Variant
 from vsgshift.network.variants import PUBLISHED
 
@@ -19,10 +20,6 @@ Names = Iterator[tuple[str, str]]
 
 PUBLISHED_UNETS = 5
 """Frame-UNets on each side in every published file; the small networks use the first three."""
-
-
-class CheckpointError(ValueError):
-    """A file that is not the checkpoint of a known network."""
 
 
 def _residual_block(theirs: str, ours: str, slope: str) -> Names:

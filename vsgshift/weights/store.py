@@ -2,7 +2,6 @@
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,18 +11,16 @@ import torch
 from torch import Tensor
 
 from vsgshift._version import __version__
+from vsgshift.errors import CheckpointError, MissingWeightsError, UnknownModelError
+from vsgshift.files import atomic_write
 from vsgshift.network import ShiftNet, Variant
 from vsgshift.weights import originals
 from vsgshift.weights.catalogue import MODELS, Model, imported_names, models_folder, published_models
 from vsgshift.weights.originals import Original
-from vsgshift.weights.published import CheckpointError, convert
+from vsgshift.weights.published import convert
 from vsgshift.weights.untrusted import published_state, read_bytes, read_ours
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-
-
-class MissingWeightsError(FileNotFoundError):
-    """A known model whose weights are not installed."""
 
 
 def load_network(
@@ -38,8 +35,8 @@ def load_network(
         dtype: precision of parameters and arithmetic.
 
     Raises:
-        ValueError: no model and no file has that name, or the file is not a checkpoint
-            (`CheckpointError`).
+        UnknownModelError: no model and no file has that name.
+        CheckpointError: the file is not a checkpoint.
         MissingWeightsError: the model is known, but its weights are not installed.
     """
     path = find(source)
@@ -67,8 +64,8 @@ def find(source: str | os.PathLike[str]) -> Path:
     if path.is_file():
         return path
     if path.suffix or os.sep in name:
-        raise ValueError(f"no such file: {name}")
-    raise ValueError(f"unknown model {name!r}; there are: {', '.join([*MODELS, *imported_names()])}")
+        raise UnknownModelError(f"no such file: {name}")
+    raise UnknownModelError(f"unknown model {name!r}; there are: {', '.join([*MODELS, *imported_names()])}")
 
 
 def how_to_install(model: Model) -> str:
@@ -109,7 +106,7 @@ def write(
     dtype = torch.float16 if half else torch.float32
     state = {key: tensor.detach().cpu().to(dtype).contiguous() for key, tensor in network.state_dict().items()}
     known = dict(details or {}) | {"name": name, "training_data": training_data, "licence": licence}
-    _replace(path, _packed(network.variant, state, known))
+    _write(path, _packed(network.variant, state, known))
 
 
 def _packed(variant: Variant, state: dict[str, Tensor], known: dict[str, str]) -> bytes:
@@ -117,21 +114,10 @@ def _packed(variant: Variant, state: dict[str, Tensor], known: dict[str, str]) -
     return safetensors.torch.save(state, metadata | known)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Put a file in place of another at one stroke, also where the power fails or the disk is full."""
+def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        finished = Path(part.name)
-        try:
-            part.write(data)
-            part.flush()
-            os.fsync(part.fileno())
-            part.close()
-            finished.chmod(0o644)
-            finished.replace(path)
-        except BaseException:
-            finished.unlink(missing_ok=True)
-            raise
+    with atomic_write(path) as partial:
+        partial.write_bytes(data)
 
 
 def import_checkpoint(source: Path, name: str | None = None, *, accept_changed: bool = False) -> Path:
@@ -171,9 +157,9 @@ def import_checkpoint(source: Path, name: str | None = None, *, accept_changed: 
     target = models_folder() / f"{name}.safetensors"
     # Copies, since tensors of the file may share memory, which safetensors does not do.
     own = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in state.items()}
-    _replace(target, _packed(variant, own, known))
+    _write(target, _packed(variant, own, known))
     if model:
-        _replace(originals.note(model), originals.contents(original))
+        _write(originals.note(model), originals.contents(original))
     return target
 
 
@@ -192,16 +178,17 @@ def remove(name: str) -> Path:
         The file that is gone.
 
     Raises:
-        ValueError: no such model is installed, or it is a bundled one.
+        UnknownModelError: there is no model of that name, or it is a bundled one.
+        MissingWeightsError: it is not installed.
     """
     model = MODELS.get(name)
     if model and model.published_as is None:
-        raise ValueError(f"{name} is bundled with vsgshift and cannot be removed")
+        raise UnknownModelError(f"{name} is bundled with vsgshift and cannot be removed")
     if model is None and name not in imported_names():
-        raise ValueError(f"unknown model {name!r}; installed are: {', '.join(installed_names()) or 'none'}")
+        raise UnknownModelError(f"unknown model {name!r}; installed are: {', '.join(installed_names()) or 'none'}")
     path = models_folder() / f"{name}.safetensors"
     if not path.is_file():
-        raise ValueError(f"{name} is not installed")
+        raise MissingWeightsError(f"{name} is not installed")
     path.unlink()
     return path
 

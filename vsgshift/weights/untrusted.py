@@ -16,9 +16,10 @@ import safetensors
 import torch
 from torch import Tensor
 
+from vsgshift.errors import CheckpointError
 from vsgshift.network import VARIANTS, Variant
 from vsgshift.weights.pickled import LARGEST_PICKLE, Storage, StoredTensor, describe, plain
-from vsgshift.weights.published import CheckpointError, shapes_of
+from vsgshift.weights.published import shapes_of
 
 LARGEST_FILE = 256 * 2**20
 """Bytes. The largest published checkpoint has 54 MB; anything beyond this is not one."""

@@ -1,21 +1,19 @@
 """A short film: before on the left, after on the right."""
 
-import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from vsgshift.files import whole
-from vsgshift.video.compare.errors import CompareError
-from vsgshift.video.compare.pairs import Pair, Picture, Video
+from vsgshift.errors import ProgramError, VideoError
+from vsgshift.files import atomic_write
+from vsgshift.processes import feed
+from vsgshift.video.compare.pairs import Comparison, Pair, Picture
 from vsgshift.video.compare.region import most_telling
 from vsgshift.video.compare.sheet import BACKGROUND, GAP, label
-from vsgshift.video.programs import find_ffmpeg, last_line
+from vsgshift.video.programs import find_ffmpeg
 
 WIDEST = 1896
 """Pixels of a half; with more, many players do without the graphics hardware."""
@@ -28,17 +26,19 @@ ENCODERS = {
 TAGS = "colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
 
 
-def write(file: Path, video: Video, numbers: Sequence[int], seconds: float, names: tuple[str, str]) -> int:
+def write(file: Path, video: Comparison, numbers: Sequence[int], seconds: float, names: tuple[str, str]) -> int:
     """Write the stretches of film around some frames; returns how many frames that are.
 
     Args:
         file: its ending chooses the encoder, see `ENCODERS`.
-        numbers: of the frames, each in the middle of its stretch where the film allows.
+        numbers: of the frames, each in the middle of its stretch if the film allows.
         seconds: length of each stretch.
         names: what stands above the left and the right half.
 
     Raises:
-        CompareError: ffmpeg or Pillow is missing, ffmpeg refuses, or a frame cannot be restored.
+        MissingProgramError: ffmpeg is missing.
+        VideoError: Pillow is missing, ffmpeg refuses, or a frame cannot be restored.
+        OSError: the file cannot be written.
     """
     stretches = [stretch(number, round(seconds * video.rate), video.length) for number in numbers]
     pairs = chain.from_iterable(map(video.pairs, stretches))
@@ -81,31 +81,7 @@ def _encode(file: Path, pictures: Iterator[Picture], rate: Fraction) -> None:
     command += ["-vf", f"scale=out_color_matrix=bt709:out_range=tv,setparams={TAGS}", "-pix_fmt", "yuv420p"]
     command += ENCODERS[file.suffix.lower()]
     try:
-        with whole(file) as partial:
-            _run([*command, str(partial)], chain([first], pictures))
-    except OSError as error:
-        if isinstance(error, CompareError):
-            raise
-        raise CompareError(f"cannot write {file}: {error.strerror or error}") from error
-
-
-def _run(command: Sequence[str], pictures: Iterator[Picture]) -> None:
-    """Run ffmpeg on the pictures."""
-    with tempfile.TemporaryFile() as complaints:
-        # A session of its own: told to stop by a Ctrl-C at the terminal, it would finish a film that is too short.
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints, start_new_session=True
-        )
-        assert process.stdin is not None
-        try:
-            # Where ffmpeg does not take the pictures, its own words will explain.
-            with suppress(BrokenPipeError), process.stdin:
-                for picture in pictures:
-                    process.stdin.write(picture.tobytes())
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        if status := process.wait():
-            complaints.seek(0)
-            raise CompareError(f"ffmpeg: {last_line(complaints.read(), status)}")
+        with atomic_write(file) as partial:
+            feed([*command, str(partial)], (picture.tobytes() for picture in chain([first], pictures)))
+    except ProgramError as error:
+        raise VideoError(f"ffmpeg: {error}") from error

@@ -1,4 +1,4 @@
-"""A page for any browser, whole in one file: the frame and its most telling place, each with a line to drag."""
+"""A page for any browser, whole in one file: the frame and its most telling region, each with a line to drag."""
 
 import base64
 import html
@@ -8,8 +8,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from vsgshift.files import whole
-from vsgshift.video.compare.errors import CompareError
+from vsgshift.files import atomic_write
 from vsgshift.video.compare.pairs import Pair, Picture
 from vsgshift.video.compare.region import Box
 from vsgshift.video.compare.sheet import ZOOM, layout, pillow
@@ -51,32 +50,30 @@ def write(file: Path, pairs: Sequence[Pair], after: str, title: str) -> None:
         title: of the video.
 
     Raises:
-        CompareError: Pillow is missing, or the file cannot be written.
+        VideoError: Pillow is missing.
+        OSError: the file cannot be written.
     """
     template = Template(resources.files("vsgshift.video.compare").joinpath("page.html").read_text(encoding="utf-8"))
     sections = "".join(map(_section, pairs))
     text = template.substitute(title=html.escape(title), after=html.escape(after), sections=sections)
-    try:
-        with whole(file) as partial:
-            partial.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CompareError(f"cannot write {file}: {error.strerror or error}") from error
+    with atomic_write(file) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _section(pair: Pair) -> str:
-    _, place = layout(pair)
+    _, region = layout(pair)
     height, width = pair.before.shape[:2]
     return _SECTION.substitute(
         time=pair.time,
         number=pair.number,
         width=width,
         images=_images(pair, Box(top=0, left=0, height=height, width=width), f"frame {pair.number}"),
-        left=f"{100 * place.left / width:.4f}",
-        top=f"{100 * place.top / height:.4f}",
-        across=f"{100 * place.width / width:.4f}",
-        down=f"{100 * place.height / height:.4f}",
-        enlarged=ZOOM * place.width,
-        inset=_images(pair, place, f"part of frame {pair.number}"),
+        left=f"{100 * region.left / width:.4f}",
+        top=f"{100 * region.top / height:.4f}",
+        across=f"{100 * region.width / width:.4f}",
+        down=f"{100 * region.height / height:.4f}",
+        enlarged=ZOOM * region.width,
+        inset=_images(pair, region, f"part of frame {pair.number}"),
         handle=_HANDLE,
         percent=100 * ZOOM,
     )

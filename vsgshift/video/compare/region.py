@@ -1,4 +1,4 @@
-"""Where before and after differ most tellingly."""
+"""The region in which before and after differ most tellingly."""
 
 from dataclasses import dataclass
 
@@ -57,14 +57,14 @@ def most_telling(before: Picture, after: Picture, size: tuple[int, int]) -> Box:
     contrast = np.zeros_like(brightness)
     contrast[1:] += np.abs(np.diff(brightness, axis=0))
     contrast[:, 1:] += np.abs(np.diff(brightness, axis=1))
-    # Where nothing changed at all, contrast alone decides; where nothing is to be seen, change alone.
+    # If nothing changed at all, contrast alone decides; if nothing is to be seen, change alone.
     score = (_means(change, size) + 1e-3) * np.sqrt(_means(contrast, size) + 1e-3)
     top, left = np.unravel_index(int(score.argmax()), score.shape)
     return Box(top=int(top), left=int(left), height=size[0], width=size[1])
 
 
 def _means(values: Plane, size: tuple[int, int]) -> Plane:
-    """The mean of every box of a size, by the place of its top left corner."""
+    """The mean of every box of a size, by the position of its top left corner."""
     height, width = size
     sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
     sums[1:, 1:] = values.cumsum(0).cumsum(1)

@@ -1,11 +1,11 @@
-"""A picture: crops before and after at 100 %, and below them the most telling place, enlarged."""
+"""A picture: crops before and after at 100 %, and below them the most telling region, enlarged."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vsgshift.files import whole
-from vsgshift.video.compare.errors import CompareError
+from vsgshift.errors import VideoError
+from vsgshift.files import atomic_write
 from vsgshift.video.compare.pairs import Pair, Picture
 from vsgshift.video.compare.region import Box, most_telling
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Sheet
 
 LARGEST = 480, 640
-"""Height and width of a crop, where the frame has as many pixels."""
+"""Height and width of a crop, if the frame has as many pixels."""
 ZOOM = 4
-"""The place is this many times smaller than the crop, and shown as large, each pixel as a square."""
+"""The region is this many times smaller than the crop, and shown as large, each pixel as a square."""
 BACKGROUND, INK, FAINT = (43, 43, 43), (235, 235, 235), (170, 170, 170)
 """Neutral: a tint would make the eye see the opposite one in the pictures."""
 GAP, TEXT = 12, 16
@@ -32,7 +32,8 @@ def write(file: Path, pairs: Sequence[Pair], names: tuple[str, str], title: str)
         title: of the video.
 
     Raises:
-        CompareError: Pillow is missing, or the file cannot be written.
+        VideoError: Pillow is missing.
+        OSError: the file cannot be written.
     """
     image, _ = pillow()
     blocks = [_block(pair, names, title) for pair in pairs]
@@ -41,26 +42,23 @@ def write(file: Path, pairs: Sequence[Pair], names: tuple[str, str], title: str)
     for block in blocks:
         sheet.paste(block, (0, top))
         top += block.height
-    try:
-        with whole(file) as partial:
-            sheet.save(partial, format="PNG", optimize=True)
-    except OSError as error:
-        raise CompareError(f"cannot write {file}: {error.strerror or error}") from error
+    with atomic_write(file) as partial:
+        sheet.save(partial, format="PNG", optimize=True)
 
 
 def layout(pair: Pair) -> tuple[Box, Box]:
-    """The crop of a pair, and the place that is enlarged, which lies in it."""
+    """The crop of a pair, and the region that is enlarged, which lies in it."""
     frame = pair.before.shape[0], pair.before.shape[1]
     crop = min(LARGEST[0], frame[0]), min(LARGEST[1], frame[1])
-    place = most_telling(pair.before, pair.after, (max(1, crop[0] // ZOOM), max(1, crop[1] // ZOOM)))
-    return place.around(crop, frame), place
+    region = most_telling(pair.before, pair.after, (max(1, crop[0] // ZOOM), max(1, crop[1] // ZOOM)))
+    return region.around(crop, frame), region
 
 
 def label(text: str, width: int) -> "Sheet":
-    """A strip with a line of text, cut short where it is too long; for a film's head as well.
+    """A strip with a line of text, cut short if it is too long; for a film's head as well.
 
     Raises:
-        CompareError: Pillow is missing.
+        VideoError: Pillow is missing.
     """
     image, drawing = pillow()
     strip: Sheet = image.new("RGB", (width, LINE), BACKGROUND)
@@ -70,9 +68,9 @@ def label(text: str, width: int) -> "Sheet":
 
 def _block(pair: Pair, names: tuple[str, str], title: str) -> "Sheet":
     image, drawing = pillow()
-    crop, place = layout(pair)
-    column = max(crop.width, ZOOM * place.width)
-    size = 2 * column + 3 * GAP, 3 * LINE + crop.height + ZOOM * place.height + 3 * GAP
+    crop, region = layout(pair)
+    column = max(crop.width, ZOOM * region.width)
+    size = 2 * column + 3 * GAP, 3 * LINE + crop.height + ZOOM * region.height + 3 * GAP
     block: Sheet = image.new("RGB", size, BACKGROUND)
     draw = drawing.Draw(block)
     draw.text((GAP, GAP), f"{title}, {pair.time}, frame {pair.number}", fill=FAINT, font_size=TEXT)
@@ -81,10 +79,10 @@ def _block(pair: Pair, names: tuple[str, str], title: str) -> "Sheet":
         block.paste(label(name, column), (left, top))
         top += LINE
         block.paste(image.fromarray(crop.cut(picture)), (left, top))
-        _outline(draw, place, left - crop.left, top - crop.top)
+        _outline(draw, region, left - crop.left, top - crop.top)
         top += crop.height + GAP
         draw.text((left, top + 3), f"{100 * ZOOM} % of the marked part", fill=FAINT, font_size=TEXT)
-        block.paste(enlarged(place.cut(picture)), (left, top + LINE))
+        block.paste(enlarged(region.cut(picture)), (left, top + LINE))
     return block
 
 
@@ -96,11 +94,11 @@ def enlarged(picture: Picture) -> "Sheet":
     return large
 
 
-def _outline(draw: Any, place: Box, left: int, top: int) -> None:
+def _outline(draw: Any, region: Box, left: int, top: int) -> None:
     """A light line with a dark one around it: one of them is seen on any ground."""
-    x, y = left + place.left, top + place.top
+    x, y = left + region.left, top + region.top
     for distance, colour in ((2, (0, 0, 0)), (1, (255, 255, 255))):
-        corners = (x - distance, y - distance, x + place.width - 1 + distance, y + place.height - 1 + distance)
+        corners = (x - distance, y - distance, x + region.width - 1 + distance, y + region.height - 1 + distance)
         draw.rectangle(corners, outline=colour)
 
 
@@ -108,10 +106,10 @@ def pillow() -> tuple[Any, Any]:
     """Its modules Image and ImageDraw; for the page as well.
 
     Raises:
-        CompareError: it is missing.
+        VideoError: it is missing.
     """
     try:
         from PIL import Image, ImageDraw
     except ImportError as error:
-        raise CompareError("pictures need Pillow; install it with: pip install 'vsgshift[compare]'") from error
+        raise VideoError("pictures need Pillow; install it with: pip install 'vsgshift[compare]'") from error
     return Image, ImageDraw

@@ -1,4 +1,4 @@
-"""What files hold beside the picture, and what each kind of file can hold."""
+"""What files hold besides the picture, and what each kind of file can hold."""
 
 import io
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import av
 from av.stream import AttachmentStream, Disposition, Stream
 
-from vsgshift.video.restore.errors import RestoreError
+from vsgshift.errors import VideoError
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
 """Endings of the files that can be written, with ffmpeg's name of their format."""
 BESIDE = {"attachment": ("matroska",), "video": ("matroska", "mp4", "mov")}
-"""The formats that hold attachments, and a cover picture beside the film."""
+"""The formats that hold attachments, and a cover picture besides the film."""
 COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 """Ending and type of a cover picture's file."""
 
 
 def companions(source: "InputContainer", *, audio: bool, subtitles: bool) -> tuple[list[Stream], list[str]]:
-    """The streams to be copied beside the picture, and remarks on those that are left behind."""
+    """The streams to be copied besides the picture, and remarks on those that are left out."""
     chosen, remarks, pictures = [], [], 0
     for stream in source.streams:
         kind = stream.type
@@ -31,12 +31,12 @@ def companions(source: "InputContainer", *, audio: bool, subtitles: bool) -> tup
                 chosen.append(stream)
             else:
                 pictures += 1
-                remarks += [f"stream {stream.index} is a further video; it is left behind"] if pictures > 1 else []
+                remarks += [f"stream {stream.index} is a further video; it is left out"] if pictures > 1 else []
         elif (kind == "audio" and audio) or (kind == "subtitle" and subtitles) or kind == "attachment":
             chosen.append(stream)
         elif kind not in ("audio", "subtitle") and not (kind == "data" and source.chapters()):
-            # Where there are chapters, MP4 has a data stream with their names.
-            remarks.append(f"stream {stream.index} is {kind}; it is left behind")
+            # If there are chapters, MP4 has a data stream with their names.
+            remarks.append(f"stream {stream.index} is {kind}; it is left out")
     return chosen, remarks
 
 
@@ -49,25 +49,25 @@ class Track:
     size: tuple[int, int]
     """Width and height as stored."""
     seconds: float
-    """How long the film is said to be; 0 where nothing is said."""
+    """How long the film is said to be; 0 if nothing is said."""
 
 
 def video_track(path: Path) -> Track:
-    """A file's first video stream that is not a cover picture. Raises RestoreError."""
+    """A file's first video stream that is not a cover picture. Raises VideoError."""
     with opened(path) as source:
         for stream in source.streams.video:
             if not stream.disposition & Disposition.attached_pic:
                 seconds = (source.duration or 0) / av.time_base
                 return Track(index=stream.index, size=(stream.width, stream.height), seconds=seconds)
-    raise RestoreError(f"{path} has no video in it")
+    raise VideoError(f"{path} has no video in it")
 
 
 def opened(path: Path) -> "InputContainer":
-    """A file opened for reading. Raises RestoreError."""
+    """A file opened for reading. Raises VideoError."""
     try:
         return av.open(str(path), "r")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise RestoreError(f"{path} is no video that can be read: {reason(error)}") from error
+        raise VideoError(f"{path} is no video that can be read: {reason(error)}") from error
 
 
 def check_container(source: Path, sample: Path, ending: str, *, audio: bool, subtitles: bool) -> list[str]:
@@ -80,10 +80,10 @@ def check_container(source: Path, sample: Path, ending: str, *, audio: bool, sub
         audio, subtitles: whether they are copied.
 
     Returns:
-        Remarks on what is left behind.
+        Remarks on what is left out.
 
     Raises:
-        RestoreError: it cannot hold one of the streams.
+        VideoError: it cannot hold one of the streams.
     """
 
     def fits(stream: Stream) -> bool:
@@ -98,7 +98,7 @@ def check_container(source: Path, sample: Path, ending: str, *, audio: bool, sub
     with opened(source) as film, opened(sample) as encoded:
         if not fits(encoded.streams.video[0]):
             name = encoded.streams.video[0].codec_context.name
-            raise RestoreError(
+            raise VideoError(
                 f"a {ending} file cannot hold {name} video; choose another --codec, or .mkv for the output"
             )
         chosen, remarks = companions(film, audio=audio, subtitles=subtitles)
@@ -106,13 +106,13 @@ def check_container(source: Path, sample: Path, ending: str, *, audio: bool, sub
             if stream.type in ("audio", "subtitle") and not fits(stream):
                 name = stream.codec_context.name if stream.codec_context else "of a codec that is not known"
                 leave = "audio" if stream.type == "audio" else "subtitles"
-                raise RestoreError(
+                raise VideoError(
                     f"a {ending} file cannot hold stream {stream.index} ({name}); "
-                    f"choose another ending, as .mkv, or leave it behind with --no-{leave}"
+                    f"choose another ending, as .mkv, or leave it out with --no-{leave}"
                 )
             if stream.type in BESIDE and FORMATS[ending] not in BESIDE[stream.type]:
                 what = "a cover picture" if stream.type == "video" else "an attachment"
-                remarks.append(f"stream {stream.index} is {what}, which {ending} files do not hold; it is left behind")
+                remarks.append(f"stream {stream.index} is {what}, which {ending} files do not hold; it is left out")
     return remarks
 
 
@@ -125,7 +125,7 @@ def add_beside(out: "OutputContainer", stream: Stream, film: Path) -> Stream | N
     """Add what `companions` found to the output.
 
     Returns:
-        The stream that takes its packets; None where there are none to copy, or no place for it.
+        The stream that takes its packets; None if there are none to copy, or the kind of file has no place for it.
     """
     kind = out.format.name
     if stream.type in BESIDE and kind not in BESIDE[stream.type]:

@@ -5,22 +5,23 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import run
 
-from vsgshift.files import whole
+from vsgshift.errors import ProgramError, VideoError, VsgshiftError
+from vsgshift.files import atomic_write
+from vsgshift.processes import run
+from vsgshift.video.clip import check_file
 from vsgshift.video.encoder import check_codec
-from vsgshift.video.pipe import Frames, frame_bytes, y4m_header
-from vsgshift.video.programs import check_file, last_line
-from vsgshift.video.restore import parts as kept
+from vsgshift.video.pipe import MARK, ScriptFrames, encode, frame_bytes, y4m_header
+from vsgshift.video.programs import configure, is_configured
 from vsgshift.video.restore.container import FORMATS, check_container
-from vsgshift.video.restore.errors import RestoreError
-from vsgshift.video.restore.mux import join
-from vsgshift.video.restore.parts import Parts
+from vsgshift.video.restore.mux import check_part, join
+from vsgshift.video.restore.parts import INDEX, Parts, begin, make_way, parts_folder, remove, working_folder
 from vsgshift.video.restore.plan import Job, Plan, make_plan
-from vsgshift.video.restore.progress import Meter
-from vsgshift.video.script import y4m_format
+from vsgshift.video.restore.progress import Progress
 
 __all__ = ["Job", "Result", "commands", "restore"]
+
+SCRIPT = "script.vpy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,104 +35,121 @@ class Result:
     seconds: float
     """For those made."""
     peak: int
-    """Bytes of memory that vspipe and ffmpeg took together at most; 0 where the system does not tell."""
+    """Bytes of memory that vspipe and ffmpeg took together at most; 0 if the system does not tell."""
 
 
 def restore(job: Job) -> Result:
     """Do the job.
 
     Raises:
-        RestoreError: in one line, what stands in its way; what is finished is kept.
+        VsgshiftError: in one line, what stands in its way; what is finished is kept.
     """
     _check_paths(job)
-    with kept.working_folder(job.output):
-        if not job.resume:
-            kept.refuse_unfinished(job.output, afresh=job.force)
-        plan = make_plan(job, kept.index_name(job.output))
-        parts = Parts(job.output, plan.frames, job.part)
-        _try_encoder(plan, kept.parts_folder(job.output))
+    with working_folder(job.output) as folder:
+        make_way(folder, resume=job.resume, force=job.force)
+        plan = make_plan(job, folder / INDEX)
+        parts = Parts(folder, plan.frames, job.part)
+        _try_encoder(plan, folder)
         try:
-            kept.begin(job.output, plan.state(), resume=job.resume)
-            parts.script.write_text(plan.script(), encoding="utf-8")
+            begin(folder, plan.state())
             result = _encode(plan, parts)
             _finish(plan, parts)
-        except OSError as error:
-            told = error if isinstance(error, RestoreError) else _of_the_system(error, parts.folder)
-            if not told.advice and len(parts.missing()) < len(parts):
-                told = RestoreError(str(told), advice="what is finished is kept: --resume goes on")
-            raise told from error
+        except (VsgshiftError, OSError) as error:
+            raise _with_advice(error, parts) from error
     return result
 
 
-def _of_the_system(error: OSError, folder: Path) -> RestoreError:
-    """What the system refuses, as on a full disk; where it does not say which file, it is one of that folder."""
-    return RestoreError(f"{error.filename or folder}: {error.strerror or error}")
+def _with_advice(error: VsgshiftError | OSError, parts: Parts) -> VsgshiftError:
+    """The error with what to do about it."""
+    if isinstance(error, OSError) and not isinstance(error, VsgshiftError):
+        # What the system refuses, as on a full disk; without a name it is a file of that folder.
+        error = VideoError(f"{error.filename or parts.folder}: {error.strerror or error}")
+    if getattr(error, "advice", "") or not any(parts.file(number).exists() for number in range(len(parts))):
+        return error
+    return VideoError(str(error), advice="what is finished is kept: --resume goes on")
 
 
 def commands(job: Job) -> str:
-    """What `restore` would run, as text: the script, and the commands of a shell. Nothing is left behind."""
+    """What `restore` would run, as text: the script, and the commands of a shell. Nothing is left of it."""
     _check_paths(job)
-    with tempfile.TemporaryDirectory() as folder:
-        plan = make_plan(job, Path(folder) / "index")
-        _try_encoder(plan, Path(folder))
-    parts = Parts(job.output, plan.frames, job.part)
-    pipe = [plan.programs.vspipe, "-c", "y4m", str(parts.script), "-"]
+    folder = parts_folder(job.output)
+    with tempfile.TemporaryDirectory() as temporary:
+        plan = make_plan(job, Path(temporary, INDEX))
+        _try_encoder(plan, Path(temporary))
+    parts = Parts(folder, plan.frames, job.part)
+    script = plan.script().replace(temporary, str(folder))
+    pipe = [plan.programs.vspipe, "-c", "y4m", SCRIPT, "-"]
     return (
-        f"# {parts.script}\n{plan.script()}\n"
+        f"# {SCRIPT}\n{script}\n"
         f"# For each part ({len(parts)}, of up to {parts.size} frames); they are joined with what else the input has\n"
-        f"{shlex.join(pipe)} | {shlex.join(plan.ffmpeg(parts.unfinished(0)))}\n"
+        f"{shlex.join(pipe)} | {shlex.join(plan.encode_command(parts.file(0)))}\n"
     )
 
 
 def _check_paths(job: Job) -> None:
     check_file(job.source)
     output = job.output
-    if output.suffix.lower() not in FORMATS:
-        raise RestoreError(f"{output}: cannot write that kind of file; name it {', '.join(FORMATS)}")
+    if job.ending not in FORMATS:
+        raise VideoError(f"{output}: cannot write that kind of file; name it {', '.join(FORMATS)}")
     if output.is_dir():
-        raise RestoreError(f"{output} is a folder; name the file to write")
+        raise VideoError(f"{output} is a folder; name the file to write")
     if not output.parent.is_dir():
-        raise RestoreError(f"there is no folder {output.parent} to write to")
+        raise VideoError(f"there is no folder {output.parent} to write to")
     if output.exists():
         if output.samefile(job.source):
-            raise RestoreError("input and output are the same file; give the output another name")
+            raise VideoError("input and output are the same file; give the output another name")
         if not job.force:
-            raise RestoreError(f"{output} exists already; --force overwrites it")
+            raise VideoError(f"{output} exists already; --force overwrites it")
 
 
 def _try_encoder(plan: Plan, folder: Path) -> None:
     """Encode one black frame: what ffmpeg or the kind of file refuses is known before the work, not after it."""
+    assert plan.encoding.codec is not None
     check_codec(plan.programs.ffmpeg, plan.encoding.codec)
-    source, sample = plan.source, folder / f"sample.mkv{kept.UNFINISHED}"
-    size = source.width, source.height
-    header = y4m_header(y4m_format(source.family, source.is_float, size) or source.format, size)
-    done = run(plan.ffmpeg(sample), input=header + b"FRAME\n" + bytes(frame_bytes(header)), capture_output=True)
-    if done.returncode:
-        raise RestoreError(f"ffmpeg: {last_line(done.stderr, done.returncode)}")
-    job = plan.job
-    ending = job.output.suffix.lower()
-    for remark in check_container(job.source, sample, ending, audio=job.audio, subtitles=job.subtitles):
+    job, sample = plan.job, folder / "sample.partial"
+    header = y4m_header(plan.pipe_format, plan.source.size)
+    try:
+        run(plan.encode_command(sample), data=header + MARK + bytes(frame_bytes(header)))
+        check_part(sample, 1)
+    except ProgramError as error:
+        raise VideoError(f"ffmpeg: {error}") from error
+    for remark in check_container(job.source, sample, job.ending, audio=job.audio, subtitles=job.subtitles):
         job.remark(remark)
     sample.unlink()
 
 
 def _encode(plan: Plan, parts: Parts) -> Result:
-    """Make the parts that are missing."""
-    missing = parts.missing()
+    """Make the parts that are missing, or broken."""
+    missing = [number for number in range(len(parts)) if not _is_whole(parts, number)]
     done = plan.frames - sum(map(parts.length, missing))
-    running: list[Frames] = []
-    with Meter(plan.job.source.name, plan.frames, done, lambda: running[-1].processes if running else []) as meter:
-        if missing:
-            plan.programs.configure()
+    # A folder of our own, whatever others may do to the output's: what vspipe runs must be what we wrote.
+    with tempfile.TemporaryDirectory() as private, Progress(plan.job.source.name, plan.frames, done) as progress:
+        script = Path(private, SCRIPT)
+        script.write_text(plan.script(), encoding="utf-8")
+        if missing and not is_configured(plan.programs.vspipe):
+            configure()
         for stretch in _stretches(missing):
-            with Frames(plan.programs, str(parts.script), first=stretch[0] * parts.size) as frames:
-                running.append(frames)
+            with ScriptFrames(plan.programs.vspipe, script, first=stretch[0] * parts.size) as frames:
                 for number in stretch:
-                    frames.encode(parts.length(number), plan.ffmpeg(parts.unfinished(number)), meter.frame)
-                    parts.complete(number)
+                    count = parts.length(number)
+                    with atomic_write(parts.file(number)) as partial:
+                        encode(frames, count, plan.encode_command(partial), progress.frame)
+                        check_part(partial, count)
                 if stretch[-1] == len(parts) - 1:
                     frames.finish()
-        return Result(frames=plan.frames, made=meter.count, seconds=meter.seconds, peak=meter.peak)
+        return Result(frames=plan.frames, made=progress.count, seconds=progress.seconds, peak=progress.peak)
+
+
+def _is_whole(parts: Parts, number: int) -> bool:
+    """Whether a part is there with all its frames."""
+    file = parts.file(number)
+    if not file.exists():
+        return False
+    try:
+        check_part(file, parts.length(number))
+    except VideoError:
+        return False
+    return True
 
 
 def _stretches(numbers: list[int]) -> Iterator[list[int]]:
@@ -149,17 +167,17 @@ def _stretches(numbers: list[int]) -> Iterator[list[int]]:
 def _finish(plan: Plan, parts: Parts) -> None:
     """Join the parts under another name, then give the file its own."""
     job = plan.job
-    files = [(parts.file(number), parts.length(number)) for number in range(len(parts))]
+    files = [parts.file(number) for number in range(len(parts))]
     # Nothing is left of it after an error, since the parts are there.
-    with whole(job.output) as target:
+    with atomic_write(job.output) as target:
         join(
             files,
             job.source,
             target,
-            job.output.suffix.lower(),
+            job.ending,
             plan.timing,
-            plan.shape,
+            plan.orientation,
             audio=job.audio,
             subtitles=job.subtitles,
         )
-    kept.discard(job.output)
+    remove(parts.folder)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import av
 from av.stream import Disposition, Stream
 
+from vsgshift.errors import VideoError
 from vsgshift.video.restore.container import FORMATS, add_beside, add_copy, companions, opened, reason
-from vsgshift.video.restore.errors import RestoreError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RUN_UP = 30
 """Seconds before a stretch at which reading starts: subtitles that begin before it may last into it."""
 OVERRUN = 10
-"""Seconds behind it after which no packet of it can come any more."""
+"""Seconds after it in which packets of it may still come."""
 NOT_COPIED = (
     "DURATION",
     "BPS",
@@ -62,7 +62,7 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class Orientation:
     """How the picture is to be turned by players."""
 
     rotation: int = 0
@@ -72,12 +72,12 @@ class Shape:
 
 
 def join(
-    parts: Sequence[tuple[Path, int]],
+    parts: Sequence[Path],
     source: Path,
     target: Path,
     ending: str,
     timing: Timing,
-    shape: Shape,
+    orientation: Orientation,
     *,
     audio: bool,
     subtitles: bool,
@@ -85,23 +85,23 @@ def join(
     """Write the whole file.
 
     Args:
-        parts: files with the encoded frames, in order, and how many each has.
+        parts: files with the encoded frames, in order, checked by `check_part`.
         source: the film they come from.
         target: where to write; overwritten.
         ending: of the name that it will have, for its format.
         timing: of the frames.
-        shape: rotation and mirroring.
+        orientation: rotation and mirroring.
         audio, subtitles: whether they are copied.
 
     Raises:
-        RestoreError: a part is damaged or of another kind than the first, or the file cannot be written.
+        VideoError: a part is of another kind than the first, or the file cannot be written.
     """
-    delay = max(_checked(file, count) for file, count in parts)
+    delay = max(map(_delay, parts))
     options = {"movflags": "+faststart"} if FORMATS[ending] in ("mp4", "mov") else {}
     try:
         with (
             opened(source) as film,
-            opened(parts[0][0]) as first,
+            opened(parts[0]) as first,
             av.open(str(target), "w", format=FORMATS[ending], container_options=options) as out,
         ):
             picture: Stream = first.streams.video[0]
@@ -112,9 +112,10 @@ def join(
                 # Apple's players want the parameter sets in the header, which this tag promises.
                 video.codec_context.codec_tag = "hvc1"
             _describe(video, own)
-            if shape != Shape():
+            if orientation != Orientation():
                 # FFmpeg turns the other way.
-                video.set_display_rotation(-shape.rotation % 360, shape.flip_horizontal, shape.flip_vertical)
+                clockwise = -orientation.rotation % 360
+                video.set_display_rotation(clockwise, orientation.flip_horizontal, orientation.flip_vertical)
             chosen, _ = companions(film, audio=audio, subtitles=subtitles)
             copies: dict[int, Stream] = {}
             for stream in chosen:
@@ -125,31 +126,41 @@ def join(
             out.metadata.update(_kept(film.metadata))
             origin = timing.start if timing.cut else Fraction(film.start_time or 0, av.time_base)
             out.set_chapters(_chapters(film, timing, origin))
-            frames = _frames([file for file, _ in parts], picture, timing, origin, delay, video)
+            frames = _frames(parts, picture, timing, origin, delay, video)
             others = _others(film, copies, timing, origin)
             for packet in heapq.merge(frames, others, key=_when):
                 out.mux_one(packet)
     except (av.FFmpegError, OSError) as error:
-        if isinstance(error, RestoreError):
-            raise
-        raise RestoreError(f"cannot write {target}: {reason(error)}") from error
+        raise VideoError(f"cannot write {target}: {reason(error)}") from error
 
 
-def _checked(file: Path, count: int) -> int:
-    """By how many frames a part's packets run ahead of their frames; raises RestoreError where it is not whole."""
+def check_part(file: Path, count: int) -> None:
+    """Check that a part is whole: an ffmpeg whose disk was full may have ended without a complaint.
+
+    Raises:
+        VideoError: it cannot be read, or has not that many frames.
+    """
+    try:
+        with opened(file) as part:
+            frames = [packet for packet in part.demux(video=0) if packet.size and not packet.is_corrupt]
+    except (av.FFmpegError, IndexError) as error:
+        raise VideoError(f"{file} is damaged: {reason(error)}") from error
+    if len(frames) != count or any(packet.pts is None for packet in frames):
+        raise VideoError(f"ffmpeg wrote {len(frames)} of {count} frames to {file}; is the disk full?")
+
+
+def _delay(file: Path) -> int:
+    """By how many frames a part's packets run ahead of their frames."""
     with opened(file) as part:
         shown = [packet.pts for packet in part.demux(video=0) if packet.size]
-    if len(shown) != count or None in shown:
-        complaint = f"{file} has {len(shown)} frames instead of {count}"
-        raise RestoreError(complaint, advice="delete it and run again with --resume")
-    return max((place - rank for place, rank in enumerate(_ranks(shown))), default=0)
+    return max((index - rank for index, rank in enumerate(_ranks(shown))), default=0)
 
 
 def _ranks(values: Sequence[Any]) -> list[int]:
-    """Each value's place among them all."""
+    """Each value's rank among them all, from 0."""
     ranks = [0] * len(values)
-    for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        ranks[place] = rank
+    for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        ranks[index] = rank
     return ranks
 
 
@@ -165,12 +176,13 @@ def _frames(
         with opened(file) as part:
             stream = part.streams.video[0]
             if stream.codec_context.extradata != kind.codec_context.extradata:
-                complaint = f"{file} was encoded in another way than the first part"
-                raise RestoreError(complaint, advice="begin anew with --force")
+                raise VideoError(
+                    f"{file} was encoded in another way than the first part", advice="start over with --force"
+                )
             packets = [packet for packet in part.demux(stream) if packet.size]
             ranks = _ranks([packet.pts for packet in packets])
-            for place, (packet, rank) in enumerate(zip(packets, ranks, strict=True)):
-                number, turn = before + rank, before + place - delay
+            for index, (packet, rank) in enumerate(zip(packets, ranks, strict=True)):
+                number, turn = before + rank, before + index - delay
                 packet.stream, packet.time_base = video, timing.time_base
                 packet.pts, packet.duration = shown[number], shown[number + 1] - shown[number]
                 # Packets are decoded in the order of the frames' times, as much earlier as the encoder reorders.

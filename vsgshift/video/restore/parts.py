@@ -1,57 +1,48 @@
 """What is finished of a restoration, kept beside its output until the whole is.
 
 The film is cut into parts of equal length, each encoded by itself, so that a run that was stopped and
-goes on makes the same parts as one that was not. A part has its name when it is complete; until then
-its name says that it is not.
+goes on makes the same parts as one that was not. They lie in a folder that only we write to; whatever
+else is found in it is left alone.
 """
 
 import fcntl
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vsgshift.files import flush
-from vsgshift.video.restore.errors import RestoreError
+from vsgshift.errors import VideoError
+from vsgshift.files import atomic_write
 
 PART_FRAMES = 120
-"""Frames in a part where nothing else is asked for: half a usual GOP, so that cutting there costs next to nothing."""
-UNFINISHED = ".unfinished"
+"""Frames in a part if nothing else is asked for: half a usual GOP, so that cutting there costs next to nothing."""
 STATE = "job.json"
+INDEX = "index"
+"""What the names of BestSource's index files begin with."""
+MARK = "made-by-vsgshift"
+"""A file that tells our folders from those of the user."""
+OURS = re.compile(rf"\d{{5}}\.mkv|{INDEX}.*|{MARK}|{re.escape(STATE)}|.*\.partial")
+"""Names of the files that we make."""
+AFRESH = "start over with --force"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The folder of the parts of an output.
+    """The files of the parts.
 
     Args:
-        output: the file that will be made of them.
-        frames: how many it has.
+        folder: where they are.
+        frames: how many the output has.
         size: frames in a part, the last one excepted; a run that is stopped loses at most as many.
     """
 
-    output: Path
+    folder: Path
     frames: int
     size: int = PART_FRAMES
-
-    @property
-    def folder(self) -> Path:
-        """Where they are."""
-        return parts_folder(self.output)
-
-    @property
-    def script(self) -> Path:
-        """The VapourSynth script."""
-        return self.folder / "script.vpy"
-
-    @property
-    def index(self) -> Path:
-        """What BestSource's index files are named for."""
-        return index_name(self.output)
 
     def __len__(self) -> int:
         return -(-self.frames // self.size)
@@ -61,22 +52,8 @@ class Parts:
         return min(self.size, self.frames - number * self.size)
 
     def file(self, number: int) -> Path:
-        """A part's file, once it is complete."""
+        """A part's file; it is there once the part is finished."""
         return self.folder / f"{number:05}.mkv"
-
-    def unfinished(self, number: int) -> Path:
-        """Where a part is written to."""
-        return self.folder / f"{number:05}.mkv{UNFINISHED}"
-
-    def complete(self, number: int) -> None:
-        """Give a part that has been written its name."""
-        written = self.unfinished(number)
-        flush(written)
-        written.replace(self.file(number))
-
-    def missing(self) -> list[int]:
-        """Numbers of the parts that are yet to be made."""
-        return [number for number in range(len(self)) if not self.file(number).exists()]
 
 
 def parts_folder(output: Path) -> Path:
@@ -84,98 +61,115 @@ def parts_folder(output: Path) -> Path:
     return output.with_name(f"{output.name}.parts")
 
 
-def index_name(output: Path) -> Path:
-    """What the names of BestSource's index files begin with."""
-    return parts_folder(output) / "index"
-
-
 @contextmanager
-def working_folder(output: Path) -> Iterator[None]:
+def working_folder(output: Path) -> Iterator[Path]:
     """Make an output's folder of parts, and keep other runs away from it; remove it at the end if no part is finished.
 
     Raises:
-        RestoreError: another run is at it.
+        VideoError: another run is at it, or there is a folder of that name which we did not make.
     """
     folder = parts_folder(output)
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700)
+        (folder / MARK).touch()
+    except FileExistsError:
+        pass
     except OSError as error:
-        raise RestoreError(f"cannot write to {folder.parent}: {error.strerror}") from error
-    descriptor = os.open(folder, os.O_RDONLY)
+        raise VideoError(f"cannot write to {folder.parent}: {error.strerror}") from error
+    descriptor = _open_own(folder)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RestoreError(f"another run is writing {output}; wait for it to end") from error
+            raise VideoError(f"another run is writing {output}; wait for it to end") from error
         try:
-            yield
+            yield folder
         finally:
-            _tidy(folder)
+            for partial in folder.glob("*.partial"):
+                partial.unlink(missing_ok=True)
+            if not any(folder.glob("*.mkv")):
+                remove(folder)
     finally:
         os.close(descriptor)
 
 
-def _tidy(folder: Path) -> None:
-    """A run that came to nothing leaves nothing; one that has finished parts leaves those."""
-    for rest in folder.glob(f"*{UNFINISHED}"):
-        rest.unlink(missing_ok=True)
-    if not any(folder.glob("*.mkv")):
-        shutil.rmtree(folder, ignore_errors=True)
+def _open_own(folder: Path) -> int:
+    """A descriptor of a folder that we made."""
+    foreign = f"{folder} was not made by vsgshift, which would write there; move it away, or name another output"
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise VideoError(foreign) from error
+    marked = (folder / MARK).is_file() and not (folder / MARK).is_symlink()
+    if not marked or os.fstat(descriptor).st_uid != os.geteuid():
+        os.close(descriptor)
+        raise VideoError(foreign)
+    return descriptor
 
 
-def refuse_unfinished(output: Path, *, afresh: bool) -> None:
-    """Make way for a run that begins anew; the folder's lock is held.
+def remove(folder: Path) -> None:
+    """Remove a folder of parts; what we did not make stays, and the folder with it."""
+    with suppress(OSError):
+        _empty(folder)
+        (folder / MARK).unlink()
+        folder.rmdir()
+
+
+def _empty(folder: Path) -> None:
+    for file in folder.iterdir():
+        if OURS.fullmatch(file.name) and file.name != MARK and not file.is_dir():
+            file.unlink()
+
+
+def make_way(folder: Path, *, resume: bool, force: bool) -> None:
+    """Make way for a run that starts over; the folder's lock is held.
 
     Args:
-        output: the file to be made.
-        afresh: throw away what an earlier run has left.
+        folder: of the parts.
+        resume: go on instead, if there is something to go on from.
+        force: throw away what an earlier run has left.
 
     Raises:
-        RestoreError: there is something that is not to be thrown away.
+        VideoError: there is something that is not to be thrown away.
     """
-    folder = parts_folder(output)
-    if (folder / STATE).exists() and not afresh:
-        raise RestoreError(f"{folder} holds an unfinished run; go on with --resume, or begin anew with --force")
-    for old in folder.iterdir():
-        old.unlink()
+    unfinished = (folder / STATE).exists()
+    if unfinished and resume:
+        return
+    if unfinished and not force:
+        raise VideoError(f"{folder} holds an unfinished run; go on with --resume, or {AFRESH}")
+    _empty(folder)
 
 
-def begin(output: Path, state: Mapping[str, Any], *, resume: bool) -> None:
-    """Begin, or go on where an earlier run was stopped; the folder's lock is held.
+def begin(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write down what the frames depend on, or compare it with what an earlier run had; the folder's lock is held.
 
     Args:
-        output: the file to be made.
-        state: everything that its frames depend on; plain types.
-        resume: go on, where there is something to go on from.
+        folder: of the parts.
+        state: everything that the frames of the output depend on; plain types.
 
     Raises:
-        RestoreError: the earlier run was told otherwise.
+        VideoError: the earlier run had other options.
     """
-    folder = parts_folder(output)
     file = folder / STATE
-    if file.exists() and resume:
+    if file.exists():
         _check_same(file, state)
         return
-    written = file.with_name(f"{STATE}{UNFINISHED}")
-    written.write_text(json.dumps(state, indent=1), encoding="utf-8")
-    written.replace(file)
+    with atomic_write(file) as partial:
+        partial.write_text(json.dumps(state, indent=1), encoding="utf-8")
 
 
 def _check_same(file: Path, state: Mapping[str, Any]) -> None:
     try:
         before = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RestoreError(f"{file} is damaged", advice="begin anew with --force") from error
+        if not isinstance(before, dict):
+            raise ValueError("not an object")
+    except (ValueError, RecursionError) as error:
+        raise VideoError(f"{file} is damaged", advice=AFRESH) from error
     now = json.loads(json.dumps(state))
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
-            was, wanted = (json.dumps(told.get(name)) for told in (before, now))
-            raise RestoreError(
+            was, wanted = (json.dumps(values.get(name)) for values in (before, now))
+            raise VideoError(
                 f"cannot go on: {name} was {was}, now it is {wanted}",
-                advice="repeat the command as it was, or begin anew with --force",
+                advice=f"repeat the command as it was, or {AFRESH}",
             )
-
-
-def discard(output: Path) -> None:
-    """Remove the parts of an output that is finished."""
-    shutil.rmtree(parts_folder(output), ignore_errors=True)

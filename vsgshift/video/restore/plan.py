@@ -6,18 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from vsgshift._version import __version__
-from vsgshift.parameters import HOW
-from vsgshift.video.encoder import Colour, Encoding, aspect, default_codec, default_crf, knows_siting
-from vsgshift.video.programs import Programs, deinterlace_first
-from vsgshift.video.restore import parts as kept
+from vsgshift.errors import VideoError
+from vsgshift.video.encoder import Encoding, Tags
+from vsgshift.video.programs import Programs
 from vsgshift.video.restore.container import Track, video_track
-from vsgshift.video.restore.errors import RestoreError
-from vsgshift.video.restore.mux import Shape, Timing
-from vsgshift.video.restore.probe import UNKNOWN_RATE, Source, probe, source_call
-from vsgshift.video.script import Filter, conversion, script_text
-
-MACHINE = tuple(parameter.name for parameter in HOW if parameter.same)
-"""Options of the filters that say how it is computed, not what: a run may go on with others."""
+from vsgshift.video.restore.mux import Orientation, Timing
+from vsgshift.video.restore.parts import PART_FRAMES
+from vsgshift.video.restore.probe import UNKNOWN_RATE, Source, probe
+from vsgshift.video.script import FilterCall, conversion, script_text, source_options, y4m_format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,27 +22,27 @@ class Job:
 
     source: Path
     output: Path
-    filters: tuple[Filter, ...]
+    filters: tuple[FilterCall, ...]
     """Run one after the other."""
+    encoding: Encoding = field(default_factory=Encoding)
+    """Of the picture."""
     start: float | None = None
     """Seconds from the beginning; None for it."""
     end: float | None = None
     """Seconds from the beginning; None for the film's end."""
-    codec: str | None = None
-    """None: by the ending and the bits of the source."""
-    crf: float | None = None
-    """None: the default of the codec."""
-    preset: str | None = None
-    options: tuple[str, ...] = ()
-    """For ffmpeg."""
     audio: bool = True
     subtitles: bool = True
-    part: int = kept.PART_FRAMES
+    part: int = PART_FRAMES
     """Frames in a part; a run that is stopped loses at most as many."""
     force: bool = False
     resume: bool = False
     remark: Callable[[str], None] = field(default=lambda text: None, compare=False)
     """Called with lines that the user should read."""
+
+    @property
+    def ending(self) -> str:
+        """Of the output's name, as .mp4."""
+        return self.output.suffix.lower()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +55,11 @@ class Plan:
     first: int
     """The first frame wanted."""
     stop: int
-    """One behind the last."""
+    """One after the last."""
     encoding: Encoding
+    """The job's, with nothing left open."""
+    index: Path
+    """What BestSource's index files are named for."""
 
     @property
     def frames(self) -> int:
@@ -77,10 +76,10 @@ class Plan:
         return Timing(time_base=self.source.time_base, shown=shown, cut=cut)
 
     @property
-    def shape(self) -> Shape:
+    def orientation(self) -> Orientation:
         """How players are to turn the picture."""
         props = self.source.props
-        return Shape(
+        return Orientation(
             rotation=int(props.get("Rotation", 0)),
             flip_vertical=bool(props.get("FlipVertical", 0)),
             flip_horizontal=bool(props.get("FlipHorizontal", 0)),
@@ -93,57 +92,57 @@ class Plan:
             return stamps[-1] - stamps[-2]
         return max(round(1 / (self.source.fps or UNKNOWN_RATE) / self.source.time_base), 1)
 
+    @property
+    def pipe_format(self) -> str:
+        """VapourSynth's name of the format that goes through the pipe."""
+        source = self.source
+        return y4m_format(source.family, source.is_float, source.size) or source.format
+
     def script(self) -> str:
         """The VapourSynth script."""
-        source, parts = self.source, kept.parts_folder(self.job.output)
-        size = source.width, source.height
-        after = conversion(source.family, source.is_float, size)
+        source = self.source
+        after = conversion(source.family, source.is_float, source.size)
         if (self.first, self.stop) != (0, source.frames):
-            # Behind the filters: the frames at its ends have neighbours to draw on.
+            # After the filters: the frames at its ends have neighbours to draw on.
             after.insert(0, f"clip = clip[{self.first}:{self.stop}]")
-        rate = [] if source.fps else [f"clip = clip.std.AssumeFPS(fpsnum={UNKNOWN_RATE})"]
         return script_text(
             header=["Written by vsgshift restore; what runs it is the command that --dry-run prints."],
-            source=source_call(source.path, source.track, parts / "index"),
-            before=rate,
+            file=source.path,
+            options=source_options(source.track, self.index),
+            before=[] if source.fps else [f"clip = clip.std.AssumeFPS(fpsnum={UNKNOWN_RATE})"],
             filters=self.job.filters,
             after=after,
         )
 
-    def ffmpeg(self, target: Path, container: str = "matroska") -> list[str]:
-        """The command that encodes a part."""
-        colour = Colour(self.source.props, is_rgb=self.source.family == "RGB")
-        tags = [colour.filters(siting=knows_siting(self.programs.ffmpeg)), *aspect(self.source.props)]
-        return self.encoding.command(self.programs.ffmpeg, ",".join(tags), colour, str(target), container)
+    def encode_command(self, target: Path) -> list[str]:
+        """The command that encodes a part, and reads Y4M from stdin."""
+        tags = Tags(self.source.props, is_rgb=self.source.family == "RGB")
+        return self.encoding.command(self.programs.ffmpeg, tags, target)
 
     def state(self) -> dict[str, Any]:
         """All that the frames of the output depend on, by the names that the user gave it."""
-        told = self.job.source.stat()
-        filters = [
-            {"task": call.task, **{key: value for key, value in call.options.items() if key not in MACHINE}}
-            for call in self.job.filters
-        ]
+        file = self.job.source.stat()
         return {
             "version": __version__,
             "input": str(self.source.path),
-            "the input's size": told.st_size,
-            "the input's time of change": told.st_mtime_ns,
+            "the input's size": file.st_size,
+            "the input's time of change": file.st_mtime_ns,
             "frames of a part": self.job.part,
             "range of frames": [self.first, self.stop],
-            "filters": filters,
+            "filters": [{"task": call.task, **call.settings} for call in self.job.filters],
             "the models' files": [_model_file(call) for call in self.job.filters],
             **asdict(self.encoding),
             "ffmpeg": self.programs.ffmpeg,
         }
 
 
-def _model_file(call: Filter) -> list[int] | None:
+def _model_file(call: FilterCall) -> list[int] | None:
     """Size and time of change of a model that is a file."""
     model = call.options.get("model")
     if not isinstance(model, str) or not Path(model).is_file():
         return None
-    told = Path(model).stat()
-    return [told.st_size, told.st_mtime_ns]
+    file = Path(model).stat()
+    return [file.st_size, file.st_mtime_ns]
 
 
 def make_plan(job: Job, index: Path) -> Plan:
@@ -154,36 +153,35 @@ def make_plan(job: Job, index: Path) -> Plan:
         index: what BestSource's index files are named for.
 
     Raises:
-        RestoreError: the film cannot be restored, or not in this stretch.
+        VideoError: the film cannot be restored, or not in this stretch.
+        MissingProgramError: vspipe or ffmpeg is not installed.
     """
     programs = Programs.find()
     track = video_track(job.source)
     source = probe(job.source, track.index, index)
-    if source.interlaced:
-        raise RestoreError(deinterlace_first(job.source))
     first = 0 if job.start is None else source.first_from(job.start)
     stop = source.frames if job.end is None else source.first_from(job.end)
     if first >= stop:
         length = (source.timestamps[-1] - source.timestamps[0]) * source.time_base
-        raise RestoreError(f"there is no frame between --start and --end; the last one is at {float(length):.3f} s")
-    codec = job.codec or default_codec(job.output.suffix.lower(), source.bits)
-    crf = default_crf(codec) if job.crf is None else job.crf
-    encoding = Encoding(codec=codec, crf=crf, preset=job.preset, options=job.options)
-    for remark in (Colour(source.props).lost(codec), *_remarks(source, track)):
-        if remark:
-            job.remark(remark)
-    return Plan(job=job, programs=programs, source=source, first=first, stop=stop, encoding=encoding)
+        raise VideoError(f"there is no frame between --start and --end; the last one is at {float(length):.3f} s")
+    encoding = job.encoding.completed(job.ending, source.bits)
+    for remark in _remarks(source, track, encoding):
+        job.remark(remark)
+    return Plan(job=job, programs=programs, source=source, first=first, stop=stop, encoding=encoding, index=index)
 
 
-def _remarks(source: Source, track: Track) -> Iterator[str]:
+def _remarks(source: Source, track: Track, encoding: Encoding) -> Iterator[str]:
     """What is not as the user may think."""
+    assert encoding.codec is not None
+    if lost := Tags(source.props).lost(encoding.codec):
+        yield lost
     if source.dynamic:
         yield "dynamic HDR metadata (Dolby Vision, HDR10+) is not carried over"
-    if (source.width, source.height) != track.size:
+    if source.size != track.size:
         across, down = track.size
         now = f"{source.width}x{source.height}"
         yield f"the picture is {across}x{down}, which its format does not divide; it becomes {now}"
     length = float((source.timestamps[-1] - source.timestamps[0]) * source.time_base)
     if track.seconds - length > max(2.0, track.seconds / 20):
-        told = f"the film should last {track.seconds:.0f} s, but its picture ends at {length:.0f} s"
-        yield f"{told}; is the file complete?"
+        claim = f"the film should last {track.seconds:.0f} s, but its picture ends at {length:.0f} s"
+        yield f"{claim}; is the file complete?"

@@ -1,8 +1,8 @@
 """How far a restoration is: a bar with frames per second, the time left, and memory."""
 
+import os
 import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,23 +10,21 @@ from typing import Self
 from tqdm import tqdm
 
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
-"""tqdm's own, but with frames per second where a frame takes more than one."""
-LOOK_EVERY = 1.0
+"""tqdm's own, but with frames per second even if a frame takes more than one."""
+MEMORY_EVERY = 1.0
 """Seconds between two looks at the memory."""
 
 
-class Meter:
-    """Counts frames and shows a bar where stderr is a terminal; a context manager.
+class Progress:
+    """Counts frames and shows a bar if stderr is a terminal; a context manager.
 
     Args:
         name: what is shown before the bar.
         total: frames of the whole.
         done: those that were there before.
-        processes: gives the ids of the processes whose memory counts.
     """
 
-    def __init__(self, name: str, total: int, done: int, processes: Callable[[], Sequence[int]]) -> None:
-        self.processes = processes
+    def __init__(self, name: str, total: int, done: int) -> None:
         self.began, self.looked = time.monotonic(), 0.0
         self.count, self.peak = 0, 0
         self.bar = tqdm(
@@ -51,9 +49,9 @@ class Meter:
         """One frame more."""
         self.count += 1
         now = time.monotonic()
-        if now - self.looked > LOOK_EVERY:
+        if now - self.looked > MEMORY_EVERY:
             self.looked = now
-            memory = sum(map(resident, self.processes()))
+            memory = sum(map(_resident, _children(os.getpid())))
             self.peak = max(self.peak, memory)
             if memory:
                 self.bar.set_postfix_str(f"{memory / 1e9:.1f} GB", refresh=False)
@@ -65,13 +63,20 @@ class Meter:
         return time.monotonic() - self.began
 
 
-def resident(process: int) -> int:
-    """Bytes of memory that a process and its children occupy; 0 where the system does not tell."""
-    folder = Path("/proc") / str(process)
+def _resident(process: int) -> int:
+    """Bytes of memory that a process and its children occupy; 0 if the system does not tell."""
     try:
-        status = (folder / "status").read_text(encoding="ascii", errors="replace")
-        children = (folder / "task" / str(process) / "children").read_text(encoding="ascii").split()
+        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return 0
-    own = next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:")), 0)
-    return own + sum(resident(int(child)) for child in children)
+    own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
+    return own + sum(map(_resident, _children(process)))
+
+
+def _children(process: int) -> list[int]:
+    """Ids of the processes that one has started; none if the system does not tell."""
+    try:
+        files = list(Path(f"/proc/{process}/task").glob("*/children"))
+        return [int(number) for file in files for number in file.read_text(encoding="ascii").split()]
+    except OSError:
+        return []

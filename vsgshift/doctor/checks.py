@@ -1,9 +1,9 @@
-"""All checks, in the order of what rests on what."""
+"""All checks, in the order in which one depends on another."""
 
 from collections.abc import Callable, Iterator
 
-from vsgshift.doctor import host, libraries, surroundings
-from vsgshift.doctor.findings import Finding, problem
+from vsgshift.doctor import libraries, system, vapoursynth
+from vsgshift.doctor.finding import Finding, State, problem
 
 
 def examine() -> Iterator[Finding]:
@@ -13,22 +13,22 @@ def examine() -> Iterator[Finding]:
     yield from _guarded("NumPy", lambda: [libraries.numpy()])
     yield from _guarded("safetensors", lambda: [libraries.safetensors()])
     yield from _guarded("torch", libraries.torch_and_devices)
-    yield from _guarded("memory", lambda: [surroundings.memory()])
-    yield from _guarded("VapourSynth", _host)
-    yield from _guarded("ffmpeg", lambda: [surroundings.ffmpeg()])
-    yield from _guarded("models", surroundings.models)
-    yield from _guarded("editor stubs", lambda: [found for found in [surroundings.stubs()] if found])
+    yield from _guarded("memory", lambda: [system.memory()])
+    yield from _guarded("VapourSynth", _vapoursynth)
+    yield from _guarded("ffmpeg", lambda: [system.ffmpeg()])
+    yield from _guarded("models", system.models)
+    yield from _guarded("editor stubs", lambda: [found for found in [system.stubs()] if found])
 
 
-def _host() -> list[Finding]:
-    finding, folder = host.vapoursynth()
-    if folder is None:
-        return [finding]
-    return [finding, host.plugin(), host.vspipe(folder), host.bestsource()]
+def _vapoursynth() -> list[Finding]:
+    library = vapoursynth.library()
+    if library.state != State.OK:
+        return [library]
+    return [library, vapoursynth.plugin(), vapoursynth.vspipe(), vapoursynth.bestsource()]
 
 
 def _guarded(subject: str, check: Callable[[], list[Finding]]) -> list[Finding]:
-    """What a check finds; where the check itself fails, that."""
+    """What a check finds; if the check itself fails, that."""
     try:
         return check()
     except Exception as error:

@@ -1,15 +1,15 @@
-"""What a check says."""
+"""What a check finds."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """How grave a finding is."""
+    """How serious a finding is."""
 
     OK = "ok"
     WARNING = "warning"
-    """Something does not work that can be done without."""
+    """Something optional does not work."""
     PROBLEM = "problem"
     """Restoring does not work."""
 
@@ -23,7 +23,7 @@ class Finding:
     text: str
     """What there is, or what is wrong; one line."""
     advice: str | None = None
-    """What to do about it; one line. There is one wherever the state is not ok."""
+    """What to do about it; one line. There is one whenever the state is not ok."""
 
 
 def ok(subject: str, text: str) -> Finding:
@@ -32,7 +32,7 @@ def ok(subject: str, text: str) -> Finding:
 
 
 def warning(subject: str, text: str, advice: str) -> Finding:
-    """Something that can be done without does not work."""
+    """Something optional does not work."""
     return Finding(subject=subject, state=State.WARNING, text=text, advice=advice)
 
 

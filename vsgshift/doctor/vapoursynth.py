@@ -1,16 +1,17 @@
 """VapourSynth: the library, its plugins, and vspipe, which runs a Python of its own choice."""
 
-import json
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from vsgshift.doctor.asking import NoAnswerError, ask, run
-from vsgshift.doctor.findings import Finding, ok, problem, warning
+from vsgshift.doctor.finding import Finding, ok, problem, warning
 from vsgshift.doctor.libraries import PACKAGE, PIP
+from vsgshift.doctor.questions import TIMEOUT, ask, parse
+from vsgshift.errors import MissingProgramError, ProgramError
+from vsgshift.processes import run
+from vsgshift.video.programs import find_vspipe
 
 CONFIGURE = f"{sys.executable} -m vapoursynth config"
 
@@ -36,15 +37,14 @@ answer(there=there, version=".".join(map(str, vs.core.bs.version)) if there else
 """
 
 
-def vapoursynth() -> tuple[Finding, Path | None]:
-    """The library; also the folder it is in, None where it does not work."""
+def library() -> Finding:
+    """Whether VapourSynth can be imported and has a core."""
     try:
         known = ask(_VAPOURSYNTH)
-    except NoAnswerError as error:
+    except ProgramError as error:
         advice = f"install it into this Python: {PIP} --force-reinstall vapoursynth"
-        return problem("VapourSynth", f"does not work: {error}", advice), None
-    text = f"R{known['version']}, {known['threads']} threads, {known['folder']}"
-    return ok("VapourSynth", text), Path(known["folder"])
+        return problem("VapourSynth", f"does not work: {error}", advice)
+    return ok("VapourSynth", f"R{known['version']}, {known['threads']} threads, {known['folder']}")
 
 
 def plugin() -> Finding:
@@ -52,7 +52,7 @@ def plugin() -> Finding:
     reinstall = f"install vsgshift into this Python anew: {PIP} --force-reinstall --no-deps vsgshift (in a clone: .)"
     try:
         known = ask(_PLUGIN)
-    except NoAnswerError as error:
+    except ProgramError as error:
         return problem("plugin", f"core.gshift does not work: {error}", reinstall)
     if known["file"] is None and not known["loaded"]:
         return problem("plugin", "libgshift is not among VapourSynth's plugins", reinstall)
@@ -68,22 +68,11 @@ def bestsource() -> Finding:
     advice = f"{PIP} vapoursynth-bestsource"
     try:
         known = ask(_BESTSOURCE)
-    except NoAnswerError as error:
+    except ProgramError as error:
         return warning("BestSource", f"cannot be looked for: {error}", advice)
     if not known["there"]:
         return warning("BestSource", "missing: video files cannot be opened with core.bs.VideoSource", advice)
     return ok("BestSource", known["version"])
-
-
-def find_vspipe(folder: Path | None) -> Path | None:
-    """vspipe beside this Python, else in VapourSynth's folder, else on the path."""
-    # Not resolved: a virtual environment's python is a link out of its folder.
-    places = [Path(sys.executable).parent] + ([folder] if folder else [])
-    for place in places:
-        if (found := shutil.which("vspipe", path=str(place))) is not None:
-            return Path(found)
-    found = shutil.which("vspipe")
-    return Path(found) if found else None
 
 
 _SCRIPT = """
@@ -96,50 +85,32 @@ vs.core.std.BlankClip(length=1).set_output()
 """
 
 
-def vspipe(folder: Path | None) -> Finding:
+def vspipe() -> Finding:
     """Whether vspipe is there, runs scripts, and runs them with this Python.
 
-    Asked by running a script: the configuration file may name a Python that is gone, or be for
+    Found out by running a script: the configuration file may name a Python that is gone, or be for
     another VapourSynth.
     """
-    found = find_vspipe(folder)
-    if found is None:
+    try:
+        path = find_vspipe()
+    except MissingProgramError:
         return problem("vspipe", "not found", f"it comes with VapourSynth: {PIP} --force-reinstall vapoursynth")
     try:
-        known = _asked_through(found)
-    except NoAnswerError as error:
+        answer = _ask_vspipe(path)
+    except ProgramError as error:
         advice = f"{CONFIGURE}, or vsgshift doctor --fix; again after Python was updated"
-        return problem("vspipe", f"{found} runs no script: {error}", advice)
-    if Path(known["prefix"]) != Path(sys.prefix):
-        advice = f"run the vspipe of this environment, or tell it: {CONFIGURE}, or vsgshift doctor --fix"
-        return problem("vspipe", f"{found} runs another Python, {known['python']}", advice)
-    if not known["plugin"]:
-        return problem("vspipe", f"{found} finds no core.gshift", "see what is said of the plugin")
-    return ok("vspipe", f"{found}, configured for this Python")
+        return problem("vspipe", f"{path} runs no script: {error}", advice)
+    if Path(answer["prefix"]) != Path(sys.prefix):
+        advice = f"run the vspipe of this environment, or configure it: {CONFIGURE}, or vsgshift doctor --fix"
+        return problem("vspipe", f"{path} runs another Python, {answer['python']}", advice)
+    if not answer["plugin"]:
+        return problem("vspipe", f"{path} finds no core.gshift", "see what is said of the plugin")
+    return ok("vspipe", f"{path}, configured for this Python")
 
 
-def _asked_through(vspipe: Path) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as place:
-        script, told = Path(place, "doctor.vpy"), Path(place, "told.json")
+def _ask_vspipe(path: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        script, answer = Path(folder, "doctor.vpy"), Path(folder, "answer.json")
         script.write_text(_SCRIPT, encoding="utf-8")
-        run([vspipe, "--info", script], environment={**os.environ, "VSGSHIFT_DOCTOR": str(told)})
-        try:
-            known = json.loads(told.read_text())
-        except (OSError, ValueError):
-            raise NoAnswerError("it ended without a word") from None
-    if not isinstance(known, dict):
-        raise NoAnswerError("it ended without a word")
-    return known
-
-
-def configure() -> str:
-    """Tell VapourSynth which Python to run; returns what it says.
-
-    Raises:
-        NoAnswerError: it could not.
-    """
-    said = run([sys.executable, "-m", "vapoursynth", "config"]).strip()
-    # VapourSynth's command has exit status 0 also where it failed.
-    if "Failed" in said:
-        raise NoAnswerError(said.splitlines()[-1])
-    return said
+        run([path, "--info", script], environment={**os.environ, "VSGSHIFT_DOCTOR": str(answer)}, timeout=TIMEOUT)
+        return parse(answer.read_text() if answer.exists() else "")

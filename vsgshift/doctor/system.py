@@ -1,51 +1,49 @@
-"""What is around the libraries: memory, ffmpeg, models, an editor's stubs."""
+"""The rest of the system: memory, ffmpeg, models, an editor's stubs."""
 
 import os
-import shutil
 import sys
 import sysconfig
 from pathlib import Path
 
-from vsgshift.doctor.asking import NoAnswerError, ask, run
-from vsgshift.doctor.findings import Finding, ok, problem, warning
+from vsgshift.doctor.finding import Finding, ok, problem, warning
 from vsgshift.doctor.libraries import PIP
+from vsgshift.doctor.questions import ask
+from vsgshift.errors import ProgramError
+from vsgshift.processes import run
 
 LITTLE_MEMORY = 1.5
 """GiB; the tiny models at 320x180 take 0.8 GB, at 640x360 1.2 GB."""
 
 
 def memory() -> Finding:
-    """The machine's memory, and what of it is free."""
+    """The machine's memory, and how much of it is free."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         known = {key: int(value.split()[0]) / 2**20 for key, _, value in (line.partition(":") for line in lines)}
         total, free = known["MemTotal"], known["MemAvailable"]
     except (OSError, ValueError, KeyError, IndexError):
-        return ok("memory", "not told by this system")
+        return ok("memory", "this system does not say")
     text = f"{total:.1f} GiB, {free:.1f} GiB free"
     if free < LITTLE_MEMORY:
         return warning("memory", text, "close other programs; block=1 and small frames need the least")
     return ok("memory", text)
 
 
-_PACKED_FFMPEG = "import imageio_ffmpeg\nanswer(path=imageio_ffmpeg.get_ffmpeg_exe())"
+_FFMPEG = "from vsgshift.video.programs import find_ffmpeg\nanswer(path=find_ffmpeg())"
 
 
 def ffmpeg() -> Finding:
-    """ffmpeg of the system, else the one in imageio-ffmpeg's wheel."""
+    """The ffmpeg that restore uses, and its version."""
     advice = f"install ffmpeg by the system's package manager, or: {PIP} imageio-ffmpeg"
-    found = shutil.which("ffmpeg")
-    if found is None:
-        try:
-            found = str(ask(_PACKED_FFMPEG)["path"])
-        except NoAnswerError:
-            return warning("ffmpeg", "not found: files cannot be encoded", advice)
     try:
-        first = run([found, "-hide_banner", "-version"]).partition("\n")[0]
-    except NoAnswerError as error:
-        return warning("ffmpeg", f"{found} does not run: {error}", advice)
-    words = first.split()
-    return ok("ffmpeg", f"{words[2] if len(words) > 2 else 'of unknown version'}, {found}")
+        path = str(ask(_FFMPEG)["path"])
+    except ProgramError:
+        return warning("ffmpeg", "not found: files cannot be encoded", advice)
+    try:
+        words = run([path, "-hide_banner", "-version"]).decode(errors="replace").split()
+    except ProgramError as error:
+        return warning("ffmpeg", f"{path} does not run: {error}", advice)
+    return ok("ffmpeg", f"{words[2] if len(words) > 2 else 'of unknown version'}, {path}")
 
 
 _MODELS = """
@@ -67,7 +65,7 @@ def models() -> list[Finding]:
     """Whether every model that is here can be loaded, and new ones be installed."""
     try:
         known = ask(_MODELS)
-    except NoAnswerError as error:
+    except ProgramError as error:
         return [
             problem("models", f"cannot be looked at: {error}", "see what is said of torch, safetensors and vsgshift")
         ]

@@ -1,0 +1,165 @@
+"""Other programs: running them to their end or with pipes, and what they say when they fail."""
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Self
+
+from vsgshift.errors import ProgramError, TooSlowError
+
+ISOLATED = {"PYTHONSAFEPATH": "1"}
+"""Added to the environment: a Python takes no modules from the current folder, where anybody's json.py may lie."""
+NOISE = re.compile(r"(Frame|Output \d+|Script eval|Information: |x26[45] \[|\[q\] command)")
+"""How lines of vspipe and ffmpeg begin that never say why they failed."""
+
+
+class Process:
+    """A running program; a context manager that ends it, and all that it has started.
+
+    It has a session of its own: a Ctrl-C at the terminal reaches only us, who end the others in order.
+
+    Args:
+        command: the program and its arguments.
+        stdin, stdout: whether to open a pipe to it, and from it; else it reads nothing, and what it says counts as
+            complaints.
+        environment: of the program; ours by default.
+
+    Raises:
+        ProgramError: it cannot be started.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        stdin: bool = False,
+        stdout: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if stdout else self._complaints,
+                stderr=self._complaints,
+                start_new_session=True,
+                env={**(os.environ if environment is None else environment), **ISOLATED},
+            )
+        except OSError as error:
+            self._complaints.close()
+            raise ProgramError(f"{command[0]}: {error.strerror}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            # The whole session: the vspipe of a wheel is a Python that starts the real one.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
+        self._complaints.close()
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """The pipe to the program."""
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """The pipe from the program."""
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def communicate(self, data: bytes | None = None, timeout: float | None = None) -> bytes:
+        """Write to the program, if that is wanted, and return all that it writes until its end.
+
+        Raises:
+            ProgramError: it fails; TooSlowError: it does not end in time.
+        """
+        try:
+            output, _ = self._process.communicate(data, timeout)
+        except subprocess.TimeoutExpired:
+            raise TooSlowError(f"no answer within {timeout:.0f} seconds") from None
+        self.wait()
+        return output
+
+    def wait(self) -> None:
+        """Wait for the program's end. Raises ProgramError if it failed."""
+        if status := self.status():
+            raise ProgramError(self.complaint(status))
+
+    def status(self) -> int:
+        """Wait for the program's end and return its exit status; that of a signal is negative."""
+        return self._process.wait()
+
+    def complaint(self, status: int) -> str:
+        """Why the program, which has ended, failed; one line."""
+        self._complaints.seek(0)
+        return last_line(self._complaints.read(), status)
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    data: bytes | None = None,
+    timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> bytes:
+    """Run a program to its end and return its stdout.
+
+    Args:
+        command: the program and its arguments.
+        data: what it reads from stdin; None for nothing.
+        timeout: seconds that it may take.
+        environment: of the program; ours by default.
+
+    Raises:
+        ProgramError: it cannot be started, or fails; TooSlowError: it does not end in time.
+    """
+    with Process(command, stdin=data is not None, stdout=True, environment=environment) as process:
+        return process.communicate(data, timeout)
+
+
+def feed(command: Sequence[str], chunks: Iterable[bytes | memoryview]) -> None:
+    """Run a program to its end that reads chunks of bytes from stdin.
+
+    Args:
+        command: the program and its arguments.
+        chunks: an error of theirs ends the program.
+
+    Raises:
+        ProgramError: it fails.
+    """
+    with Process(command, stdin=True) as process:
+        # If the program does not take the chunks, its own words explain why.
+        with suppress(BrokenPipeError), process.stdin:
+            for chunk in chunks:
+                process.stdin.write(chunk)
+        process.wait()
+
+
+def last_line(complaints: bytes, status: int) -> str:
+    """The last line of a program's complaints that says anything, and the signal that ended it, if one did."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", complaints.decode(errors="replace"))]
+    lines = [line for line in lines if line and not NOISE.match(line)]
+    # What ffmpeg says after this follows from it.
+    lines = [line for line in lines if os.strerror(errno.ENOSPC) in line] or lines
+    # Which part of ffmpeg says so, and its address in memory, help no one.
+    line = re.sub(r"^(\[[^\]]* @ 0x[0-9a-f]+\] )+", "", lines[-1]) if lines else ""
+    line = line.removeprefix("vapoursynth.Error: ")
+    if status < 0:
+        return f"ended by a signal: {signal.strsignal(-status) or -status}{f' ({line})' if line else ''}"
+    return line or "failed without a word"

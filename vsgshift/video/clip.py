@@ -1,0 +1,115 @@
+"""Opening a file of video as a VapourSynth clip, and what is said if that fails."""
+
+import os
+import shlex
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from vsgshift.errors import VideoError
+from vsgshift.h273 import UNSPECIFIED, usual_matrix
+
+SAMPLES = 5
+"""Frames, spread over the film, whose properties are looked at."""
+NO_TIME = -(2**63)
+"""FFmpeg's timestamp of a frame that has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A video track, opened."""
+
+    node: Any
+    """VapourSynth's, of constant format and size, progressive."""
+    props: dict[str, Any]
+    """Properties of the first frame."""
+    sampled: list[dict[str, Any]]
+    """Properties of some frames that are spread over the film."""
+    timestamps: list[int]
+    """When each frame is shown, in ticks, as the file says; empty if it does not say so of every frame."""
+    time_base: Fraction
+    """Seconds of a tick."""
+
+
+def open_clip(file: Path, options: dict[str, Any] | None = None) -> Clip:
+    """Open a file.
+
+    Args:
+        file: of video.
+        options: BestSource's arguments; without any, the first track, turned as its rotation says, and an index in
+            memory: nothing is left beside the user's files.
+
+    Raises:
+        VideoError: there is no such file, BestSource cannot read it, its format or size varies, it is interlaced, or
+            a plugin is missing.
+    """
+    check_file(file)
+    vs = _vapoursynth()
+    try:
+        opened = vs.core.bs.VideoSource(str(file.absolute()), exporttimestamps=1, **(options or {"cachemode": 0}))
+        node = opened["clip"]
+        numbers = sorted({node.num_frames * sample // SAMPLES for sample in range(SAMPLES)})
+        sampled = [dict(node.get_frame(number).props) for number in numbers]
+    except vs.Error as error:
+        raise VideoError(f"{file}: no video that BestSource can read: {error}") from error
+    if node.format is None or not node.width:
+        raise VideoError(f"{file}: its format or size changes midway; cut it there first")
+    if any(props.get("_FieldBased", 0) for props in sampled):
+        raise VideoError(
+            f"{file} is interlaced; deinterlace it first, as with: "
+            f"ffmpeg -i {shlex.quote(str(file))} -vf bwdif -c:v ffv1 -c:a copy progressive.mkv"
+        )
+    stamps = opened.get("timestamps", [])
+    stamps = [stamps] if isinstance(stamps, int) else list(stamps)
+    return Clip(
+        node=node,
+        props=sampled[0],
+        sampled=sampled,
+        timestamps=[] if NO_TIME in stamps else stamps,
+        time_base=Fraction(opened.get("timebasenum", 1), opened.get("timebaseden", 1)),
+    )
+
+
+def check_file(path: Path) -> None:
+    """Say what is wrong with a path before a reader is asked to open it.
+
+    Raises:
+        VideoError: a folder, nothing, an empty file, or one that may not be read.
+    """
+    if path.is_dir():
+        raise VideoError(f"{path} is a folder; give a video file")
+    if not path.exists():
+        raise VideoError(f"no such file: {path}")
+    if not path.is_file():
+        raise VideoError(f"{path} is not a file; give a video file")
+    if not os.access(path, os.R_OK):
+        raise VideoError(f"{path} cannot be read: permission denied")
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path} is empty")
+
+
+def to_rgb(clip: Clip, node: Any, format: int) -> Any:
+    """The clip, or one that was made of it, in RGB: by the matrix that it tells, else by the usual one of its size."""
+    import vapoursynth as vs
+
+    matrix = None
+    if node.format.color_family == vs.YUV:
+        told = clip.props.get("_Matrix", UNSPECIFIED)
+        matrix = usual_matrix(node.width, node.height) if told == UNSPECIFIED else told
+    return node.resize.Bicubic(format=format, matrix_in=matrix)
+
+
+def _vapoursynth() -> Any:
+    """The module, with the plugins that are needed. Raises VideoError."""
+    try:
+        import vapoursynth as vs
+    except ImportError as error:
+        raise VideoError(f"VapourSynth does not work ({error}); run: vsgshift doctor") from error
+    if not hasattr(vs.core, "gshift"):
+        raise VideoError("VapourSynth does not find the plugin of vsgshift; run: vsgshift doctor")
+    if not hasattr(vs.core, "bs"):
+        raise VideoError("BestSource is missing; install it with: pip install 'vapoursynth-bestsource>=22'")
+    if "exporttimestamps" not in vs.core.bs.VideoSource.signature:
+        raise VideoError("BestSource is too old; run: pip install --upgrade 'vapoursynth-bestsource>=22'")
+    return vs
