@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from training.clips import synthetic
 from vsgshift import restore
-from vsgshift.analysis import Coding, Level, plane_scales, settled
+from vsgshift.analysis import Coding, Level, plane_scales, weighted_median
 from vsgshift.weights import load_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -153,8 +153,8 @@ def test_denoise_measures_where_it_is_not_told(model: str) -> None:
     clip = noisy(grey(vs.RGBS, frames=20, width=40, height=32), steps)
     cut = clip[:10] + clip[10].std.SetFrameProps(_SceneChangePrev=1) + clip[11:]
     levels = [Level(frame.props[SIGMA], frame.props[CONFIDENCE]) for frame in core.gshift.EstimateNoise(cut).frames()]
-    sigmas = [settled(levels[max(n - 8, 0) : min(n + 9, 10)]) for n in range(10)]
-    sigmas += [settled(levels[max(n - 8, 10) : n + 9]) for n in range(10, 20)]
+    sigmas = [weighted_median(levels[max(n - 8, 0) : min(n + 9, 10)]) for n in range(10)]
+    sigmas += [weighted_median(levels[max(n - 8, 10) : n + 9]) for n in range(10, 20)]
     noise = torch.tensor(sigmas)[:, None, None, None].expand(-1, 1, 32, 40) / 255
     wanted = restore(load_network(model), as_tensor(cut), noise, cuts=(10,))
     assert (as_tensor(core.gshift.Denoise(cut, model=model)) - wanted).abs().max() <= 1e-4

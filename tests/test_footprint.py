@@ -12,7 +12,7 @@ from meter import stream_bytes
 
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.plugin import capacity, free_memory
-from vsgshift.plugin.capacity import Demand, settled
+from vsgshift.plugin.capacity import Demand, fit
 from vsgshift.streaming import Tiling
 from vsgshift.streaming.footprint import Footprint, footprint
 
@@ -73,9 +73,9 @@ def test_what_fits_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a small card")
     for device in (torch.device("cpu"), CUDA):
         for free in (64 * GIB, None):
-            assert not settled(demand(device=device), None, free=free).offload
-    assert settled(demand(device=CUDA), True, free=64 * GIB).offload
-    assert not settled(demand(), True, free=64 * GIB).offload
+            assert not fit(demand(device=device), None, free=free).offload
+    assert fit(demand(device=CUDA), True, free=64 * GIB).offload
+    assert not fit(demand(), True, free=64 * GIB).offload
 
 
 def test_streams_share_weights_and_on_a_cpu_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_streams_share_weights_and_on_a_cpu_the_work(monkeypatch: pytest.MonkeyP
         least = 3 * (one.footprint().shifts + one.footprint().waiting) + one.footprint().work
         assert least < three.needed() < 3 * one.needed()
         with pytest.raises(ValueError, match="with num_streams=1 it needs"):
-            settled(three, False, free=one.needed())
+            fit(three, False, free=one.needed())
 
 
 def test_what_fits_with_its_skips_on_the_host_is_offloaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,9 +93,9 @@ def test_what_fits_with_its_skips_on_the_host_is_offloaded(monkeypatch: pytest.M
     wanted = demand(device=CUDA)
     offloaded = replace(wanted, offload=True).needed()
     assert offloaded < wanted.needed()
-    assert settled(wanted, None, free=offloaded) == replace(wanted, offload=True)
+    assert fit(wanted, None, free=offloaded) == replace(wanted, offload=True)
     with pytest.raises(ValueError, match="are free on a small card"):
-        settled(wanted, False, free=offloaded)
+        fit(wanted, False, free=offloaded)
 
 
 def test_the_refusal_says_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,17 +105,17 @@ def test_the_refusal_says_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(
         ValueError, match=r"^denoise-tiny needs about .* GiB at 1920x1080, .* GiB are free on this"
     ) as e:
-        settled(wanted, None, free=free)
+        fit(wanted, None, free=free)
     assert f"with block=1 it needs {free / GIB:.1f} GiB" in str(e.value)
     assert "\n" not in str(e.value)
     tiled = replace(wanted, block=1, tiling=Tiling(size=(512, 512)))
     with pytest.raises(ValueError, match="with block=1 and tilesize=512 it needs"):
-        settled(wanted, None, free=tiled.needed())
+        fit(wanted, None, free=tiled.needed())
     with pytest.raises(ValueError, match="choose a smaller model"):
-        settled(wanted, None, free=GIB // 100)
+        fit(wanted, None, free=GIB // 100)
     on_card = replace(tiled, device=CUDA, dtype=torch.float16, offload=True)
     with pytest.raises(ValueError, match=r"with offload, .* with block=1, fp16=True and tilesize=512 it needs"):
-        settled(demand(device=CUDA), None, free=on_card.needed())
+        fit(demand(device=CUDA), None, free=on_card.needed())
 
 
 def test_a_filter_that_cannot_fit_is_refused_at_creation(monkeypatch: pytest.MonkeyPatch) -> None:

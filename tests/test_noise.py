@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.clips import synthetic
-from vsgshift.analysis import Level, level, settled, together
+from vsgshift.analysis import Level, combined, level, weighted_median
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,7 +32,7 @@ def with_noise(clip: NDArray[np.float32], sigma: float, *, clipped: bool = False
 def measured(frames: NDArray[np.float32]) -> Level:
     """The noise of the middle one of three RGB frames (3, 3, H, W)."""
     levels = [level(frames[1, c], [frames[0, c], frames[2, c]], black=0, white=255) for c in range(3)]
-    return together(levels, (1 / 3, 1 / 3, 1 / 3))
+    return combined(levels, (1 / 3, 1 / 3, 1 / 3))
 
 
 @pytest.mark.parametrize("size", [(16, 16), (41, 23), (180, 320), (100, 1500), (1200, 90)])
@@ -108,9 +108,9 @@ def test_samples_that_are_no_numbers_are_left_out() -> None:
     assert level(picture, [picture[::-1]], black=0, white=255).sigma == pytest.approx(10, rel=0.06)
 
 
-def test_settled_is_a_median_by_confidence() -> None:
+def test_smoothing_is_a_median_by_confidence() -> None:
     sure, unsure = Level(4.0, 0.9), Level(30.0, 0.1)
-    assert settled([sure, unsure, unsure]) == 4
-    assert settled([Level(9.0, 0.5), sure, Level(5.0, 0.5)]) == 5
-    assert settled([Level(0.0, 0.0), unsure]) == 30
-    assert settled([Level(0.0, 0.0)]) == 0
+    assert weighted_median([sure, unsure, unsure]) == 4
+    assert weighted_median([Level(9.0, 0.5), sure, Level(5.0, 0.5)]) == 5
+    assert weighted_median([Level(0.0, 0.0), unsure]) == 30
+    assert weighted_median([Level(0.0, 0.0)]) == 0

@@ -1,9 +1,9 @@
-"""What a clip says about itself: how much noise there is, and where its scenes change.
+"""Noise levels and scene changes of a clip, measured.
 
 Plain arithmetic on planes; knows neither VapourSynth nor the network.
 """
 
-from .noise import Level, level, settled, together
+from .noise import Level, combined, level, weighted_median
 from .samples import Coding, PlaneScale, plane_scales
 from .scenes import Thumbnail, cut_strength, is_cut, thumbnail
 
@@ -12,11 +12,11 @@ __all__ = [
     "Level",
     "PlaneScale",
     "Thumbnail",
+    "combined",
     "cut_strength",
     "is_cut",
     "level",
     "plane_scales",
-    "settled",
     "thumbnail",
-    "together",
+    "weighted_median",
 ]

@@ -5,7 +5,7 @@ The high-pass is Immerkaer's (Fast Noise Variance Estimation, Computer Vision an
 counts texture as noise; here its square is averaged over blocks, and the level is read off the
 smoothest of them, as in Amer and Dubois (Fast and Reliable Structure-Oriented Video Noise Estimation,
 IEEE Transactions on Circuits and Systems for Video Technology 15, 2005). The variances of noise-only
-blocks are spread in a known way, so a low quantile of them tells the level without bias.
+blocks are spread in a known way, so a low quantile of them gives the level without bias.
 
 What is still has its texture taken away by the difference to a neighbouring frame, where the same
 measurement is made. Picture content can only add to either, so the smaller of both is the noise.
@@ -25,7 +25,7 @@ type Samples = NDArray[np.float32]
 LARGEST_BLOCK, SMALLEST_BLOCK = 16, 4
 """Sides in pixels; small planes have small blocks, so that there are some."""
 SAMPLES_READ, WIDTH_READ = 1 << 17, 640
-"""Of larger planes, bands of blocks with about so many samples are read: what a frame costs is bounded."""
+"""Of larger planes, bands of blocks with about this many samples are read, so that the cost of a frame is bounded."""
 GOLDEN = (sqrt(5) - 1) / 2
 SMOOTHEST = 0.05
 """The quantile of block variances that the level is read from."""
@@ -59,19 +59,19 @@ def level(plane: NDArray[Any], neighbours: Sequence[NDArray[Any]] = (), *, black
 
     Args:
         plane: (H, W), of any real type.
-        neighbours: planes of the same shape from the same scene, the best first: where one equals the
-            plane, as repeated frames do, it tells nothing and the next is taken.
+        neighbours: planes of the same shape from the same scene, the best first: if one equals the
+            plane, as repeated frames do, it says nothing and the next is taken.
         black, white: the range of the samples; noise near its ends may be clipped and is left out
-            where the rest of the picture suffices.
+            if the rest of the picture suffices.
 
     Planes of fewer than 6 pixels across have no level; nor have those that are black or white all over.
     """
     side = min(LARGEST_BLOCK, max(SMALLEST_BLOCK, min(plane.shape) // 8))
     if min(plane.shape) < side + 2:
         return UNKNOWN
-    places = _places(plane.shape, side)
+    bands = _band_slices(plane.shape, side)
     with np.errstate(invalid="ignore", over="ignore"):
-        here = _bands(plane, places)
+        here = _bands(plane, bands)
         rows, columns = _lines(here[:, 1:-1, 1:-1], side)
         lines = np.concatenate((rows, columns), 1)
         room = np.minimum(lines.min(1) - black, white - lines.max(1)).ravel()
@@ -80,21 +80,21 @@ def level(plane: NDArray[Any], neighbours: Sequence[NDArray[Any]] = (), *, black
         means = rows.mean(1).ravel()
         ends = np.minimum(means - black, white - means)
         variances, _ = _variances(here, side)
-        found = [_read(variances, usable, ends, side)]
+        levels = [_level(variances, usable, ends, side)]
         for neighbour in neighbours:
-            change = (here - _bands(neighbour, places)) * np.float32(sqrt(0.5))
+            change = (here - _bands(neighbour, bands)) * np.float32(sqrt(0.5))
             variances, changed = _variances(change, side)
             # What a codec has copied, or an editor has repeated, has no noise of its own.
             changed &= usable
             if np.count_nonzero(changed) >= FEWEST:
-                found.append(_read(variances, changed, ends, side))
+                levels.append(_level(variances, changed, ends, side))
                 break
-    known = [each for each in found if each.confidence > 0]
+    known = [each for each in levels if each.confidence > 0]
     return min(known, key=lambda each: each.sigma) if known else UNKNOWN
 
 
-def together(levels: Sequence[Level], shares: Sequence[float]) -> Level:
-    """The level of independent noises whose variances are weighted and added.
+def combined(levels: Sequence[Level], shares: Sequence[float]) -> Level:
+    """Combine the levels of independent noises whose variances are weighted and added.
 
     Confidence is the mean by what each adds.
     """
@@ -105,8 +105,8 @@ def together(levels: Sequence[Level], shares: Sequence[float]) -> Level:
     return Level(sqrt(total), confidence)
 
 
-def settled(levels: Sequence[Level]) -> float:
-    """The median sigma, each level counting by its confidence; 0 where all are unknown."""
+def weighted_median(levels: Sequence[Level]) -> float:
+    """The median of sigma, weighted by confidence; 0 if all levels are unknown."""
     ordered = sorted((each for each in levels if each.confidence > 0), key=lambda each: each.sigma)
     half = sum(each.confidence for each in ordered) / 2
     passed = 0.0
@@ -117,8 +117,8 @@ def settled(levels: Sequence[Level]) -> float:
     return 0.0
 
 
-def _places(shape: tuple[int, ...], side: int) -> list[tuple[slice, slice]]:
-    """Where the bands are that are read: rows of blocks with the mask's rim around them.
+def _band_slices(shape: tuple[int, ...], side: int) -> list[tuple[slice, slice]]:
+    """The bands that are read: rows of blocks with the mask's rim around them.
 
     They are spread evenly over the height; those narrower than the plane, by the golden ratio over the width.
     """
@@ -130,9 +130,9 @@ def _places(shape: tuple[int, ...], side: int) -> list[tuple[slice, slice]]:
     return [(slice(y, y + side + 2), slice(x, x + read)) for y, x in zip(top, left, strict=True)]
 
 
-def _bands(plane: NDArray[Any], places: list[tuple[slice, slice]]) -> Samples:
+def _bands(plane: NDArray[Any], bands: list[tuple[slice, slice]]) -> Samples:
     """(bands, side + 2, W)."""
-    return np.stack([plane[place].astype(np.float32) for place in places])
+    return np.stack([plane[band].astype(np.float32) for band in bands])
 
 
 def _variances(bands: Samples, side: int) -> tuple[Samples, NDArray[np.bool_]]:
@@ -155,7 +155,7 @@ def _lines(bands: Samples, side: int) -> tuple[Samples, Samples]:
     return blocks.mean(3), blocks.mean(1).transpose(0, 2, 1)
 
 
-def _read(variances: Samples, usable: NDArray[np.bool_], ends: Samples, side: int) -> Level:
+def _level(variances: Samples, usable: NDArray[np.bool_], ends: Samples, side: int) -> Level:
     """The level from block variances, and the share of all blocks that it explains."""
     if not usable.any():
         return UNKNOWN
@@ -171,8 +171,8 @@ def _read(variances: Samples, usable: NDArray[np.bool_], ends: Samples, side: in
 def _smoothest(variances: Samples, side: int) -> float:
     """The variance of which the low end of these is the low end."""
     count = len(variances)
-    place = min(int(SMOOTHEST * count), count - 1)
-    return float(np.partition(variances, place)[place]) / _spread((place + 1) / (count + 1), side)
+    rank = min(int(SMOOTHEST * count), count - 1)
+    return float(np.partition(variances, rank)[rank]) / _spread((rank + 1) / (count + 1), side)
 
 
 def _spread(probability: float, side: int) -> float:

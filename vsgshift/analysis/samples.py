@@ -37,7 +37,7 @@ class Coding:
     full_range: bool = False
     """Integer samples only."""
     siting: int = 0
-    """Chroma's place, as H.273 numbers it."""
+    """Of chroma, as H.273 numbers it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +110,13 @@ def _kept_by_interpolation(subsampling: tuple[int, int], siting: int) -> float:
     centred = siting in (1, 3, 5), siting in (0, 1)
     kept = 1.0
     for log2, middle in zip(subsampling, centred, strict=True):
-        places = 1 << log2
-        phases = [(place + 0.5 * middle) / places if log2 else 0.0 for place in range(places)]
-        kept *= sum(sum(weight**2 for weight in _catmull_rom(phase)) for phase in phases) / places
+        samples = 1 << log2
+        phases = [(index + 0.5 * middle) / samples if log2 else 0.0 for index in range(samples)]
+        kept *= sum(sum(weight**2 for weight in _catmull_rom(phase)) for phase in phases) / samples
     return kept
 
 
 def _catmull_rom(phase: float) -> tuple[float, float, float, float]:
-    """Weights of the four samples around a place that lies ``phase`` behind the second (Keys 1981, a = -1/2)."""
+    """Weights of the four samples around a position ``phase`` after the second (Keys 1981, a = -1/2)."""
     t, u = phase, 1 - phase
     return -0.5 * t * u**2, 1 - 2.5 * t**2 + 1.5 * t**3, 1 - 2.5 * u**2 + 1.5 * u**3, -0.5 * u * t**2

@@ -1,12 +1,12 @@
 """Where one scene ends and the next begins, from small copies of the frames' luma.
 
-Cuts are told by block means, as in Yeo and Liu (Rapid Scene Analysis on Compressed Video, IEEE
+Cuts are recognised by block means, as in Yeo and Liu (Rapid Scene Analysis on Compressed Video, IEEE
 Transactions on Circuits and Systems for Video Technology 5, 1995): so few that neither noise nor
 motion counts for much. The difference of two frames is that of their structure, one minus the
 correlation of their means, much as in SSIM (Wang et al., Image Quality Assessment, IEEE Transactions
 on Image Processing 13, 2004), plus that of their histograms, as the mean distance of the sorted means.
 
-A cut is where both frames before differ from both frames behind by more than neighbours do on the
+A cut is where both frames before differ from both frames after by more than neighbours do on the
 calmer side. A flash differs from what is around it, but that stays the same, so it is no cut; fast
 motion makes neighbours differ on both sides.
 """
@@ -30,7 +30,7 @@ ROWS_READ = 8
 """Rows of samples that are read of each cell, about."""
 RGB_TO_LUMA = (0.299, 0.587, 0.114)
 FLAT = 16.0
-"""Added to variances: two thumbnails that vary less are alike, one that does and one that does not are not."""
+"""Added to variances, so that two nearly flat thumbnails are alike, and a flat one and a varied one are not."""
 HISTOGRAM_UNIT = 64.0
 """A shift of all values by this much counts as much as having nothing in common."""
 THRESHOLD = 0.42
@@ -60,21 +60,21 @@ def difference(a: Thumbnail, b: Thumbnail) -> float:
     return 1 - alike + histogram / HISTOGRAM_UNIT
 
 
-def cut_strength(before: Sequence[Thumbnail], behind: Sequence[Thumbnail]) -> float:
-    """How much like a cut the place between two frames is.
+def cut_strength(before: Sequence[Thumbnail], after: Sequence[Thumbnail]) -> float:
+    """How much like a cut the step between two frames is.
 
     Args:
         before: the last frames before it, one or two, in order.
-        behind: the first frames behind it, likewise.
+        after: the first frames after it, likewise.
     """
-    across = min(difference(a, b) for a in before for b in behind)
-    within = min((difference(a, b) for side in (before, behind) for a, b in pairwise(side)), default=0.0)
+    across = min(difference(a, b) for a in before for b in after)
+    within = min((difference(a, b) for side in (before, after) for a, b in pairwise(side)), default=0.0)
     return across - within
 
 
-def is_cut(before: Sequence[Thumbnail], behind: Sequence[Thumbnail]) -> bool:
+def is_cut(before: Sequence[Thumbnail], after: Sequence[Thumbnail]) -> bool:
     """Whether a scene ends between two frames; arguments as for `cut_strength`."""
-    return cut_strength(before, behind) > THRESHOLD
+    return cut_strength(before, after) > THRESHOLD
 
 
 def _cells(plane: NDArray[Any]) -> Thumbnail:

@@ -1,7 +1,7 @@
 """Whether a filter will fit the memory of its device.
 
-A filter that is bound to run out of memory is refused when it is created, with the figures and with
-what would make it fit, rather than at a frame in the middle of the night.
+A filter that would run out of memory is refused when it is created, with the figures and with what would make it
+fit, rather than at a frame hours later.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ PLANES = 3 * 4
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """A filter that somebody wants, as far as memory goes."""
+    """A filter to be created: what its memory depends on."""
 
     network: ShiftNet
     size: tuple[int, int]
@@ -36,10 +36,10 @@ class Demand:
     fused: bool = False
     """Whether the CPU's compiled kernels run."""
     streams: int = 1
-    """Places of the clip that are restored side by side."""
+    """Positions in the clip that are restored side by side."""
 
     def footprint(self) -> Footprint:
-        """What its stream needs."""
+        """The memory of its stream."""
         count = sum(parameter.numel() for parameter in self.network.parameters())
         return footprint(
             self.network.variant,
@@ -52,7 +52,7 @@ class Demand:
         )
 
     def needed(self) -> int:
-        """Bytes of the device's memory; with frames that wait there for their turn or to be fetched."""
+        """Bytes of the device's memory, frames included that wait there to be restored or fetched."""
         # On a GPU those that come up and those that go down.
         frames = 4 * self.block + 2 * self.threads if self.device.type == "cpu" else 2 * self.block
         waiting = frames * PLANES * self.size[0] * self.size[1]
@@ -60,13 +60,13 @@ class Demand:
         return stream + self.streams * waiting
 
 
-def settled(demand: Demand, offload: bool | None, *, free: int | None) -> Demand:
-    """The demand, with its skips in the host's memory where they must be and nobody said otherwise.
+def fit(demand: Demand, offload: bool | None, *, free: int | None) -> Demand:
+    """Return the demand, with its skips in the host's memory if they must be and the user did not say otherwise.
 
     Args:
-        demand: its ``offload`` is not looked at.
+        demand: its ``offload`` is ignored.
         offload: what the user says, or None.
-        free: bytes that are free on the device, or None where the system does not tell.
+        free: bytes that are free on the device, or None if the system does not say.
 
     Raises:
         ValueError: it will not fit. One line, with what would.
@@ -83,7 +83,7 @@ def settled(demand: Demand, offload: bool | None, *, free: int | None) -> Demand
 
 
 def figures(demand: Demand, free: int | None = None) -> str:
-    """What it needs, and what there is."""
+    """The memory it needs, and what there is, in words."""
     height, width = demand.size
     name = demand.network.name or demand.network.variant.name
     how = " with offload" if demand.offload else ""
@@ -92,7 +92,7 @@ def figures(demand: Demand, free: int | None = None) -> str:
 
 
 def _advice(demand: Demand, free: int) -> str:
-    """What would make it fit: one change, or else as few of them in a row as do."""
+    """What would make it fit: one change, else as few of them in a row as suffice."""
     changes = list(_changes(demand))
     rows = [[change] for change in changes] + [changes[:count] for count in range(2, len(changes) + 1)]
     for row in rows:
@@ -107,7 +107,7 @@ def _advice(demand: Demand, free: int) -> str:
 
 
 def _changes(demand: Demand) -> Iterator[tuple[str, Callable[[Demand], Demand]]]:
-    """What can be changed to need less memory, by how little it changes the result."""
+    """What can be changed to need less memory, the least harmful first."""
     cuda = demand.device.type == "cuda"
     if demand.streams > 1:
         yield "num_streams=1", lambda it: replace(it, streams=1)

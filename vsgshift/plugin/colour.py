@@ -1,8 +1,8 @@
 """Any format to what the network takes, and back, by VapourSynth's own resizer.
 
-The network sees RGBS, or GRAYS for GRAY clips. A frame's matrix, range and siting may change within
-a clip, and the way back must be told them, so there is one way back for each combination; a filter
-that costs nothing sends each frame through its own.
+The network gets RGBS, or GRAYS for GRAY clips. A frame's matrix, range and siting may change within a clip, and a
+resizer converts to one combination of them, so there is a resizer for each; a cheap filter sends every frame through
+its own.
 """
 
 from itertools import product
@@ -15,11 +15,11 @@ GRAY8 = 0x10080000
 RGBS = 0x21200000
 GRAYS = 0x11200000
 MATRICES = (1, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14)
-"""Matrices with a way back of their own, as H.273 numbers them: all that VapourSynth's resizer knows for YUV."""
+"""Matrices to convert back to, as H.273 numbers them: all that VapourSynth's resizer knows for YUV."""
 
 
 class MakesFilter(Protocol):
-    """Puts the work in between: an RGBS or GRAYS node to one of the same format, size and length."""
+    """Makes the filter in between: from an RGBS or GRAYS node, one of the same format, size and length."""
 
     def __call__(self, node: Node) -> Node: ...
 
@@ -33,30 +33,30 @@ def check_format(clip: Node) -> None:
         raise ValueError(f"{kind.name} is not supported; convert to 8-16 bit integer, half or float first")
 
 
-def with_colours_known(core: Core, clip: Node) -> Node:
+def with_colours(core: Core, clip: Node) -> Node:
     """The clip after Core.remember_props."""
     return core.remember_props(clip, usual_matrix(clip.width, clip.height))
 
 
 def colour_of(frame: Frame) -> tuple[int, bool, int]:
-    """Matrix, full range and chroma siting, as H.273 numbers them, of a frame of `with_colours_known`."""
+    """Matrix, full range and chroma siting, as H.273 numbers them, of a frame of `with_colours`."""
     key = frame.int_property("_GShiftColour", BT709)
     return key % 16, key // 16 % 2 == 1, key // 32
 
 
 def converted_around(core: Core, clip: Node, make: MakesFilter) -> Node:
-    """Run ``make`` on the clip as RGBS or GRAYS; the result has the clip's format and properties."""
+    """Apply ``make`` to the clip as RGBS or GRAYS; the result has the clip's format and properties."""
     kind = clip.format
-    start = with_colours_known(core, clip)
+    start = with_colours(core, clip)
     inside = GRAYS if kind.color_family == "GRAY" else RGBS
     direct = kind.id == inside
-    worked = make(start if direct else core.invoke("resize", "Bicubic", clip=start, format=inside))
+    restored = make(start if direct else core.invoke("resize", "Bicubic", clip=start, format=inside))
     if direct:
-        return core.restore_props(worked, lambda node: {-1: node})
-    return core.restore_props(worked, lambda node: _ways_back(core, node, kind))
+        return core.restore_props(restored, lambda node: {-1: node})
+    return core.restore_props(restored, lambda node: _converters_back(core, node, kind))
 
 
-def _ways_back(core: Core, node: Node, kind: Format) -> dict[int, Node]:
+def _converters_back(core: Core, node: Node, kind: Format) -> dict[int, Node]:
     def back(*, matrix: int | None = None, full: int | None = None, siting: int | None = None) -> Node:
         return core.invoke("resize", "Bicubic", clip=node, format=kind.id, matrix=matrix, range=full, chromaloc=siting)
 
@@ -65,11 +65,11 @@ def _ways_back(core: Core, node: Node, kind: Format) -> dict[int, Node]:
     subsampled = kind.subsampling_w or kind.subsampling_h
     matrices = MATRICES if kind.color_family == "YUV" else (None,)
     sitings = range(6) if subsampled else (None,)
-    ways = {}
+    converters = {}
     for matrix, full, siting in product(matrices, (0, 1), sitings):
-        way = back(matrix=matrix, full=full, siting=siting)
+        converter = back(matrix=matrix, full=full, siting=siting)
         for key_matrix in (matrix,) if matrix is not None else range(16):
             for key_siting in (siting,) if siting is not None else range(6):
-                ways[key_matrix + 16 * full + 32 * key_siting] = way
-    ways[-1] = next(iter(ways.values()))
-    return ways
+                converters[key_matrix + 16 * full + 32 * key_siting] = converter
+    converters[-1] = next(iter(converters.values()))
+    return converters

@@ -15,7 +15,7 @@ CPU = -1
 
 
 def choose(device_id: int | None) -> torch.device:
-    """The torch device of a ``device_id``; None is the first CUDA device, or the CPU where there is none.
+    """The torch device of a ``device_id``; None is the first CUDA device, or the CPU if there is none.
 
     Raises:
         ValueError: there is no such device, or what it needs is not installed.
@@ -26,21 +26,21 @@ def choose(device_id: int | None) -> torch.device:
     if device_id == CPU:
         return torch.device("cpu")
     if not 0 <= device_id < count:
-        there = f"CUDA devices 0 to {count - 1}, and -1, the CPU" if count else "no CUDA device, only -1, the CPU"
-        raise ValueError(f"device_id={device_id} does not exist; there is {there}")
+        known = f"CUDA devices 0 to {count - 1}, and -1, the CPU" if count else "no CUDA device, only -1, the CPU"
+        raise ValueError(f"device_id={device_id} does not exist; there is {known}")
     if find_spec("cupy") is None:
         raise ValueError("a CUDA device needs CuPy: pip install 'vsgshift[cuda]', or run on the CPU with device_id=-1")
     return torch.device("cuda", device_id)
 
 
 def check_half(device: torch.device) -> None:
-    """Raise ValueError where half precision arithmetic is not to be had."""
+    """Raise ValueError if the device has no half precision arithmetic."""
     if device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
         raise ValueError("fp16=True needs a CUDA device or a CPU with half precision arithmetic; leave it out")
 
 
 def properties(device_id: int | None) -> dict[str, str | int]:
-    """What `gshift.DeviceProperties` tells: name, total memory in bytes, compute capability (0.0 on the CPU)."""
+    """What `gshift.DeviceProperties` returns: name, total memory in bytes, compute capability (0.0 on the CPU)."""
     device = choose(device_id)
     if device.type == "cpu":
         import os
@@ -65,7 +65,7 @@ def properties(device_id: int | None) -> dict[str, str | int]:
 
 
 class Worker:
-    """A daemon thread that runs what it is given, one thing after the other.
+    """A daemon thread that runs the jobs it is given, one after the other.
 
     All filters on one device share one. torch keeps a pool of CPU threads for every thread that
     calls it; calls from VapourSynth's many threads would set up pools that fight for the cores.

@@ -8,7 +8,7 @@ import torch
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can still be had on a device; None where the system does not tell."""
+    """Bytes that are free on a device; None if the system does not say."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + int(cached)
@@ -16,9 +16,9 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def host_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that this process can still have: of the machine, swap included, and of each group it is limited with.
+    """Bytes that are free for this process: of the machine, swap included, and of each control group it is in.
 
-    Linux alone tells; elsewhere None. ``root`` is where proc and sys are.
+    Only Linux says; None elsewhere. ``root`` is where proc and sys are.
     """
     if not sys.platform.startswith("linux"):
         return None
@@ -53,14 +53,14 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _left(folder: Path) -> int | None:
-    """Bytes that a control group may still take; None where it has no limit."""
+    """Bytes that a control group may still take; None if it has no limit."""
     for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
         try:
             most, taken = int((folder / limit).read_text()), int((folder / used).read_text())
             stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         except (OSError, ValueError):
             continue
-        # Files that were read count as taken, until somebody needs the room.
+        # Files that were read count as taken until the memory is needed.
         kept = stat.get("total_inactive_file", stat.get("inactive_file", "0"))
         return most - taken + int(kept)
     return None

@@ -10,7 +10,7 @@ from vsgshift.network.variants import Task
 from vsgshift.parameters import PARAMETERS, Choices, SceneChange
 from vsgshift.plugin._bridge import Core, Node
 from vsgshift.plugin.colour import GRAY8, GRAYS, check_format, converted_around
-from vsgshift.plugin.measuring import CONFIDENCE, SIGMA, mark_scenes, noise_levels, settled_levels
+from vsgshift.plugin.measuring import CONFIDENCE, SIGMA, mark_scenes, noise_levels, smoothed_levels
 
 
 def deblur(core: Core, clip: Node, **arguments: Any) -> Node:
@@ -21,7 +21,7 @@ def deblur(core: Core, clip: Node, **arguments: Any) -> Node:
 def denoise(core: Core, clip: Node, **arguments: Any) -> Node:
     """`gshift.Denoise`; parameters as in the README. Raises ValueError for arguments that make no sense.
 
-    Without a sigma and a sigma_map each frame's level is measured, and settled over its segment.
+    Without a sigma and a sigma_map each frame's level is measured, and smoothed over its segment.
     """
     choices = Choices.read(arguments)
     if choices.sigma is not None and choices.sigma_map is not None:
@@ -32,7 +32,7 @@ def denoise(core: Core, clip: Node, **arguments: Any) -> Node:
 
 
 def estimate_noise(core: Core, clip: Node, scenechange: int = SceneChange.PROPERTIES) -> Node:
-    """`gshift.EstimateNoise`: the clip with two properties more, both floats.
+    """`gshift.EstimateNoise`: the clip with two more properties, both floats.
 
     `GShiftSigma` is the standard deviation of a frame's noise on the 8-bit scale, as Denoise's sigma,
     in RGB; `GShiftSigmaConfidence` the share of the picture, 0 to 1, that shows this noise and nothing
@@ -44,20 +44,16 @@ def estimate_noise(core: Core, clip: Node, scenechange: int = SceneChange.PROPER
     PARAMETERS["scenechange"].check(scenechange)
     if scenechange == SceneChange.DETECT:
         clip = mark_scenes(core, clip)
-    levels = noise_levels(core, clip, parted=scenechange != SceneChange.IGNORE)
+    levels = noise_levels(core, clip, by_scene=scenechange != SceneChange.IGNORE)
     return core.invoke("std", "CopyFrameProps", clip=clip, prop_src=levels, props=[SIGMA, CONFIDENCE])
 
 
 def _check_map(clip: Node, sigma_map: Node) -> None:
     if not sigma_map.is_constant or sigma_map.format.color_family != "GRAY":
         raise ValueError("sigma_map must be a GRAY clip of constant format and size")
-    found = (sigma_map.width, sigma_map.height, sigma_map.num_frames)
-    wanted = (clip.width, clip.height, clip.num_frames)
-    if found != wanted:
-        raise ValueError(
-            "sigma_map must have the clip's size and length: "
-            f"{wanted[0]}x{wanted[1]}, {wanted[2]} frames, not {found[0]}x{found[1]}, {found[2]} frames"
-        )
+    clips, maps = (f"{each.width}x{each.height}, {each.num_frames} frames" for each in (clip, sigma_map))
+    if clips != maps:
+        raise ValueError(f"sigma_map must have the clip's size and length: {clips}, not {maps}")
     check_format(sigma_map)
 
 
@@ -70,7 +66,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
 
     from vsgshift.engine import prepared, runs_compiled
     from vsgshift.plugin import devices
-    from vsgshift.plugin.capacity import Demand, figures, settled
+    from vsgshift.plugin.capacity import Demand, figures, fit
     from vsgshift.plugin.free_memory import free_memory
     from vsgshift.plugin.restorer import Options, Restorer
     from vsgshift.plugin.streams import StreamPool
@@ -105,15 +101,15 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
         fused=runs_compiled(network),
         streams=choices.num_streams,
     )
-    demand = settled(demand, choices.offload, free=free_memory(device))
+    demand = fit(demand, choices.offload, free=free_memory(device))
     fast = prepared(network)
-    parted = choices.scenechange != SceneChange.IGNORE
+    by_scene = choices.scenechange != SceneChange.IGNORE
     options = Options(
         device=device,
         dtype=dtype,
         block=demand.block,
         strength=choices.strength,
-        scenechange=parted,
+        scenechange=by_scene,
         sigma=None if choices.sigma is None else choices.sigma / 255,
         tiling=tiling,
         offload=demand.offload,
@@ -126,7 +122,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
         if choices.sigma_map is not None:
             levels = core.invoke("resize", "Bicubic", clip=choices.sigma_map, format=GRAYS, range_in=1)
         elif task == "denoise" and choices.sigma is None:
-            levels = settled_levels(core, noise_levels(core, clip, parted=parted), parted=parted)
+            levels = smoothed_levels(core, noise_levels(core, clip, by_scene=by_scene), by_scene=by_scene)
 
         def restorer() -> Restorer:
             return Restorer(core, fast, node, levels, props, options)

@@ -5,7 +5,7 @@ frames of the source, whatever was asked for before and in whatever order:
 
 - a scene change before frame n, on frames n - 2 to n + 1;
 - the noise level of frame n, on frames n - 1 to n + 1, those of its segment;
-- the settled level of frame n, on the levels of frames n - 8 to n + 8, those of its segment.
+- the smoothed level of frame n, on the levels of frames n - 8 to n + 8, those of its segment.
 """
 
 import threading
@@ -20,62 +20,62 @@ from vsgshift.analysis import (
     Level,
     PlaneScale,
     Thumbnail,
+    combined,
     is_cut,
     level,
     plane_scales,
-    settled,
     thumbnail,
-    together,
+    weighted_median,
 )
 from vsgshift.plugin._bridge import Core, Frame, Node
-from vsgshift.plugin.colour import GRAY8, GRAYS, colour_of, with_colours_known
+from vsgshift.plugin.colour import GRAY8, GRAYS, colour_of, with_colours
 
 PREV, NEXT = "_SceneChangePrev", "_SceneChangeNext"
 """What VapourSynth calls the first and the last frame of a scene."""
 SIGMA, CONFIDENCE = "GShiftSigma", "GShiftSigmaConfidence"
-SETTLED_OVER = 8
+SMOOTHED_OVER = 8
 """Frames on either side whose noise levels count."""
 VALUES_KEPT = 128
-"""So many frames' values are kept for the next requests."""
+"""Frames whose values are kept for the next requests."""
 type Keys = list[tuple[int, int]]
 type Frames = Mapping[tuple[int, int], Frame]
 
 
 def mark_scenes(core: Core, clip: Node) -> Node:
     """The clip with `_SceneChangePrev` and `_SceneChangeNext` as detected, in place of those it had."""
-    dots = _dots(core, clip, GRAY8)
-    window = _Window(_thumbnail, partial(_marks, core, dots), clip.num_frames, back=2, ahead=2)
-    found = core.create_filter("SceneChanges", dots, [with_colours_known(core, clip)], window)
-    return core.invoke("std", "CopyFrameProps", clip=clip, prop_src=found, props=[PREV, NEXT])
+    pixels = _pixels(core, clip, GRAY8)
+    window = _Window(_thumbnail, partial(_marks, core, pixels), clip.num_frames, back=2, ahead=2)
+    marks = core.create_filter("SceneChanges", pixels, [with_colours(core, clip)], window)
+    return core.invoke("std", "CopyFrameProps", clip=clip, prop_src=marks, props=[PREV, NEXT])
 
 
-def noise_levels(core: Core, clip: Node, *, parted: bool) -> Node:
+def noise_levels(core: Core, clip: Node, *, by_scene: bool) -> Node:
     """Frames with `GShiftSigma` and `GShiftSigmaConfidence` of each of the clip's, and with its properties.
 
-    Parted: a neighbour across a scene change, as properties tell it, is not asked for help.
+    By scene: neighbours beyond a scene change, as properties have it, are not used.
     """
-    meter = _NoiseMeter(core, clip.num_frames, _dots(core, clip, GRAYS), parted)
-    return core.create_filter("NoiseLevels", meter.dots, [with_colours_known(core, clip)], meter)
+    meter = _NoiseMeter(core, clip.num_frames, _pixels(core, clip, GRAYS), by_scene)
+    return core.create_filter("NoiseLevels", meter.pixels, [with_colours(core, clip)], meter)
 
 
-def settled_levels(core: Core, levels: Node, *, parted: bool) -> Node:
-    """The levels of `noise_levels`, settled: frames of one pixel, which is sigma on the [0, 1] scale.
+def smoothed_levels(core: Core, levels: Node, *, by_scene: bool) -> Node:
+    """The levels of `noise_levels`, smoothed over time: frames of one pixel, which is sigma on the [0, 1] scale.
 
-    That of frame n is the median by confidence (`vsgshift.analysis.settled`) of the levels of frames
-    n - 8 to n + 8. Parted: of those among them that are in n's segment.
+    That of frame n is the median by confidence (`vsgshift.analysis.weighted_median`) of the levels of frames
+    n - 8 to n + 8; by scene, of those among them that are in n's segment.
     """
-    write = partial(_settled, core, levels, parted)
-    window = _Window(_measured, write, levels.num_frames, back=SETTLED_OVER, ahead=SETTLED_OVER)
-    return core.create_filter("SettledLevels", levels, [levels], window)
+    write = partial(_smoothed, core, levels, by_scene)
+    window = _Window(_read_level, write, levels.num_frames, back=SMOOTHED_OVER, ahead=SMOOTHED_OVER)
+    return core.create_filter("SmoothedLevels", levels, [levels], window)
 
 
-def _dots(core: Core, clip: Node, format: int) -> Node:
-    """1x1 frames, as many as the clip has."""
+def _pixels(core: Core, clip: Node, format: int) -> Node:
+    """Frames of one pixel, as many as the clip has."""
     return core.invoke("std", "BlankClip", width=1, height=1, length=clip.num_frames, format=format, keep=1)
 
 
 class _Window[Value]:
-    """A processor: reads one small value off each source frame, and writes each frame from a window of values.
+    """A processor: reads one small value from each source frame, and writes each frame from a window of values.
 
     Args:
         read: the value of a source frame.
@@ -126,8 +126,8 @@ class _Window[Value]:
 class _NoiseMeter:
     """A processor: the noise of each frame, with the help of its neighbours."""
 
-    def __init__(self, core: Core, length: int, dots: Node, parted: bool) -> None:
-        self.core, self.length, self.dots, self.parted = core, length, dots, parted
+    def __init__(self, core: Core, length: int, pixels: Node, by_scene: bool) -> None:
+        self.core, self.length, self.pixels, self.by_scene = core, length, pixels, by_scene
 
     def request(self, n: int) -> Keys:
         return [(0, number) for number in range(max(n - 1, 0), min(n + 2, self.length))]
@@ -135,16 +135,16 @@ class _NoiseMeter:
     def ready(self, n: int, frames: Frames) -> Frame:
         here = frames[0, n]
         neighbours = []
-        if n > 0 and not (self.parted and _part(frames[0, n - 1], here)):
+        if n > 0 and not (self.by_scene and _scene_ends_between(frames[0, n - 1], here)):
             neighbours.append(frames[0, n - 1])
-        if n + 1 < self.length and not (self.parted and _part(here, frames[0, n + 1])):
+        if n + 1 < self.length and not (self.by_scene and _scene_ends_between(here, frames[0, n + 1])):
             neighbours.append(frames[0, n + 1])
-        found = _level(here, neighbours)
-        dot = self.core.new_frame(self.dots, here)
-        np.asarray(dot.plane(0))[:] = 0
-        dot.set_property(SIGMA, found.sigma)
-        dot.set_property(CONFIDENCE, found.confidence)
-        return dot
+        measured = _level(here, neighbours)
+        pixel = self.core.new_frame(self.pixels, here)
+        np.asarray(pixel.plane(0))[:] = 0
+        pixel.set_property(SIGMA, measured.sigma)
+        pixel.set_property(CONFIDENCE, measured.confidence)
+        return pixel
 
     def failed(self, n: int) -> None:
         pass
@@ -153,7 +153,7 @@ class _NoiseMeter:
         pass
 
 
-def _part(frame: Frame, following: Frame) -> bool:
+def _scene_ends_between(frame: Frame, following: Frame) -> bool:
     """Whether properties say that a scene ends between two frames."""
     return frame.int_property(NEXT, 0) == 1 or following.int_property(PREV, 0) == 1
 
@@ -185,30 +185,32 @@ def _level(frame: Frame, neighbours: list[Frame]) -> Level:
         )
         for index, scale in enumerate(scales)
     ]
-    return together(levels, [scale.share for scale in scales])
+    return combined(levels, [scale.share for scale in scales])
 
 
-def _measured(frame: Frame) -> tuple[Level, bool, bool]:
-    """A measured level, and whether a scene starts and ends with the frame."""
-    found = Level(frame.float_property(SIGMA, 0.0), frame.float_property(CONFIDENCE, 0.0))
-    return found, frame.int_property(PREV, 0) == 1, frame.int_property(NEXT, 0) == 1
+def _read_level(frame: Frame) -> tuple[Level, bool, bool]:
+    """The level in a frame's properties, and whether a scene starts and ends with the frame."""
+    noise = Level(frame.float_property(SIGMA, 0.0), frame.float_property(CONFIDENCE, 0.0))
+    return noise, frame.int_property(PREV, 0) == 1, frame.int_property(NEXT, 0) == 1
 
 
-def _settled(core: Core, dots: Node, parted: bool, n: int, window: Mapping[int, tuple[Level, bool, bool]]) -> Frame:
+def _smoothed(
+    core: Core, pixels: Node, by_scene: bool, n: int, window: Mapping[int, tuple[Level, bool, bool]]
+) -> Frame:
     def joined(number: int, following: int) -> bool:
         """Whether two neighbours are in the window and in one scene."""
         if number not in window or following not in window:
             return False
-        return not (parted and (window[number][2] or window[following][1]))
+        return not (by_scene and (window[number][2] or window[following][1]))
 
     first = last = n
     while joined(first - 1, first):
         first -= 1
     while joined(last, last + 1):
         last += 1
-    dot = core.new_frame(dots)
-    np.asarray(dot.plane(0))[:] = settled([window[number][0] for number in range(first, last + 1)]) / 255
-    return dot
+    pixel = core.new_frame(pixels)
+    np.asarray(pixel.plane(0))[:] = weighted_median([window[number][0] for number in range(first, last + 1)]) / 255
+    return pixel
 
 
 def _thumbnail(frame: Frame) -> Thumbnail:
@@ -216,15 +218,15 @@ def _thumbnail(frame: Frame) -> Thumbnail:
     return thumbnail([np.asarray(frame.plane(index)) for index in planes], [_scales(frame)[index] for index in planes])
 
 
-def _marks(core: Core, dots: Node, n: int, window: Mapping[int, Thumbnail]) -> Frame:
+def _marks(core: Core, pixels: Node, n: int, window: Mapping[int, Thumbnail]) -> Frame:
     def cut(first: int) -> bool:
         """Whether a scene starts with a frame."""
         before = [window[number] for number in (first - 2, first - 1) if number in window]
-        behind = [window[number] for number in (first, first + 1) if number in window]
-        return bool(before and behind) and is_cut(before, behind)
+        after = [window[number] for number in (first, first + 1) if number in window]
+        return bool(before and after) and is_cut(before, after)
 
-    dot = core.new_frame(dots)
-    np.asarray(dot.plane(0))[:] = 0
-    dot.set_property(PREV, int(cut(n)))
-    dot.set_property(NEXT, int(cut(n + 1)))
-    return dot
+    pixel = core.new_frame(pixels)
+    np.asarray(pixel.plane(0))[:] = 0
+    pixel.set_property(PREV, int(cut(n)))
+    pixel.set_property(NEXT, int(cut(n + 1)))
+    return pixel

@@ -1,7 +1,7 @@
 """Give freed memory back to the system.
 
 Frames and tensors are allocated on one thread and freed on another, in sizes that the C library
-keeps in its own heaps. Those heaps grow by about 0.1 MB per frame for as long as nobody tidies up.
+keeps in its own heaps. Those heaps grow by about 0.1 MB per frame unless they are trimmed.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ def _malloc_trim() -> Callable[[int], int] | None:
 
 
 _trim = _malloc_trim()
-"""glibc has it; other C libraries tidy up by themselves."""
+"""glibc has it; other C libraries trim by themselves."""
 
 
 def give_back_freed() -> None:

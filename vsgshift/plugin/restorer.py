@@ -22,8 +22,8 @@ from vsgshift.plugin.schedule import Key, Push, Run, Schedule
 from vsgshift.plugin.transfer import Download, transfer_for
 from vsgshift.streaming import Stream, TiledStream, Tiling
 
-TIDY_EVERY = 32
-"""Blocks between two tidyings of the heap."""
+TRIM_EVERY = 32
+"""Blocks after which the heap is trimmed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class _Output:
 
 
 class Restorer:
-    """The processor behind `gshift.Deblur` and `gshift.Denoise`.
+    """The processor of `gshift.Deblur` and `gshift.Denoise`.
 
     Args:
         core: makes the frames that are returned.
@@ -160,7 +160,7 @@ class Restorer:
             self.carriers[number] = self.core.new_frame(self.props, frame)
         restored = self.stream.push(clip, noise, push.cuts)
         self.blocks_pushed += 1
-        if self.blocks_pushed % TIDY_EVERY == 0:
+        if self.blocks_pushed % TRIM_EVERY == 0:
             give_back_freed()
         self._keep(restored, self.stream, self.clip.num_frames)
 

@@ -2,7 +2,7 @@
 
 A restored frame n depends on the source frames n - R to n + R of its scene. In order, each run of the stream takes
 one block of source frames and gives one block of restored ones; those are stored until they are requested. A request
-far ahead, or behind what is still stored, begins a new stream R frames before it, which gives the same frames.
+far ahead, or before what is still stored, begins a new stream R frames before it, which gives the same frames.
 
 Source frames that failed are remembered as doubtful: nothing but a frame that depends on one asks for it again, so
 that one broken frame of a source fails its neighbours alone, and them only for as long as it fails.

@@ -15,7 +15,7 @@ from vsgshift.plugin.schedule import Key
 
 
 class StreamPool:
-    """The processor behind a filter with several streams.
+    """The processor of a filter with several streams.
 
     A request goes to the stream with the nearest position, if it is near; else to one that has no position yet; else
     to the one that was used longest ago.
