@@ -46,10 +46,10 @@ def check(right: bool, complaint: str) -> None:
 
 
 def check_files() -> None:
-    """The licence files, both weights and the plugin file came along; sources of the binaries did not."""
+    """Licence files, weights, the clip of the demo and the plugin file are there; sources of the binaries are not."""
     files = metadata.files("vsgshift") or []
     names = {file.name for file in files}
-    for name in (*BELONG_IN, "tiny-deblur.safetensors", "tiny-denoise.safetensors", "py.typed"):
+    for name in (*BELONG_IN, "tiny-deblur.safetensors", "tiny-denoise.safetensors", "flower.mkv", "py.typed"):
         check(name in names, f"{name} is not in the installation")
     plugins = [file for file in files if "vapoursynth/plugins/gshift/" in file.as_posix()]
     check(len(plugins) == 1, f"the plugin file is not there once but {len(plugins)} times")

@@ -13,7 +13,7 @@ from tools.measured import table
 from tools.readme import parameters
 
 ROOT = Path(__file__).parent.parent.parent
-SCRIPTS = ("restore", "evaluate", "train", "benchmark", "gpu_check")
+SCRIPTS = ("evaluate", "train", "benchmark", "gpu_check")
 
 
 def write(folder: Path) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from vsgshift.cli import benchmark, compare, doctor, models, restore
+from vsgshift.cli import benchmark, compare, demo, doctor, models, restore
 from vsgshift.errors import VsgshiftError
 
 if TYPE_CHECKING:
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
     type Commands = _SubParsersAction[argparse.ArgumentParser]
 
-SUBJECTS: tuple[Callable[["Commands"], None], ...] = (restore.add, compare.add, models.add, doctor.add, benchmark.add)
+SUBJECTS: tuple[Callable[["Commands"], None], ...] = (
+    demo.add,
+    restore.add,
+    compare.add,
+    models.add,
+    doctor.add,
+    benchmark.add,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
