@@ -219,6 +219,92 @@ def test_missing_and_broken_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         core.gshift.Deblur(moving(frames=2), model=str(broken))
 
 
+class Log:
+    """The warnings of VapourSynth's log."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        def keep(kind: vs.MessageType, message: str) -> None:
+            if kind == vs.MESSAGE_TYPE_WARNING:
+                self.warnings.append(message)
+
+        self.handle = core.add_log_handler(keep)
+        return self.warnings
+
+    def __exit__(self, *_error: object) -> None:
+        core.remove_log_handler(self.handle)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("format", [vs.RGBS, vs.GRAYS, vs.RGBH], ids=lambda format: format.name)
+def test_samples_that_are_not_finite_stay_where_they_are(format: int, value: float, untrained: dict[str, str]) -> None:
+    clip = moving(format=format)
+    wanted = list(core.gshift.Deblur(clip, model=untrained["deblur"]).frames())
+    holes = {8: [(0, 3, 5), (0, 3, 6)], 9: [(0, 0, 0)]}
+
+    def punch(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        frame = f.copy()
+        for plane, row, column in holes.get(n, []):
+            np.asarray(frame[plane])[row, column] = value
+        return frame
+
+    with Log() as warnings:
+        restored = core.gshift.Deblur(clip.std.ModifyFrame(clip, punch), model=untrained["deblur"])
+        for n, frame in enumerate(restored.frames()):
+            for plane in range(frame.format.num_planes):
+                samples, right = np.asarray(frame[plane]), np.asarray(wanted[n][plane]).copy()
+                for other, row, column in holes.get(n, []):
+                    if other == plane:
+                        right[row, column] = value
+                broken = ~np.isfinite(right)
+                assert np.array_equal(samples[broken], right[broken], equal_nan=True)
+                # A filled sample is not the one that was there: what is around differs a little.
+                assert np.abs(samples[~broken].astype(np.float32) - right[~broken]).max() < 0.2
+    assert warnings == ["Deblur: frame 8 and perhaps others have NaN or infinite samples, which stay as they are"]
+
+
+def test_sigma_map_is_limited_to_the_range_of_sigma(untrained: dict[str, str]) -> None:
+    clip = moving(frames=6)
+    limited = core.std.BlankClip(clip, format=vs.GRAYS, keep=True)
+
+    def write(n: int, f: vs.VideoFrame, values: tuple[float, ...]) -> vs.VideoFrame:
+        frame = f.copy()
+        plane = np.asarray(frame[0])
+        for index, value in enumerate(values):
+            plane[index::3] = value
+        return frame
+
+    def denoised(*values: float) -> vs.VideoNode:
+        levels = limited.std.ModifyFrame(limited, lambda n, f: write(n, f, values))
+        return core.gshift.Denoise(clip, sigma_map=levels, model=untrained["denoise"])
+
+    for values, right in (((-3.0, 5.0, 0.1), (0.0, 1.0, 0.1)), ((np.nan, np.inf, -np.inf), (0.0, 1.0, 0.0))):
+        assert max_abs_diff(denoised(*values).get_frame(2), denoised(*right).get_frame(2)) == 0
+
+
+@pytest.mark.parametrize("range_", [vs.RANGE_LIMITED, vs.RANGE_FULL])
+def test_sigma_map_has_one_scale_whatever_its_range_property(range_: int, untrained: dict[str, str]) -> None:
+    clip = moving(frames=2)
+    levels = core.std.BlankClip(clip, format=vs.GRAY8, color=51).std.SetFrameProps(_Range=range_)
+    mapped = core.gshift.Denoise(clip, sigma_map=levels, model=untrained["denoise"])
+    constant = core.gshift.Denoise(clip, sigma=51, model=untrained["denoise"])
+    assert max_abs_diff(mapped.get_frame(0), constant.get_frame(0)) <= 1e-5
+
+
+def test_interlaced_frames_are_warned_about_once(untrained: dict[str, str]) -> None:
+    clip = moving(frames=20)
+    mixed = clip[:5] + clip[5:].std.SetFieldBased(2)
+    with Log() as warnings:
+        list(core.gshift.Deblur(mixed, model=untrained["deblur"]).frames())
+        list(core.gshift.Deblur(clip.std.SetFieldBased(0), model=untrained["deblur"]).frames())
+    assert warnings == [
+        "Deblur: frame 5 and perhaps others are interlaced (_FieldBased): deinterlace them first, "
+        "or clear the property if they are not"
+    ]
+
+
 @pytest.mark.parametrize("options", [{}, {"block": 1}, {"num_streams": 3}, {"offload": True}])
 def test_a_failing_source_frame_fails_its_neighbours_for_as_long_as_it_fails(
     untrained: dict[str, str], options: dict[str, int]

@@ -99,7 +99,7 @@ def denoise(
         sigma: standard deviation of the noise on the 8-bit scale; 0 returns the source. The bundled model was
             trained for up to 55. 0 to 255; by default measured frame by frame.
         sigma_map: instead of `sigma`, a GRAY clip of the same size and length: the noise of each pixel; an 8-bit
-            map has the scale of `sigma`, other formats the same share of their range.
+            map has the scale and the range of `sigma`, other formats the same share of theirs.
         model, strength, scenechange, device_id, fp16, block, tilesize, overlap, offload, num_streams: as for
             `deblur`.
 

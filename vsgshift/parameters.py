@@ -59,7 +59,7 @@ class Choices:
     sigma_map: Node | None = _parameter(
         None,
         "instead of `sigma`, a GRAY clip of the same size and length: the noise of each pixel; an 8-bit map has the "
-        "scale of `sigma`, other formats the same share of their range",
+        "scale and the range of `sigma`, other formats the same share of theirs",
         unset="",
         only="Denoise",
         how=False,

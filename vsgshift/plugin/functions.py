@@ -77,11 +77,11 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     if choices.fp16:
         devices.check_half(device)
     dtype = torch.float16 if choices.fp16 else torch.float32
-    name = _name(choices.model, task)
-    network = load_network(name, device=device, dtype=dtype)
+    model = _name(choices.model, task)
+    network = load_network(model, device=device, dtype=dtype)
     if network.variant.task != task:
         right = "Deblur" if network.variant.task == "deblur" else "Denoise"
-        raise ValueError(f"model {name} is made for gshift.{right}; the default model here is tiny")
+        raise ValueError(f"model {model} is made for gshift.{right}; the default model here is tiny")
     tiling = Tiling.chosen(choices.tilesize, choices.overlap)
     if tiling is not None:
         tiling.check(network.variant.multiple)
@@ -110,27 +110,32 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
         block=demand.block,
         strength=choices.strength,
         scenechange=by_scene,
+        float_source=clip.format.sample_type == "float",
         sigma=None if choices.sigma is None else choices.sigma / 255,
         tiling=tiling,
         offload=demand.offload,
         needs=figures(demand),
     )
+    name = task.capitalize()
     props = core.invoke("std", "BlankClip", width=1, height=1, length=1, format=GRAY8, keep=1)
 
     def make(node: Node) -> Node:
         levels = None
         if choices.sigma_map is not None:
-            levels = core.invoke("resize", "Bicubic", clip=choices.sigma_map, format=GRAYS, range_in=1)
+            # What the samples of a map stand for does not depend on its frame properties.
+            ranges = ["_Range", "_ColorRange"]
+            levels = core.invoke("std", "RemoveFrameProps", clip=choices.sigma_map, props=ranges)
+            levels = core.invoke("resize", "Bicubic", clip=levels, format=GRAYS, range_in=1)
         elif task == "denoise" and choices.sigma is None:
             levels = smoothed_levels(core, noise_levels(core, clip, by_scene=by_scene), by_scene=by_scene)
 
         def restorer() -> Restorer:
-            return Restorer(core, fast, node, levels, props, options)
+            return Restorer(core, name, fast, node, levels, props, options)
 
         count = choices.num_streams
         inputs = [node] if levels is None else [node, levels]
         processor = restorer() if count == 1 else StreamPool(restorer, count)
-        return core.create_filter(task.capitalize(), node, inputs, processor)
+        return core.create_filter(name, node, inputs, processor)
 
     return converted_around(core, clip, make)
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,13 +18,15 @@ from vsgshift.network import ShiftNet
 from vsgshift.plugin._bridge import Core, Frame, Node
 from vsgshift.plugin.devices import Worker, worker
 from vsgshift.plugin.memory import give_back_freed
-from vsgshift.plugin.planes import into_planes
+from vsgshift.plugin.planes import Samples, filled, into_planes, is_finite, not_finite
 from vsgshift.plugin.schedule import Key, Push, Run, Schedule
 from vsgshift.plugin.transfer import Download, transfer_for
 from vsgshift.streaming import Stream, TiledStream, Tiling
 
 TRIM_EVERY = 32
 """Blocks after which the heap is trimmed."""
+INTERLACED = "are interlaced (_FieldBased): deinterlace them first, or clear the property if they are not"
+NOT_FINITE = "have NaN or infinite samples, which stay as they are"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,8 @@ class Options:
     block: int
     strength: float
     scenechange: bool
+    float_source: bool
+    """Whether samples of the source may be NaN or infinite."""
     sigma: float | None
     """Constant noise standard deviation on the [0, 1] scale; None if it comes as a clip, or there is none."""
     tiling: Tiling | None = None
@@ -58,15 +63,24 @@ class Restorer:
 
     Args:
         core: makes the frames that are returned.
+        name: of the filter, for what it logs.
         clip: RGBS or GRAYS source.
         sigma_map: GRAYS noise standard deviation on the [0, 1] scale, of the clip's size or 1x1; or None.
         props: a 1x1 clip, in whose format source properties wait for their restored frame.
     """
 
     def __init__(
-        self, core: Core, network: ShiftNet, clip: Node, sigma_map: Node | None, props: Node, options: Options
+        self,
+        core: Core,
+        name: str,
+        network: ShiftNet,
+        clip: Node,
+        sigma_map: Node | None,
+        props: Node,
+        options: Options,
     ) -> None:
-        self.core, self.network, self.clip, self.props, self.options = core, network, clip, props, options
+        self.core, self.name, self.network, self.clip = core, name, network, clip
+        self.props, self.options = props, options
         multiple = network.variant.multiple
         self.size = (clip.height + -clip.height % multiple, clip.width + -clip.width % multiple)
         self.transfer = transfer_for(options.device, options.dtype)
@@ -87,6 +101,9 @@ class Restorer:
         self.stream_start = 0
         self.outputs: deque[_Output] = deque()
         self.carriers: dict[int, Frame] = {}
+        self.not_finite: dict[int, list[Samples]] = {}
+        """Samples that the restored frames get back as they were, by frame and plane."""
+        self.warned: set[str] = set()
         self.blocks_pushed = 0
 
     # What VapourSynth calls
@@ -131,6 +148,7 @@ class Restorer:
         with self.transfer.running():
             if run.begin is not None:
                 self.carriers.clear()
+                self.not_finite.clear()
                 self._drop_outputs()
                 self.stream = self._new_stream(midway=run.begin > 0)
                 self.stream_start = run.begin
@@ -154,7 +172,10 @@ class Restorer:
         """One block of source frames through the stream."""
         assert self.stream is not None
         frames, *levels = push.inputs
-        clip = self.transfer.upload(frames, 3, self.size)
+        for number, frame in zip(push.numbers, frames, strict=True):
+            if frame.int_property("_FieldBased", 0) > 0:
+                self._warn(number, INTERLACED)
+        clip = self.transfer.upload([*map(self._without_gaps, push.numbers, frames)], 3, self.size)
         noise = self._noise(clip, *levels)
         for number, frame in zip(push.numbers, frames, strict=True):
             self.carriers[number] = self.core.new_frame(self.props, frame)
@@ -164,10 +185,30 @@ class Restorer:
             give_back_freed()
         self._keep(restored, self.stream, self.clip.num_frames)
 
+    def _without_gaps(self, number: int, frame: Frame) -> Frame:
+        """The frame, or a copy in which samples that are not finite are filled; those are kept for the way back."""
+        if not self.options.float_source:
+            return frame
+        planes = [np.asarray(frame.plane(index)) for index in range(frame.num_planes)]
+        if all(map(is_finite, planes)):
+            return frame
+        self._warn(number, NOT_FINITE)
+        self.not_finite[number] = [*map(not_finite, planes)]
+        copy = self.core.new_frame(frame, frame)
+        for index, plane in enumerate(planes):
+            np.copyto(np.asarray(copy.plane(index)), filled(plane))
+        return copy
+
+    def _warn(self, number: int, what: str) -> None:
+        """Log a warning about a frame, of each kind the first."""
+        if what not in self.warned:
+            self.warned.add(what)
+            self.core.log("warning", f"{self.name}: frame {number} and perhaps others {what}")
+
     def _noise(self, clip: Tensor, levels: Sequence[Frame] = ()) -> Tensor | None:
         if levels:
             # A single pixel fills the frame, as any border is filled.
-            return self.transfer.upload(levels, 1, self.size)
+            return self.transfer.upload(levels, 1, self.size).nan_to_num_(0, 1, 0).clamp_(0, 1)
         if self.options.sigma is None:
             return None
         return clip.new_full((len(clip), 1, *clip.shape[2:]), self.options.sigma)
@@ -217,10 +258,13 @@ class Restorer:
         for number, planes in zip(output.numbers, output.download.wait(), strict=True):
             frame = self.core.new_frame(self.clip, self.carriers.pop(number))
             into_planes(frame, planes)
+            for index, (where, values) in enumerate(self.not_finite.pop(number, [])):
+                np.asarray(frame.plane(index))[where] = values
             frames[number] = frame
         output.download.release()
         for number in [number for number in self.carriers if number < output.numbers.start]:
             del self.carriers[number]
+            self.not_finite.pop(number, None)
         return frames
 
 
