@@ -1,64 +1,53 @@
-"""Weights, changed so that fewer or cheaper operations give the same result."""
+"""Weights of a gated block, folded so that fewer or cheaper operations give the same result.
+
+Used by the CPU and by CUDA; each brings the folded weights into the layout that its kernels read.
+"""
+
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from vsgshift.network.gated import GatedBlock, joined_kernel
-
-
-def normalised_expansion(block: GatedBlock) -> tuple[Tensor, Tensor]:
-    """The block's expansion with its norm's weight and bias in it.
-
-    Returns:
-        (2 C, C + S), to be applied to normalised inputs, and a bias (2 C,).
-    """
-    kernel = block.expand.weight.flatten(1)
-    return kernel * block.norm.weight, kernel @ block.norm.bias
+from vsgshift.network.gated import GatedBlock, joined_weight
 
 
-def scaled_projection(block: GatedBlock) -> tuple[Tensor, Tensor]:
-    """The block's projection with beta in it: (C, C), and a bias (C,)."""
-    beta = block.beta.flatten()
+@dataclass(frozen=True, kw_only=True)
+class FoldedGatedBlock:
+    """What is left of a `GatedBlock` of C channels with S beside them; all float32, without gradients."""
+
+    expand: Tensor
+    """(2 C, C + S), to be applied to normalised inputs: the norm's weight is in it."""
+    expand_bias: Tensor
+    """(2 C,), from the norm's bias."""
+    depthwise: Tensor
+    """(2 C, 1, 3, 3), the skip in it."""
+    mix: Tensor
+    """(C, channels of a group, 5, 5): 5x5, 3x3 and the skip as one convolution."""
+    gate: Tensor
+    """(2 C, C)."""
+    project: Tensor
+    """(C, C), beta in it."""
+    project_bias: Tensor
+    """(C,), likewise; zero if the block has none."""
+
+
+@torch.no_grad()
+def gated(block: GatedBlock) -> FoldedGatedBlock:
+    """Fold the weights of a block, in float32 whatever its own precision is."""
+    expand = block.expand.weight.float().flatten(1)
+    beta = block.beta.float().flatten()
     bias = block.project.bias
-    kernel = block.project.weight.flatten(1) * beta[:, None]
-    return kernel, torch.zeros_like(beta) if bias is None else bias * beta
+    return FoldedGatedBlock(
+        expand=expand * block.norm.weight.float(),
+        expand_bias=expand @ block.norm.bias.float(),
+        depthwise=joined_weight(block.expand_depthwise.weight.float()),
+        mix=joined_weight(block.mix5.weight.float(), block.mix3.weight.float()),
+        gate=block.gate.weight.float().flatten(1),
+        project=block.project.weight.float().flatten(1) * beta[:, None],
+        project_bias=torch.zeros_like(beta) if bias is None else bias.float() * beta,
+    )
 
 
-def depthwise_taps(convolution: nn.Conv2d) -> Tensor:
-    """A depthwise kernel (C, 1, K, K) as (K * K, C)."""
-    return convolution.weight.flatten(1).t()
-
-
-def expansion_taps(block: GatedBlock) -> Tensor:
-    """``z + depthwise(z)`` as one depthwise convolution: (9, 2 C)."""
-    return joined_kernel(block.expand_depthwise).flatten(1).t()
-
-
-def mixing_kernel(block: GatedBlock) -> Tensor:
-    """``z + conv5(z) + conv3(z)`` as one convolution: (C, channels per group, 5, 5)."""
-    return joined_kernel(block.mix5, block.mix3)
-
-
-def tap_major(convolution: nn.Conv2d) -> Tensor:
-    """A kernel (outputs, inputs, K, K) as (outputs, K * K * inputs): the order of pixels that lie channels last."""
-    return convolution.weight.permute(0, 2, 3, 1).flatten(1)
-
-
-PANEL, HALF_PANEL = 16, 8
-
-
-def panels(kernel: Tensor) -> Tensor:
-    """(outputs, inputs) in the order in which the tiles of `native/vectors.h` read it, flat.
-
-    For each 16 outputs, and for each input, 16 weights; where no more than 8 outputs are left, 8.
-    """
-    parts = []
-    outputs = len(kernel)
-    first = 0
-    while first < outputs:
-        width = PANEL if outputs - first > HALF_PANEL else HALF_PANEL
-        panel = kernel[first : first + width]
-        parts.append(F.pad(panel, (0, 0, 0, width - len(panel))).t().reshape(-1))
-        first += width
-    return torch.cat(parts)
+def taps(weight: Tensor) -> Tensor:
+    """A depthwise convolution's weight (C, 1, K, K) as (K * K, C), float32: the channels of a tap contiguous."""
+    return weight.detach().float().flatten(1).t().contiguous()

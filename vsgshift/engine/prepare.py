@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import torch
 
-from vsgshift.engine.library import kernels
+from vsgshift.engine.cpu.library import kernels
 from vsgshift.network import ShiftNet
 from vsgshift.network.gated import ShiftStep
 from vsgshift.network.layers import ResidualBlock
@@ -31,7 +31,7 @@ def prepared(network: ShiftNet) -> ShiftNet:
         return _for_cpu(network)
     weight = network.embed.weight
     if weight.device.type == "cuda" and weight.dtype != torch.float32 and find_spec("triton") is not None:
-        from vsgshift.engine.cuda import fuse, supported
+        from vsgshift.engine.cuda.blocks import fuse, supported
 
         if supported(weight.device):
             return checked(network, fuse)
@@ -45,7 +45,7 @@ def runs_compiled(network: ShiftNet) -> bool:
 
 
 def _for_cpu(network: ShiftNet) -> ShiftNet:
-    from vsgshift.engine.cpu import FastResidualBlock, FastShiftStep
+    from vsgshift.engine.cpu.blocks import FastResidualBlock, FastShiftStep
 
     fast = copy.deepcopy(network).requires_grad_(False).eval()
     for parent in list(fast.modules()):

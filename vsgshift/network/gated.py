@@ -25,26 +25,28 @@ class LayerNorm(nn.Module):
         return F.layer_norm(pixels, self.weight.shape, self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
 
 
-def joined_kernel(*convs: nn.Conv2d) -> Tensor:
-    """The kernel of ``x + convs[0](x) + convs[1](x) + ...`` as one convolution.
+def joined_weight(*weights: Tensor) -> Tensor:
+    """The weight of ``x + conv0(x) + conv1(x) + ...`` as one convolution.
 
-    The convolutions are as `conv` makes them, without bias, and have the same groups; the first has
-    the largest kernel.
+    Args:
+        weights: (C, channels of a group, K, K) of convolutions that keep the frame's size, have no bias and
+            the same groups; the first has the largest K.
     """
-    kernel = convs[0].weight
-    for smaller in convs[1:]:
-        margin = (kernel.shape[2] - smaller.weight.shape[2]) // 2
-        kernel = kernel + F.pad(smaller.weight, (margin,) * 4)
+    joined = weights[0]
+    for smaller in weights[1:]:
+        margin = (joined.shape[2] - smaller.shape[2]) // 2
+        joined = joined + F.pad(smaller, (margin,) * 4)
+    channels, group = joined.shape[:2]
     # Output channel c of a group reads input channel c of it.
-    identity = torch.eye(kernel.shape[1], dtype=kernel.dtype, device=kernel.device)
-    margin = kernel.shape[2] // 2
-    return kernel + F.pad(identity.repeat(convs[0].groups, 1)[:, :, None, None], (margin,) * 4)
+    identity = torch.eye(group, dtype=joined.dtype, device=joined.device)
+    margin = joined.shape[2] // 2
+    return joined + F.pad(identity.repeat(channels // group, 1)[:, :, None, None], (margin,) * 4)
 
 
 def plus_identity(x: Tensor, *convs: nn.Conv2d) -> Tensor:
-    """``x + convs[0](x) + convs[1](x) + ...`` by `joined_kernel`."""
-    kernel = joined_kernel(*convs)
-    return F.conv2d(x, kernel, padding=kernel.shape[2] // 2, groups=convs[0].groups)
+    """``x + convs[0](x) + convs[1](x) + ...`` by `joined_weight`."""
+    weight = joined_weight(*(conv.weight for conv in convs))
+    return F.conv2d(x, weight, padding=weight.shape[2] // 2, groups=convs[0].groups)
 
 
 class GatedBlock(nn.Module):
@@ -78,10 +80,10 @@ class GatedBlock(nn.Module):
 
 
 class ShiftStep(nn.Module):
-    """One temporal shift and the two gated blocks that digest it: (T, C, H, W) -> same.
+    """One temporal shift and two gated blocks: (T, C, H, W) -> same.
 
     The half of the channels that arrived from the neighbouring frame is shifted in space too,
-    and goes beside the main path into the first block.
+    and enters the first block beside the main path.
     """
 
     def __init__(self, variant: Variant, direction: Direction) -> None:

@@ -54,6 +54,12 @@ def group_sizes(channels: int) -> tuple[int, ...]:
     return (outer,) * len(_OUTER) + (inner,) * len(_INNER)
 
 
+def channel_offsets(channels: int) -> Tensor:
+    """(channels, 2), int32: the translation (down, right) of each channel of the shifted half."""
+    sizes = group_sizes(channels)
+    return torch.tensor([offset for offset, size in zip(OFFSETS, sizes, strict=True) for _ in range(size)]).int()
+
+
 class _Translation(torch.autograd.Function):
     """Translate the channel groups; the gradient is translated back."""
 
@@ -81,6 +87,6 @@ def _translated(x: Tensor, sign: int) -> Tensor:
 
 
 def spatial_shift(x: Tensor) -> Tensor:
-    """Translate 24 groups of the channels of (T, C, H, W), each its own way; vacated pixels are zero."""
+    """Translate 24 groups of the channels of (T, C, H, W), each by its own offset; vacated pixels are zero."""
     out: Tensor = _Translation.apply(x)  # type: ignore[no-untyped-call]
     return out

@@ -149,7 +149,7 @@ def version(core: Core) -> dict[str, str | int]:
     """`gshift.Version`: version, those of the libraries, what the CPU's kernels are built for, where the package is."""
     import torch
 
-    from vsgshift.engine import library
+    from vsgshift.engine.cpu import library
 
     def installed(*distributions: str) -> str:
         for distribution in distributions:

@@ -11,6 +11,10 @@
 #include "pool.h"
 #include "vectors.h"
 
+#define EXPORT __attribute__((visibility("default")))
+/* Tells Python, which declares the same structure again, how large it is here. */
+#define EXPORT_SIZE(STRUCT) EXPORT const size_t vsgshift_sizeof_##STRUCT = sizeof(STRUCT)
+
 enum { BAND_ROWS = 32, STRIP = 96, MOST_CHANNELS = 192, SLACK = 64 };
 
 /* Two 1x1 convolutions between means and factors, weights as torch has them; no hidden channels: no attention. */
@@ -18,17 +22,19 @@ typedef struct Attention {
     int hidden;
     const float *squeeze, *excite;
 } Attention;
+EXPORT_SIZE(Attention);
 
 typedef struct Clip {
     int frames, height, width;
 } Clip;
 
-/* Half of a frame's channels, where they lie. A temporal shift puts halves of two frames together; nobody has to
- * copy them for that. */
+/* Half of a frame's channels, where they are. A temporal shift puts halves of two frames together; they are read in
+ * place, not copied. */
 typedef struct Half {
     const float *start;
     ptrdiff_t stride; /* floats from one pixel to the next */
 } Half;
+EXPORT_SIZE(Half);
 
 static int bands_of(Clip clip) {
     return (clip.height + BAND_ROWS - 1) / BAND_ROWS;

@@ -8,12 +8,12 @@ each read and write whole tensors. Here a gated block is four kernels (and one o
     gate      5x5 and 3x3, 1x1, gate          reads C, writes C
     project   scale, 1x1, beta, skip          reads 2 C, writes C
 
-and the temporal shift is never carried out where the timeline is a `LazyTimeline`: the kernels read
-the neighbour's half from the neighbour. Weights are rearranged once, when a module is made.
+and the temporal shift is never carried out if the timeline is a `LazyTimeline`: the kernels read the
+neighbour's half from the neighbour. Weights are folded once, when a module is made.
 
-Needs Triton, which comes with torch's CUDA builds, and a card that `supported` knows. Nothing else of the
-package imports this module. Kernels choose their configurations when they first see a size
-(`vsgshift.kernels.tuning`): run a size once before its run is captured as a CUDA graph.
+Needs Triton, which comes with torch's CUDA builds, and a card that is `supported`. Only `prepare` imports
+this module. Kernels choose their configurations when they first see a size
+(`vsgshift.engine.cuda.tuning`): run a size once before its run is captured as a CUDA graph.
 """
 
 import copy
@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vsgshift.kernels import align, attention, expand, gate, multiply, project
+from vsgshift.engine import folding
+from vsgshift.engine.cuda import align, attention, expand, gate, multiply, project
+from vsgshift.engine.cuda.halves import columns
 from vsgshift.network.gated import GatedBlock, ShiftStep
 from vsgshift.network.layers import ChannelAttention
-from vsgshift.network.shift import Direction
+from vsgshift.network.shift import Direction, channel_offsets
 from vsgshift.network.shifted import Shifted
 from vsgshift.network.shiftnet import ShiftNet
 from vsgshift.network.timeline import LazyTimeline, Timeline
@@ -40,7 +42,7 @@ class FusedAttention(nn.Module):
 
     def __init__(self, plain: ChannelAttention) -> None:
         super().__init__()
-        squeeze, excite = attention.prepare(plain)
+        squeeze, excite = attention.layout(plain)
         self.register_buffer("squeeze", squeeze)
         self.register_buffer("excite", excite)
 
@@ -67,19 +69,17 @@ class FusedGatedBlock(nn.Module):
 
     def __init__(self, plain: GatedBlock, dtype: torch.dtype) -> None:
         super().__init__()
-        expand_weight, expand_bias = expand.prepare(plain.norm, plain.expand, dtype)
-        self.register_buffer("expand_weight", expand_weight)
-        self.register_buffer("expand_bias", expand_bias)
-        self.register_buffer("depthwise", multiply.prepare(plain.expand_depthwise))
+        folded = folding.gated(plain)
+        self.register_buffer("expand_weight", columns(folded.expand, dtype))
+        self.register_buffer("expand_bias", folded.expand_bias)
+        self.register_buffer("depthwise", folding.taps(folded.depthwise))
         first = plain.gate_attention
         self.gate_attention = FusedAttention(first) if isinstance(first, ChannelAttention) else None
-        self.how, mix = gate.prepare_mix(plain.mix5, plain.mix3, dtype)
-        self.register_buffer("mix", mix)
-        self.register_buffer("gate_weight", gate.prepare(plain.gate, dtype))
+        self.register_buffer("mix", gate.layout(folded.mix, dtype))
+        self.register_buffer("gate_weight", columns(folded.gate, dtype))
         self.attention = FusedAttention(plain.attention)
-        project_weight, project_bias = project.prepare(plain.project, plain.beta, dtype)
-        self.register_buffer("project_weight", project_weight)
-        self.register_buffer("project_bias", project_bias)
+        self.register_buffer("project_weight", columns(folded.project, dtype))
+        self.register_buffer("project_bias", folded.project_bias)
 
     def forward(self, x: Tensor | Shifted, side: Tensor | None = None) -> Tensor:
         wide = expand.expand(x, side, self.expand_weight, self.expand_bias)
@@ -88,7 +88,7 @@ class FusedGatedBlock(nn.Module):
         scale = None
         if self.gate_attention is not None:
             scale = self.gate_attention(partial, pixels)
-        gated, partial = gate.gate(product, scale, self.how, self.mix, self.gate_weight)
+        gated, partial = gate.gate(product, scale, self.mix, self.gate_weight)
         return project.project(x, gated, self.attention(partial, pixels), self.project_weight, self.project_bias)
 
 
@@ -102,8 +102,9 @@ class FusedShiftStep(nn.Module):
     def __init__(self, plain: ShiftStep, dtype: torch.dtype) -> None:
         super().__init__()
         self.direction = plain.direction
-        self.register_buffer("offsets", align.offset_table(plain.arriving).to(plain.align.weight.device))
-        self.register_buffer("align", align.prepare(plain.align.weight))
+        offsets = channel_offsets(plain.arriving).T.contiguous()
+        self.register_buffer("offsets", offsets.to(plain.align.weight.device))
+        self.register_buffer("align", folding.taps(plain.align.weight))
         self.fuse = FusedGatedBlock(plain.fuse, dtype)
         self.refine = FusedGatedBlock(plain.refine, dtype)
 

@@ -2,7 +2,7 @@
 
     h = z + depthwise3(z)        p[c] = h[c] · h[C + c]
 
-The skip is folded into the kernel (`prepare`). Where channel attention follows, the sum of p over
+The skip is folded into the kernel (`engine.folding`). Where channel attention follows, the sum of p over
 each frame is taken on the way, before p is rounded to storage precision, as partial sums over fixed
 sets of tiles that `attention` adds up.
 
@@ -15,11 +15,11 @@ Per pixel: reads 2C, writes C elements.
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor, nn
+from torch import Tensor
 
-from vsgshift.kernels.attention import parts_of
-from vsgshift.kernels.halves import dense, empty, kind
-from vsgshift.kernels.tuning import Config, Kernel
+from vsgshift.engine.cuda.attention import parts_of
+from vsgshift.engine.cuda.halves import dense, empty, kind
+from vsgshift.engine.cuda.tuning import Config, Kernel
 
 
 @triton.jit
@@ -77,19 +77,12 @@ KERNEL = Kernel(
 )
 
 
-def prepare(depthwise: nn.Conv2d) -> Tensor:
-    """The kernel with the skip folded in, (9, 2C), float32."""
-    weight = depthwise.weight.detach().float().flatten(1).T.contiguous()
-    weight[4] += 1
-    return weight
-
-
 def multiply(z: Tensor, weight: Tensor, *, pool: bool) -> tuple[Tensor, Tensor | None]:
     """Convolve and gate.
 
     Args:
         z: (T, 2C, H, W).
-        weight: from `prepare`.
+        weight: (9, 2C), float32, from `folding.taps`; the skip is in it.
         pool: whether to sum over each frame.
 
     Returns:
@@ -116,10 +109,3 @@ def multiply(z: Tensor, weight: Tensor, *, pool: bool) -> tuple[Tensor, Tensor |
         C=channels, POOL=pool,
     )  # fmt: skip
     return out, partial
-
-
-def cost(frames: int, height: int, width: int, channels: int, itemsize: int, *, pool: bool = False) -> tuple[int, int]:
-    """Bytes and operations; ``channels`` is C, ``pool`` whether sums are taken too. See the package."""
-    elements = frames * height * width * channels
-    sums = frames * parts_of(height, width) * channels * 4 if pool else 0
-    return 3 * elements * itemsize + 18 * channels * 4 + sums, elements * (37 + pool)

@@ -1,15 +1,16 @@
-"""Blocks that run the compiled kernels. Inputs and outputs are float32, channels last."""
+"""Modules that run the compiled kernels in place of the plain ones. Inputs and outputs are float32, channels-last."""
 
 import ctypes
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsgshift.engine import folding
-from vsgshift.engine.library import Align, Attention, Gated, Half, Residual, kernels
+from vsgshift.engine.cpu.library import Align, Attention, Gated, Half, Residual, kernels
 from vsgshift.network.gated import GatedBlock, ShiftStep
 from vsgshift.network.layers import ChannelAttention, ResidualBlock
-from vsgshift.network.shift import OFFSETS, Direction, group_sizes
+from vsgshift.network.shift import Direction, channel_offsets
 from vsgshift.network.shifted import EDGE, Shifted
 from vsgshift.network.timeline import LazyTimeline, Timeline
 
@@ -19,14 +20,14 @@ def _empty(frames: int, channels: int, height: int, width: int) -> Tensor:
 
 
 class _Native(nn.Module):
-    """Keeps what the library's structures point to."""
+    """Owns the tensors that the library's structures point to."""
 
     def __init__(self) -> None:
         super().__init__()
         self._kept: list[Tensor] = []
 
     def keep(self, tensor: Tensor) -> int:
-        """The address of a float32 copy that lives as long as this module."""
+        """Return the address of a float32 copy that lives as long as this module."""
         own = tensor.detach().to(torch.float32).contiguous().clone()
         self._kept.append(own)
         return own.data_ptr()
@@ -42,7 +43,7 @@ Halves = ctypes.Array[Half]
 """Two for each frame."""
 
 
-def _call(function: str, block: ctypes.Structure, size: torch.Size, *places: Tensor | Halves | None) -> None:
+def _call(function: str, block: ctypes.Structure, size: torch.Size, *operands: Tensor | Halves | None) -> None:
     """Run one of the kernels on all of torch's threads.
 
     Args:
@@ -52,7 +53,7 @@ def _call(function: str, block: ctypes.Structure, size: torch.Size, *places: Ten
         MemoryError: there was none left.
     """
     frames, height, width = size[0], size[-2], size[-1]
-    pointers = [ctypes.c_void_p(place.data_ptr()) if isinstance(place, Tensor) else place for place in places]
+    pointers = [operand.data_ptr() if isinstance(operand, Tensor) else operand for operand in operands]
     library = kernels()
     assert library is not None
     if not getattr(library, function)(ctypes.byref(block), frames, height, width, *pointers, torch.get_num_threads()):
@@ -60,38 +61,38 @@ def _call(function: str, block: ctypes.Structure, size: torch.Size, *places: Ten
 
 
 def _half(x: Tensor, frame: int, first: int) -> Half:
-    """Channels from `first` on of a frame of (T, C, H, W), which lies channels last, apart from its stride."""
+    """Half of the channels, from `first` on, of one frame of a channels-last (T, C, H, W)."""
     return Half(x.data_ptr() + x.element_size() * (frame * x.stride(0) + first), x.stride(3))
 
 
 def halves_of(x: Tensor) -> Halves:
-    """Where the halves of (T, C, H, W) lie."""
+    """The halves of each frame of (T, C, H, W)."""
     half = x.shape[1] // 2
     return (Half * (2 * len(x)))(*(_half(x, frame, first) for frame in range(len(x)) for first in (0, half)))
 
 
 def shifted_halves(shifted: Shifted) -> Halves:
-    """Where the halves of shifted frames lie, which nobody has put together. Frames and edge lie channels last."""
+    """The halves of shifted frames, in place. Frames and edge are channels-last."""
     frames, edge = shifted.frames, shifted.edge
     half = frames.shape[1] // 2
 
-    def place(index: int, first: int) -> Half:
+    def half_of(index: int, first: int) -> Half:
         if index != EDGE:
             return _half(frames, index, first)
         assert edge is not None
         return _half(edge, 0, first if edge.shape[1] == frames.shape[1] else 0)
 
-    found = []
+    halves: list[Half] = []
     past = shifted.direction is Direction.PAST
     indices = zip(shifted.own.tolist(), shifted.neighbour.tolist(), shifted.held.tolist(), strict=True)
     for own, neighbour, held in indices:
         if held:
-            found += [place(own, 0), place(own, half)]
+            halves += [half_of(own, 0), half_of(own, half)]
         elif past:
-            found += [place(neighbour, half), place(own, 0)]
+            halves += [half_of(neighbour, half), half_of(own, 0)]
         else:
-            found += [place(own, half), place(neighbour, 0)]
-    return (Half * len(found))(*found)
+            halves += [half_of(own, half), half_of(neighbour, 0)]
+    return (Half * len(halves))(*halves)
 
 
 def _at_once(size: torch.Size) -> int:
@@ -106,9 +107,33 @@ MOST_CHANNELS = 192
 
 
 def _check_widths(*channels: int, whole: bool) -> None:
-    """Raise ValueError for what the kernels cannot do; every member of the family is within."""
+    """Raise ValueError for widths that the kernels do not take; every variant of the family is within."""
     if max(channels) > MOST_CHANNELS or (whole and any(width % 8 for width in channels)):
         raise ValueError(f"the kernels for the CPU take up to {MOST_CHANNELS} channels, not {channels}")
+
+
+PANEL, HALF_PANEL = 16, 8
+
+
+def panels(weight: Tensor) -> Tensor:
+    """(outputs, inputs) in the order in which the tiles of `native/vectors.h` read it, flat.
+
+    For each 16 outputs, and for each input, 16 weights; 8 if no more than 8 outputs are left.
+    """
+    parts = []
+    outputs = len(weight)
+    first = 0
+    while first < outputs:
+        width = PANEL if outputs - first > HALF_PANEL else HALF_PANEL
+        panel = weight[first : first + width]
+        parts.append(F.pad(panel, (0, 0, 0, width - len(panel))).t().reshape(-1))
+        first += width
+    return torch.cat(parts)
+
+
+def tap_major(weight: Tensor) -> Tensor:
+    """(outputs, inputs, K, K) as (outputs, K * K * inputs): the order of channels-last pixels."""
+    return weight.detach().permute(0, 2, 3, 1).flatten(1)
 
 
 class FastGatedBlock(_Native):
@@ -116,37 +141,32 @@ class FastGatedBlock(_Native):
 
     def __init__(self, block: GatedBlock) -> None:
         super().__init__()
-        with torch.no_grad():
-            expand, expand_bias = folding.normalised_expansion(block)
-            project, project_bias = folding.scaled_projection(block)
-            mix = folding.mixing_kernel(block)
-            channels, group = len(project), mix.shape[1]
-            _check_widths(expand.shape[1], channels, expand.shape[1] - channels, whole=True)
-            if group == 1:
-                mix = mix.flatten(1).t()
-            else:
-                # For each group: taps in order, of each the group's inputs, of each its outputs.
-                mix = mix.view(channels // group, group, group, 25).permute(0, 3, 2, 1)
-            self.block = Gated(
-                channels=channels,
-                side=expand.shape[1] - channels,
-                group=group,
-                expand=self.keep(folding.panels(expand)),
-                expand_bias=self.keep(expand_bias),
-                depthwise=self.keep(folding.expansion_taps(block)),
-                first=self.attention(block.gate_attention),
-                mix=self.keep(mix),
-                gate=self.keep(folding.panels(block.gate.weight.flatten(1))),
-                second=self.attention(block.attention),
-                project=self.keep(folding.panels(project)),
-                project_bias=self.keep(project_bias),
-            )
+        folded = folding.gated(block)
+        channels, group = len(folded.project), folded.mix.shape[1]
+        side = folded.expand.shape[1] - channels
+        _check_widths(channels + side, channels, side, whole=True)
+        # For each group: taps in order, of each the group's inputs, of each its outputs.
+        mix = folded.mix.view(channels // group, group, group, 25).permute(0, 3, 2, 1)
+        self.block = Gated(
+            channels=channels,
+            side=side,
+            group=group,
+            expand=self.keep(panels(folded.expand)),
+            expand_bias=self.keep(folded.expand_bias),
+            depthwise=self.keep(folding.taps(folded.depthwise)),
+            first=self.attention(block.gate_attention),
+            mix=self.keep(folding.taps(folded.mix) if group == 1 else mix),
+            gate=self.keep(panels(folded.gate)),
+            second=self.attention(block.attention),
+            project=self.keep(panels(folded.project)),
+            project_bias=self.keep(folded.project_bias),
+        )
 
     def forward(self, x: Tensor, side: Tensor | None = None) -> Tensor:
         return self.run(halves_of(x.contiguous(memory_format=torch.channels_last)), x.shape, side)
 
     def run(self, halves: Halves, size: torch.Size, side: Tensor | None) -> Tensor:
-        """As `forward`, of frames (T, C, H, W) whose halves lie anywhere."""
+        """As `forward`, of frames (T, C, H, W) whose halves are anywhere."""
         out = _empty(*size)
         if size[0]:
             _call("vsgshift_gated", self.block, size, halves, side, _empty(_at_once(size), *size[1:]), out)
@@ -159,16 +179,12 @@ class FastShiftStep(_Native):
     def __init__(self, step: ShiftStep) -> None:
         super().__init__()
         self.direction, self.arriving = step.direction, step.arriving
-        offsets = [
-            offset for size, offset in zip(group_sizes(step.arriving), OFFSETS, strict=True) for _ in range(size)
-        ]
-        self._offsets = torch.tensor(offsets, dtype=torch.int16)
-        with torch.no_grad():
-            self._align = Align(
-                channels=step.arriving,
-                offsets=self._offsets.data_ptr(),
-                weights=self.keep(folding.depthwise_taps(step.align)),
-            )
+        self._offsets = channel_offsets(step.arriving).to(torch.int16)
+        self._align = Align(
+            channels=step.arriving,
+            offsets=self._offsets.data_ptr(),
+            weights=self.keep(folding.taps(step.align.weight)),
+        )
         self.fuse, self.refine = FastGatedBlock(step.fuse), FastGatedBlock(step.refine)
 
     def forward(self, x: Tensor, time: Timeline) -> Tensor:
@@ -199,13 +215,12 @@ class FastResidualBlock(_Native):
         super().__init__()
         channels = len(block.conv1.weight)
         _check_widths(channels, whole=False)
-        with torch.no_grad():
-            self.block = Residual(
-                channels=channels,
-                first=self.keep(folding.panels(folding.tap_major(block.conv1))),
-                second=self.keep(folding.panels(folding.tap_major(block.conv2))),
-                attention=self.attention(block.attention),
-            )
+        self.block = Residual(
+            channels=channels,
+            first=self.keep(panels(tap_major(block.conv1.weight))),
+            second=self.keep(panels(tap_major(block.conv2.weight))),
+            attention=self.attention(block.attention),
+        )
 
     def forward(self, x: Tensor, slope: Tensor) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)

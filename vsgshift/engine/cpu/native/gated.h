@@ -12,7 +12,7 @@
 
 #include "blocks.h"
 
-typedef struct GatedBlock {
+typedef struct Gated {
     int channels, side;        /* C, and how many more come beside x; multiples of 16 and 8 */
     int group;                 /* channels in a group of the 5x5 convolution: 1 or 8 */
     const float *expand;       /* panels, C + side -> 2 C; the norm's weight is in it */
@@ -24,10 +24,11 @@ typedef struct GatedBlock {
     Attention second;
     const float *project;      /* panels, C -> C; beta in it */
     const float *project_bias; /* likewise */
-} GatedBlock;
+} Gated;
+EXPORT_SIZE(Gated);
 
 typedef struct GatedTask {
-    const GatedBlock *block;
+    const Gated *block;
     Clip clip;
     const Half *halves; /* of x: two for each frame */
     const float *side;
@@ -70,7 +71,7 @@ INLINE void normalise(const float *first, const float *second, int half, const f
 
 /* One row of a strip and its neighbours, columns left - 1 to right, expanded; zero outside the frame. */
 static void expand_row(const GatedTask *task, int frame, int row, int left, int right, float *normal, float *out) {
-    const GatedBlock *block = task->block;
+    const Gated *block = task->block;
     const int channels = block->channels, side = block->side, inputs = channels + side, wide = 2 * channels;
     const int from = left > 0 ? left - 1 : 0, to = right < task->clip.width ? right + 1 : right;
     if (row < 0 || row >= task->clip.height) {
@@ -94,7 +95,7 @@ static void expand_row(const GatedTask *task, int frame, int row, int left, int 
 }
 
 /* Depthwise 3x3 of both halves, and their product; rows point at the pixel to the left of the first. */
-static void gate_row(const GatedBlock *block, const float *const rows[3], int pixels, float *out, float *sums) {
+static void gate_row(const Gated *block, const float *const rows[3], int pixels, float *out, float *sums) {
     const int channels = block->channels, wide = 2 * channels;
     for (int first = 0; first < pixels; first += 4) {
         const int some = pixels - first < 4 ? pixels - first : 4;
@@ -121,13 +122,13 @@ static void gate_row(const GatedBlock *block, const float *const rows[3], int pi
     }
 }
 
-static size_t first_arena(const GatedBlock *block) {
+static size_t first_arena(const Gated *block) {
     return (size_t)(STRIP + SLACK) * (block->channels + block->side + 6 * block->channels) + MOST_CHANNELS;
 }
 
 static void first_pass(const void *given, int unit, float *arena) {
     const GatedTask *task = given;
-    const GatedBlock *block = task->block;
+    const Gated *block = task->block;
     const Band band = band_of(task->clip, unit);
     const int channels = block->channels, wide = 2 * channels;
     const int strips = strips_of(task->clip.width);
@@ -164,9 +165,9 @@ static void scaled_row(const GatedTask *task, int frame, int row, int left, int 
         memset(out, 0, (size_t)(right - left + 4) * channels * sizeof(float));
         return;
     }
-    const size_t before = from - (left - 2), behind = (right + 2) - to;
+    const size_t before = from - (left - 2), after = (right + 2) - to;
     memset(out, 0, before * channels * sizeof(float));
-    memset(out + (right - left + 4 - behind) * channels, 0, behind * channels * sizeof(float));
+    memset(out + (right - left + 4 - after) * channels, 0, after * channels * sizeof(float));
     const float *x = task->product + pixel(task->clip, frame, row, from) * channels;
     out += before * channels;
     if (factors == NULL) {
@@ -179,7 +180,7 @@ static void scaled_row(const GatedTask *task, int frame, int row, int left, int 
 }
 
 /* Depthwise 5x5; rows point two pixels to the left of the first. */
-static void mix_depthwise(const GatedBlock *block, const float *const rows[5], int pixels, float *out) {
+static void mix_depthwise(const Gated *block, const float *const rows[5], int pixels, float *out) {
     const int channels = block->channels;
     for (int first = 0; first < pixels; first += 8)
         for (int c = 0; c < channels; c += 8) {
@@ -197,7 +198,7 @@ static void mix_depthwise(const GatedBlock *block, const float *const rows[5], i
 }
 
 /* 5x5 in groups of eight channels. */
-static void mix_grouped(const GatedBlock *block, const float *const rows[5], int pixels, float *out) {
+static void mix_grouped(const Gated *block, const float *const rows[5], int pixels, float *out) {
     const int channels = block->channels;
     for (int c = 0; c < channels; c += 8) {
         Segment taps[25];
@@ -210,13 +211,13 @@ static void mix_grouped(const GatedBlock *block, const float *const rows[5], int
     }
 }
 
-static size_t second_arena(const GatedBlock *block) {
+static size_t second_arena(const Gated *block) {
     return (size_t)(STRIP + SLACK) * block->channels * (5 + 1 + 2) + MOST_CHANNELS;
 }
 
 static void second_pass(const void *given, int unit, float *arena) {
     const GatedTask *task = given;
-    const GatedBlock *block = task->block;
+    const Gated *block = task->block;
     const Band band = band_of(task->clip, unit);
     const int channels = block->channels, wide = 2 * channels;
     const int strips = strips_of(task->clip.width);
@@ -256,13 +257,13 @@ static void second_pass(const void *given, int unit, float *arena) {
 
 /* ---- third pass ---------------------------------------------------------------------------- */
 
-static size_t third_arena(const GatedBlock *block) {
+static size_t third_arena(const Gated *block) {
     return (size_t)block->channels * (block->channels + PANEL + STRIP);
 }
 
 static void third_pass(const void *given, int unit, float *arena) {
     const GatedTask *task = given;
-    const GatedBlock *block = task->block;
+    const Gated *block = task->block;
     const Band band = band_of(task->clip, unit);
     const int channels = block->channels;
     const float *factors = task->factors + (size_t)band.frame * channels;
@@ -299,7 +300,7 @@ static void third_pass(const void *given, int unit, float *arena) {
 
 /* Two halves for each frame; out (frames, height, width, C), which must not overlap them; side likewise with its channels;
  * gated has room for `frames_at_once`. */
-static int run_gated(const GatedBlock *block, Clip clip, const Half *halves, const float *side, float *gated,
+static int run_gated(const Gated *block, Clip clip, const Half *halves, const float *side, float *gated,
                      float *out, int threads) {
     const int channels = block->channels, at_once = frames_at_once(clip, threads), bands = bands_of(clip);
     double *sums = malloc((size_t)at_once * bands * channels * sizeof(double));

@@ -1,24 +1,26 @@
-/* Shift-Net's blocks for the CPU, fused: what they hand on from layer to layer stays in the caches.
+/* The functions that `vsgshift/engine/cpu/library.py` calls: Shift-Net's blocks, fused, so that what a layer gives the
+ * next stays in the caches. A block is a header here, a function below, and a declaration in library.py.
  *
- * Built once for each instruction set; `vsgshift.engine.library` loads the one that the machine has.
- * Functions return 0 where memory is short. Shapes are checked before, in Python. */
+ * Built once for each instruction set; Python loads the best one that the machine has. Functions return 0 if memory is
+ * short. Python checks shapes before it calls them. */
 #include "align.h"
 #include "gated.h"
 #include "residual.h"
 
-#define EXPORT __attribute__((visibility("default")))
+/* To be raised, here and in library.py, with every change of a function's arguments or a structure's fields. */
+EXPORT const int vsgshift_abi_version = 1;
 
 /* Frames' worth of room that `gated` must have. */
 EXPORT int vsgshift_frames_at_once(int frames, int height, int width, int threads) {
     return frames_at_once((Clip){frames, height, width}, threads);
 }
 
-EXPORT int vsgshift_gated(const GatedBlock *block, int frames, int height, int width, const Half *halves, const float *side,
+EXPORT int vsgshift_gated(const Gated *block, int frames, int height, int width, const Half *halves, const float *side,
                           float *gated, float *out, int threads) {
     return run_gated(block, (Clip){frames, height, width}, halves, side, gated, out, threads);
 }
 
-EXPORT int vsgshift_residual(const ResidualBlock *block, int frames, int height, int width, const float *x, float *out,
+EXPORT int vsgshift_residual(const Residual *block, int frames, int height, int width, const float *x, float *out,
                              int threads) {
     return run_residual(block, (Clip){frames, height, width}, x, out, threads);
 }

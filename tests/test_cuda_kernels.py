@@ -1,8 +1,8 @@
-"""Each fused kernel against the plain modules. Run by `test_kernels`, in a process of its own.
+"""Each fused kernel for CUDA against the plain modules.
 
-On a CUDA device the kernels run compiled, and first choose their configurations; without one they run
-in Triton's interpreter, where every operation of every program costs the same whatever its size: there
-the frames are tiny, and the tiles large.
+On a CUDA device the kernels run compiled, and first choose their configurations. Without one they run in
+Triton's interpreter (`conftest` asks for it), where every operation of every program takes as long whatever
+its size: there the frames are tiny, and the tiles large.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,12 +15,15 @@ import torch
 from standin import lively, relative_error
 from torch import Tensor
 
-from vsgshift.engine.cuda import FusedGatedBlock, FusedShiftStep, fuse
-from vsgshift.kernels import align, attention, expand, gate, multiply, project, tuning
+pytest.importorskip("triton", reason="Triton comes with torch's CUDA builds only")
+
+from vsgshift.engine import folding
+from vsgshift.engine.cuda import align, attention, expand, gate, multiply, project, tuning
+from vsgshift.engine.cuda.blocks import FusedGatedBlock, FusedShiftStep, fuse
+from vsgshift.engine.cuda.halves import columns
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.network.gated import GatedBlock, ShiftStep, plus_identity
-from vsgshift.network.layers import conv
-from vsgshift.network.shift import Direction, spatial_shift
+from vsgshift.network.shift import Direction, channel_offsets, spatial_shift
 from vsgshift.network.shifted import EDGE, Shifted
 from vsgshift.network.timeline import WholeClip
 
@@ -119,7 +122,8 @@ def test_align(name: str, frames: int, height: int, width: int, direction: Direc
     past = direction is Direction.PAST
     arrived = shifted[:, : step.arriving] if past else shifted[:, step.arriving :]
     want = step.align(spatial_shift(arrived))
-    offsets, weight = align.offset_table(step.arriving).to(DEVICE), align.prepare(step.align.weight)
+    offsets = channel_offsets(step.arriving).T.contiguous().to(DEVICE)
+    weight = folding.taps(step.align.weight)
     for way in (shifted, time.shift_lazily(x, direction)):
         assert close(align.align(way, offsets, weight, past=past), want)
 
@@ -135,7 +139,8 @@ def test_expand(name: str, frames: int, height: int, width: int, beside: bool) -
     shifted = WholeClip(frames, boundary="wrap").shift_lazily(x, Direction.FUTURE)
     joined = shifted.whole() if side is None else torch.cat((shifted.whole(), side), 1)
     want = block.expand(block.norm(joined))
-    weights = expand.prepare(block.norm, block.expand, torch.float32)
+    folded = folding.gated(block)
+    weights = columns(folded.expand, torch.float32), folded.expand_bias
     assert close(expand.expand(shifted, side, *weights), want)
     assert close(expand.expand(shifted.whole(), side, *weights), want)
 
@@ -145,7 +150,7 @@ def test_multiply(name: str, frames: int, height: int, width: int) -> None:
     block = shift_step(name, Direction.PAST).refine
     z = random(frames, 2 * VARIANTS[name].core_width, height, width)
     a, b = plus_identity(z, block.expand_depthwise).chunk(2, 1)
-    weight = multiply.prepare(block.expand_depthwise)
+    weight = folding.taps(folding.gated(block).depthwise)
     found, partial = multiply.multiply(z, weight, pool=True)
     assert close(found, a * b)
     assert partial is not None
@@ -162,18 +167,16 @@ def test_gate(name: str, frames: int, height: int, width: int, scaled: bool) -> 
     mixed = plus_identity(p if scale is None else p * scale[:, :, None, None], block.mix5, block.mix3)
     a, b = block.gate(mixed).chunk(2, 1)
     want = a * torch.sigmoid(b)
-    how, mix = gate.prepare_mix(block.mix5, block.mix3, torch.float32)
-    weight = gate.prepare(block.gate, torch.float32)
-    found, partial = gate.gate(p, scale, how, mix, weight)
+    folded = folding.gated(block)
+    mix, weight = gate.layout(folded.mix, torch.float32), columns(folded.gate, torch.float32)
+    found, partial = gate.gate(p, scale, mix, weight)
     assert close(found, want)
     assert close(partial.sum(1), want.sum((2, 3)))
-    if not scaled:
-        assert close(gate.gate(mixed, None, gate.Mix.NONE, mix, weight)[0], want)
 
 
 def test_other_groups_are_refused() -> None:
     with pytest.raises(ValueError, match="groups of 1 or 8"):
-        gate.prepare_mix(conv(64, 64, 5, groups=16), conv(64, 64, 3, groups=16), torch.float32)
+        gate.layout(torch.zeros(64, 4, 5, 5), torch.float32)
 
 
 @pytest.mark.parametrize("name", ["deblur-small", "denoise-plus"])
@@ -181,7 +184,7 @@ def test_attention(name: str) -> None:
     plain = shift_step(name, Direction.PAST).refine.attention
     x = random(3, VARIANTS[name].core_width, 10, 13)
     partial = x.flatten(2).unflatten(2, (65, 2)).sum(3).transpose(1, 2).contiguous()
-    found = attention.attention(partial, *attention.prepare(plain), 130)
+    found = attention.attention(partial, *attention.layout(plain), 130)
     assert close(found, plain.gate(x)[:, :, 0, 0])
 
 
@@ -193,7 +196,8 @@ def test_project(name: str, frames: int, height: int, width: int) -> None:
     scale = torch.rand(frames, channels, device=DEVICE)
     shifted = WholeClip(frames, boundary="wrap").shift_lazily(x, Direction.PAST)
     want = shifted.whole() + block.beta * block.project(g * scale[:, :, None, None])
-    weights = project.prepare(block.project, block.beta, torch.float32)
+    folded = folding.gated(block)
+    weights = columns(folded.project, torch.float32), folded.project_bias
     for way in (shifted, shifted.whole()):
         assert close(project.project(way, g, scale, *weights), want)
 
@@ -268,7 +272,7 @@ def test_every_configuration(module: ModuleType, as_shipped: None, monkeypatch: 
         align: lambda: align.align(time.shift_lazily(x, Direction.PAST), fused.offsets, fused.align, past=True),
         expand: lambda: expand.expand(x, None, block.expand_weight, block.expand_bias),
         multiply: lambda: multiply.multiply(large, block.depthwise, pool=True)[0],
-        gate: lambda: gate.gate(x, None, block.how, block.mix, block.gate_weight)[0],
+        gate: lambda: gate.gate(x, None, block.mix, block.gate_weight)[0],
         project: lambda: project.project(x, x, x[:, :, 0, 0].clone(), block.project_weight, block.project_bias),
     }
     found = []
@@ -277,28 +281,6 @@ def test_every_configuration(module: ModuleType, as_shipped: None, monkeypatch: 
         found.append(runs[module]())
     for other in found[1:]:
         assert close(other, found[0])
-
-
-def bytes_of(*tensors: Tensor | None) -> int:
-    return sum(tensor.numel() * tensor.itemsize for tensor in tensors if tensor is not None)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-def test_costs_are_what_goes_in_and_comes_out(dtype: torch.dtype, as_shipped: None) -> None:
-    block = FusedShiftStep(shift_step("denoise-plus", Direction.PAST), dtype)
-    narrow, wide, side = (torch.empty(3, channels, 6, 11, dtype=dtype) for channels in (80, 160, 40))
-    partial, scale = torch.empty(3, attention.parts_of(6, 11), 80), torch.empty(3, 80)
-    size = (3, 6, 11, 80, dtype.itemsize)
-    fused = block.fuse
-    assert align.cost(*size)[0] == bytes_of(side, block.align, side)
-    assert expand.cost(*size, side=40)[0] == bytes_of(narrow, side, fused.expand_weight, fused.expand_bias, wide)
-    assert multiply.cost(*size)[0] == bytes_of(wide, fused.depthwise, narrow)
-    assert multiply.cost(*size, pool=True)[0] == bytes_of(wide, fused.depthwise, narrow, partial)
-    dense_mix = 25 * 80 * 8 * dtype.itemsize
-    assert gate.cost(*size, group=8)[0] == bytes_of(narrow, fused.gate_weight, narrow, partial) + dense_mix
-    weights = fused.attention.squeeze, fused.attention.excite
-    assert attention.cost(*size)[0] == bytes_of(partial, *weights, scale)
-    assert project.cost(*size)[0] == bytes_of(narrow, narrow, scale, fused.project_weight, fused.project_bias, narrow)
 
 
 def test_the_fastest_configuration_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,23 +1,21 @@
-"""Layer normalisation over the channels of a pixel, and the 1x1 convolution behind it.
+"""Layer normalisation over the channels of a pixel, and the 1x1 convolution after it.
 
     z = W · ((u - mean(u)) / sqrt(var(u) + eps)) + b        u = cat(x, side), var biased, eps = 1e-6
 
-The norm's own weight and bias are folded into W and b (`prepare`). The parts of u are read from
-where they lie: the halves of a temporal shift from the frame and its neighbour, the side channels
+The norm's own weight and bias are folded into W and b (`engine.folding`). The parts of u are read
+in place: the halves of a temporal shift from the frame and its neighbour, the side channels
 from their own tensor; u is never stored. Mean and variance are taken in two passes over what is
 in registers, in float32. The product is of storage precision with float32 sums.
 
 Per pixel: reads C (and the side's C/2), writes 2C elements.
 """
 
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor, nn
+from torch import Tensor
 
-from vsgshift.kernels.halves import Operand, bases, dense, kind, load_row, precision
-from vsgshift.kernels.tuning import Kernel
-from vsgshift.network.gated import LayerNorm
+from vsgshift.engine.cuda.halves import Operand, bases, dense, kind, load_row, precision
+from vsgshift.engine.cuda.tuning import Kernel
 from vsgshift.network.shifted import Shifted
 
 EPS = 1e-6
@@ -101,20 +99,14 @@ KERNEL = Kernel(
 )
 
 
-def prepare(norm: LayerNorm, expand: nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Weight (C + S, 2C) of a data type and bias (2C,), float32, with the norm's folded in."""
-    weight = expand.weight.detach().float().flatten(1)
-    folded = (weight * norm.weight.detach().float()).T.contiguous().to(dtype)
-    return folded, weight @ norm.bias.detach().float()
-
-
 def expand(x: Shifted | Tensor, side: Tensor | None, weight: Tensor, bias: Tensor) -> Tensor:
     """Normalise and widen.
 
     Args:
         x: the main path, (T, C, H, W), or a temporal shift.
         side: (T, S, H, W), S <= C/2, or None.
-        weight, bias: from `prepare`.
+        weight: (C + S, 2C), from `halves.columns`; the norm's weight is in it.
+        bias: (2C,), float32.
 
     Returns:
         (T, 2C, H, W).
@@ -136,11 +128,3 @@ def expand(x: Shifted | Tensor, side: Tensor | None, weight: Tensor, bias: Tenso
         PRECISION=precision(out.dtype), **operand.constants,
     )  # fmt: skip
     return out
-
-
-def cost(frames: int, height: int, width: int, channels: int, itemsize: int, *, side: int = 0) -> tuple[int, int]:
-    """Bytes and operations; ``channels`` is C, ``side`` the channels beside it. See the package."""
-    pixels = frames * height * width
-    joined, outputs = channels + side, 2 * channels
-    moved = pixels * (joined + outputs) * itemsize + joined * outputs * itemsize + outputs * 4
-    return moved, pixels * (2 * joined * outputs + outputs + 6 * joined)

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsgshift.kernels.tuning import Kernel
+from vsgshift.engine.cuda.tuning import Kernel
 from vsgshift.network.layers import ChannelAttention
 
 MOST_PARTS = 1024
@@ -53,7 +53,7 @@ def _attention(
 KERNEL = Kernel(_attention, [{"BLOCK": 64, "num_warps": 8, "num_stages": 2}])
 
 
-def prepare(attention: ChannelAttention) -> tuple[Tensor, Tensor]:
+def layout(attention: ChannelAttention) -> tuple[Tensor, Tensor]:
     """Both layers' weights as (C // r, C), float32."""
     squeeze = attention.squeeze.weight.detach().float().flatten(1).contiguous()
     excite = attention.excite.weight.detach().float().flatten(1).T.contiguous()
@@ -65,7 +65,7 @@ def attention(partial: Tensor, squeeze: Tensor, excite: Tensor, pixels: int) -> 
 
     Args:
         partial: (T, parts, C), float32, sums over parts of each frame.
-        squeeze, excite: from `prepare`.
+        squeeze, excite: from `layout`.
         pixels: number of pixels of a frame.
 
     Returns:
@@ -83,10 +83,3 @@ def attention(partial: Tensor, squeeze: Tensor, excite: Tensor, pixels: int) -> 
             HIDDEN_PADDED=triton.next_power_of_2(len(squeeze)),
         )  # fmt: skip
     return out
-
-
-def cost(frames: int, height: int, width: int, channels: int, itemsize: int, *, reduction: int = 4) -> tuple[int, int]:
-    """Bytes and operations; ``channels`` is C, ``itemsize`` of no matter. See the package."""
-    parts, hidden = parts_of(height, width), channels // reduction
-    moved = frames * (parts + 1) * channels * 4 + 2 * hidden * channels * 4
-    return moved, frames * channels * (parts + 4 * hidden + 4)

@@ -1,6 +1,6 @@
-/* Grouped spatial shift and the depthwise 3x3 behind it, without the shifted tensor.
+/* Grouped spatial shift and the depthwise 3x3 after it, without storing the shifted tensor.
  *
- * Reads the channels that arrived from the neighbouring frame where they lie, writes as many. */
+ * Reads the channels that arrived from the neighbouring frame in place, and writes as many. */
 #ifndef GSHIFT_ALIGN_H
 #define GSHIFT_ALIGN_H
 
@@ -11,6 +11,7 @@ typedef struct Align {
     const int16_t *offsets; /* [channels][2]: down and right, pixels */
     const float *weights;   /* [9][channels] */
 } Align;
+EXPORT_SIZE(Align);
 
 typedef struct AlignTask {
     const Align *align;

@@ -2,20 +2,19 @@
 
     out = x + W · (s · g) + b
 
-The block's beta, one number per channel, scales the rows of W and b beforehand (`prepare`). x is the
-block's own input: for the first block of a step a temporal shift, read from where its halves lie.
+The block's beta, one number per channel, scales the rows of W and b beforehand (`engine.folding`). x is
+the block's own input: for the first block of a step a temporal shift, whose halves are read in place.
 The sum is float32, rounded once.
 
 Per pixel: reads 2C, writes C elements.
 """
 
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor, nn
+from torch import Tensor
 
-from vsgshift.kernels.halves import Operand, bases, dense, kind, load_row, precision
-from vsgshift.kernels.tuning import Kernel
+from vsgshift.engine.cuda.halves import Operand, bases, dense, kind, load_row, precision
+from vsgshift.engine.cuda.tuning import Kernel
 from vsgshift.network.shifted import Shifted
 
 
@@ -71,14 +70,6 @@ KERNEL = Kernel(
 )
 
 
-def prepare(project: nn.Conv2d, beta: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Weight (C, C) of a data type and bias (C,), float32, both scaled by ``beta``, (1, C, 1, 1)."""
-    factor = beta.detach().float().flatten()
-    weight = (project.weight.detach().float().flatten(1) * factor[:, None]).T.contiguous()
-    bias = torch.zeros_like(factor) if project.bias is None else project.bias.detach().float() * factor
-    return weight.to(dtype), bias
-
-
 def project(x: Shifted | Tensor, g: Tensor, scale: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Scale, project, and add to the block's input.
 
@@ -86,7 +77,8 @@ def project(x: Shifted | Tensor, g: Tensor, scale: Tensor, weight: Tensor, bias:
         x: the block's input, (T, C, H, W), or a temporal shift.
         g: (T, C, H, W).
         scale: (T, C), float32.
-        weight, bias: from `prepare`.
+        weight: (C, C), from `halves.columns`; beta is in it.
+        bias: (C,), float32, likewise.
 
     Returns:
         (T, C, H, W).
@@ -103,10 +95,3 @@ def project(x: Shifted | Tensor, g: Tensor, scale: Tensor, weight: Tensor, bias:
             PRECISION=precision(out.dtype), **operand.constants,
         )  # fmt: skip
     return out
-
-
-def cost(frames: int, height: int, width: int, channels: int, itemsize: int) -> tuple[int, int]:
-    """Bytes and operations; ``channels`` is C. See the package."""
-    elements = frames * height * width * channels
-    weights = channels**2 * itemsize + channels * 4 + frames * channels * 4
-    return 3 * elements * itemsize + weights, elements * (2 * channels + 3)

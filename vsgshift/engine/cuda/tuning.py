@@ -33,7 +33,7 @@ Config = Mapping[str, int]
 
 
 def cache_folder() -> Path:
-    """Where the choices are kept: vsgshift/kernels in the user's cache folder."""
+    """The folder of the choices: vsgshift/kernels in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "vsgshift" / "kernels"
 

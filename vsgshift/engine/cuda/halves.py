@@ -1,8 +1,8 @@
-"""Where the channels of a frame lie: reading a temporal shift without carrying it out.
+"""Read a temporal shift without carrying it out: pointers to the two halves of each frame.
 
-A shifted frame is two halves of C/2 channels; each lies whole in some frame, at channel 0 or C/2.
+A shifted frame is two halves of C/2 channels; each is contiguous in some frame, at channel 0 or C/2.
 Kernels ask `bases` for pointers to both and read channel k of a pixel from the first half's pointer
-where k < C/2, from the second's else. A frame that is not shifted is the same with both in itself.
+if k < C/2, else from the second's. A frame that is not shifted is the same with both in itself.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def load_row(
     first, second, first_stride, pixel, inside, channel,
     C: tl.constexpr, SHIFT: tl.constexpr,
 ):  # fmt: skip
-    """Channels (N,) of pixels (M,): (M, N). What lies outside the frame or the C channels is 0."""
+    """Channels (N,) of pixels (M,): (M, N). Outside the frame or the C channels it is 0."""
     HALF: tl.constexpr = C // 2
     if SHIFT == 0:
         return tl.load(
@@ -74,7 +74,7 @@ def load_row(
 
 @dataclass(frozen=True)
 class Operand:
-    """The arguments that `bases` wants, of a tensor or of a shift that is not carried out."""
+    """The arguments of `bases`, for a tensor or for a shift that is not carried out."""
 
     frames: Tensor
     edge: Tensor
@@ -86,7 +86,7 @@ class Operand:
 
     @staticmethod
     def of(x: Tensor | Shifted) -> "Operand":
-        """``x`` channels-last; copied to be so where it is not."""
+        """The arguments for ``x``, which is copied if it is not channels-last."""
         if isinstance(x, Tensor):
             x = dense(x)
             return Operand(x, x, x, x, x, UNSHIFTED, len(x))
@@ -123,8 +123,13 @@ def empty(like: Tensor, frames: int, channels: int) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
+def columns(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """A 1x1 convolution's weight (outputs, inputs) as the kernels read it: (inputs, outputs) of a data type."""
+    return weight.T.contiguous().to(dtype)
+
+
 def precision(dtype: torch.dtype) -> str:
-    """What ``tl.dot`` shall do with inputs of this type: float32 is not to be rounded to tf32."""
+    """The ``input_precision`` of ``tl.dot`` for this type: float32 is not to be rounded to tf32."""
     return "ieee" if dtype == torch.float32 else "tf32"
 
 

@@ -14,14 +14,13 @@ every output is written exactly once, the vacated ones as zero.
 Per pixel: reads C/2, writes C/2 elements.
 """
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from vsgshift.kernels.halves import PAST, Operand, bases, kind
-from vsgshift.kernels.tuning import Config, Kernel
-from vsgshift.network.shift import MARGIN, OFFSETS, group_sizes
+from vsgshift.engine.cuda.halves import PAST, Operand, bases, kind
+from vsgshift.engine.cuda.tuning import Config, Kernel
+from vsgshift.network.shift import MARGIN
 from vsgshift.network.shifted import Shifted
 
 _PAST = tl.constexpr(PAST)
@@ -85,25 +84,13 @@ KERNEL = Kernel(
 )
 
 
-def offset_table(channels: int) -> Tensor:
-    """(2, channels), int32: the translation down and right of each channel of the shifted half."""
-    sizes = group_sizes(channels)
-    each = [offset for offset, size in zip(OFFSETS, sizes, strict=True) for _ in range(size)]
-    return torch.tensor(each, dtype=torch.int32).T.contiguous()
-
-
-def prepare(weight: Tensor) -> Tensor:
-    """The convolution's weight, (C/2, 1, 3, 3), as `align` wants it: (9, C/2), float32."""
-    return weight.detach().float().flatten(1).T.contiguous()
-
-
 def align(x: Shifted | Tensor, offsets: Tensor, weight: Tensor, *, past: bool) -> Tensor:
     """The side channels of a shift step.
 
     Args:
         x: the temporal shift, or the shifted tensor, (T, C, H, W).
-        offsets: `offset_table` of C/2, on the device.
-        weight: from `prepare`.
+        offsets: (2, C/2), `network.shift.channel_offsets` transposed, on the device.
+        weight: (9, C/2), float32, from `folding.taps`.
         past: whether the arrived half are the first C/2 channels (else the last).
 
     Returns:
@@ -129,9 +116,3 @@ def align(x: Shifted | Tensor, offsets: Tensor, weight: Tensor, *, past: bool) -
         TAKE_FIRST=past, MARGIN=MARGIN, **operand.constants,
     )  # fmt: skip
     return out
-
-
-def cost(frames: int, height: int, width: int, channels: int, itemsize: int) -> tuple[int, int]:
-    """Bytes and operations; ``channels`` is C, of which half arrived. See the package."""
-    elements = frames * height * width * channels // 2
-    return 2 * elements * itemsize + 9 * channels // 2 * 4, 18 * elements

@@ -10,15 +10,16 @@
 
 #include "blocks.h"
 
-typedef struct ResidualBlock {
+typedef struct Residual {
     int channels;
     const float *first, *second; /* panels, inputs ordered by row of taps, column of taps, channel */
     const float *slope;          /* of the PReLU */
     Attention attention;
-} ResidualBlock;
+} Residual;
+EXPORT_SIZE(Residual);
 
 typedef struct ResidualTask {
-    const ResidualBlock *block;
+    const Residual *block;
     Clip clip;
     const float *x;
     float *out;
@@ -53,7 +54,7 @@ static void convolve_rows(int channels, const float *const rows[3], const float 
 
 /* Columns left - 1 to right of a row between the convolutions; zero outside the frame. `rows` begin at left - 2. */
 static void middle_row(const ResidualTask *task, int row, int left, int right, const float *const rows[3], float *out) {
-    const ResidualBlock *block = task->block;
+    const Residual *block = task->block;
     const int channels = block->channels, pixels = right - left + 2;
     if (row < 0 || row >= task->clip.height) {
         memset(out, 0, (size_t)pixels * channels * sizeof(float));
@@ -66,13 +67,13 @@ static void middle_row(const ResidualTask *task, int row, int left, int right, c
         memset(out + (size_t)(pixels - 1) * channels, 0, channels * sizeof(float));
 }
 
-static size_t residual_arena(const ResidualBlock *block) {
+static size_t residual_arena(const Residual *block) {
     return 6 * (size_t)(STRIP + SLACK) * block->channels;
 }
 
 static void residual_pass(const void *given, int unit, float *arena) {
     const ResidualTask *task = given;
-    const ResidualBlock *block = task->block;
+    const Residual *block = task->block;
     const Band band = band_of(task->clip, unit);
     const int channels = block->channels, strips = strips_of(task->clip.width);
     const size_t row_size = (size_t)(STRIP + SLACK) * channels;
@@ -105,7 +106,7 @@ static void residual_pass(const void *given, int unit, float *arena) {
     }
 }
 
-static size_t attention_arena(const ResidualBlock *block) {
+static size_t attention_arena(const Residual *block) {
     return 8 * (size_t)block->channels;
 }
 
@@ -129,7 +130,7 @@ static void attention_pass(const void *given, int unit, float *arena) {
 }
 
 /* x and out (frames, height, width, C). */
-static int run_residual(const ResidualBlock *block, Clip clip, const float *x, float *out, int threads) {
+static int run_residual(const Residual *block, Clip clip, const float *x, float *out, int threads) {
     const int channels = block->channels, at_once = frames_at_once(clip, threads), bands = bands_of(clip);
     double *sums = malloc((size_t)at_once * bands * channels * sizeof(double));
     float *factors = malloc((size_t)at_once * channels * sizeof(float));

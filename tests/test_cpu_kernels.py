@@ -1,0 +1,210 @@
+"""The kernels for the CPU give what the plain modules give."""
+
+import os
+import platform
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from standin import lively, relative_error
+from torch import Tensor
+
+from vsgshift.engine import prepared
+from vsgshift.engine.cpu import blocks, library
+from vsgshift.network import VARIANTS, ShiftNet
+from vsgshift.network.layers import ResidualBlock
+from vsgshift.network.timeline import WholeClip
+from vsgshift.streaming import Stream, restore
+
+TOLERANCE = 2e-6
+BUILDS = [path for path in library.candidates() if path.is_file()]
+
+needs_kernels = pytest.mark.skipif(not BUILDS, reason="no kernels were compiled for this system")
+
+
+def network(name: str) -> ShiftNet:
+    torch.manual_seed(1)
+    return lively(ShiftNet(VARIANTS[name])).eval()
+
+
+def clip_for(variant: ShiftNet, frames: int, height: int, width: int) -> tuple[Tensor, Tensor | None]:
+    torch.manual_seed(2)
+    noise = torch.rand(frames, 1, height, width) / 4 if variant.variant.task == "denoise" else None
+    return torch.rand(frames, 3, height, width), noise
+
+
+@pytest.fixture(params=BUILDS, ids=lambda path: path.stem)
+def build(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each build that this machine can run, in turn."""
+    loaded = library.load(request.param)
+    monkeypatch.setattr(blocks, "kernels", lambda: loaded)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_linux_has_kernels() -> None:
+    if platform.system() == "Linux" and platform.machine() in ("x86_64", "aarch64"):
+        assert library.kernels() is not None
+        assert any(path.stem == "_kernels_baseline" for path in BUILDS)
+
+
+@needs_kernels
+def test_a_build_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half(library.ctypes.Structure):
+        _fields_ = (*library.Half._fields_, ("more", library.c_int))
+
+    refused = pytest.raises(ImportError, match=r"_kernels_.*was compiled from another version .*; install")
+    with monkeypatch.context() as patch, refused:
+        patch.setattr(library, "STRUCTURES", (*library.STRUCTURES[:-1], Half))
+        library.load(BUILDS[0])
+    with monkeypatch.context() as patch, refused:
+        patch.setattr(library, "ABI_VERSION", library.ABI_VERSION + 1)
+        library.load(BUILDS[0])
+    with monkeypatch.context() as patch, refused:
+        patch.setitem(library.FUNCTIONS, "vsgshift_unknown", ())
+        library.load(BUILDS[0])
+    assert library.load(BUILDS[0]).vsgshift_frames_at_once(1, 32, 8, 1) == 1
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", VARIANTS)
+def test_whole_network(name: str, build: None) -> None:
+    plain = network(name)
+    fast = prepared(plain)
+    assert fast is not plain
+    clip, noise = clip_for(plain, 2, 8, 16)
+    wanted, found = restore(plain, clip, noise), restore(fast, clip, noise)
+    assert relative_error(found - clip, wanted - clip) <= TOLERANCE
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["denoise-tiny", "deblur-tiny"])
+@pytest.mark.parametrize("size", [(4, 72, 200), (1, 136, 8), (3, 8, 400), (5, 40, 104)])
+def test_bands_strips_and_edges(name: str, size: tuple[int, int, int], build: None) -> None:
+    # Bands of 32 rows and strips of 96 columns, at half and a quarter of these sizes and at their own.
+    plain = network(name)
+    clip, noise = clip_for(plain, *size)
+    wanted, found = restore(plain, clip, noise), restore(prepared(plain), clip, noise)
+    assert relative_error(found - clip, wanted - clip) <= TOLERANCE
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["deblur-plus", "denoise-plus", "denoise-small", "deblur-small"])
+@pytest.mark.parametrize("size", [(1, 33, 97), (2, 7, 5), (1, 1, 193), (1, 70, 1)])
+def test_a_shift_step(name: str, size: tuple[int, int, int], build: None) -> None:
+    step = network(name).core.climbs[-1][0][0]
+    frames, height, width = size
+    x = torch.randn(frames, step.arriving * 2, height, width)
+    with torch.no_grad():
+        wanted = step(x, WholeClip(frames))
+        found = blocks.FastShiftStep(step)(x, WholeClip(frames))
+    assert relative_error(found - x, wanted - x) <= TOLERANCE
+
+
+@needs_kernels
+@pytest.mark.parametrize("width", [14, 16, 18, 22, 24, 36, 48, 64, 80])
+def test_a_residual_block(width: int, build: None) -> None:
+    torch.manual_seed(width)
+    block = ResidualBlock(width, 2)
+    slope = torch.tensor([0.2])
+    fast = blocks.FastResidualBlock(block)
+    for height, columns in ((35, 7), (1, 99), (3, 1)):
+        x = torch.randn(2, width, height, columns)
+        with torch.no_grad():
+            assert relative_error(fast(x, slope) - x, block(x, slope) - x) <= TOLERANCE
+
+
+@needs_kernels
+def test_the_same_on_any_number_of_threads_and_in_any_block(threads: None) -> None:
+    fast = prepared(network("denoise-tiny"))
+    clip, _ = clip_for(fast, 5, 96, 40)
+    found = []
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        found.append(cpu_part(fast, clip))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    single = torch.cat([cpu_part(fast, frame[None]) for frame in clip])
+    assert torch.equal(found[0], single)
+
+
+def cpu_part(network: ShiftNet, clip: Tensor) -> Tensor:
+    """What the kernels make of a clip, without torch's own part, which may depend on threads."""
+    step = network.core.levels[0].blocks[0][0]
+    x = clip.repeat(1, 16, 1, 1).contiguous(memory_format=torch.channels_last)
+    held = WholeClip(len(x), cuts=range(len(x)))
+    out: Tensor = step(x, held)
+    return out
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["denoise-tiny", "deblur-tiny"])
+def test_streams_of_every_block_with_cuts(name: str) -> None:
+    plain = network(name)
+    fast = prepared(plain)
+    for length, cuts in ((1, ()), (2, (1,)), (9, ()), (17, (3, 4, 11)), (14, (13,)), (12, range(12))):
+        clip, noise = clip_for(plain, length, 16, 8)
+        wanted = restore(plain, clip, noise, cuts=cuts)
+        for block in (1, 3, 4, 20):
+            found = restore(fast, clip, noise, cuts=cuts, block=block)
+            assert relative_error(found - clip, wanted - clip) <= TOLERANCE
+
+
+@needs_kernels
+def test_a_stream_entered_midway() -> None:
+    plain = network("denoise-tiny")
+    clip, noise = clip_for(plain, 3 * plain.radius, 8, 16)
+    found = []
+    for each in (plain, prepared(plain)):
+        stream = Stream(each, block=2, midway=True)
+        starts = [False] * len(clip)
+        found.append(torch.cat((stream.push(clip, noise, starts), stream.finish())) - clip[plain.radius :])
+    assert relative_error(found[1], found[0]) <= TOLERANCE
+
+
+@needs_kernels
+def test_extreme_values_stay_finite(build: None) -> None:
+    block = network("denoise-small").core.climbs[0][0][0].refine
+    x = torch.randn(1, 64, 8, 8) * 1e4
+    with torch.no_grad():
+        wanted, found = block(x), blocks.FastGatedBlock(block)(x.contiguous(memory_format=torch.channels_last))
+    assert found.isfinite().all()
+    assert relative_error(found, wanted) <= TOLERANCE
+
+
+@needs_kernels
+def test_the_plain_network_stays_as_it_was() -> None:
+    plain = network("deblur-tiny")
+    before = {name: tensor.clone() for name, tensor in plain.state_dict().items()}
+    fast = prepared(plain)
+    clip, noise = clip_for(plain, 3, 8, 8)
+    restore(fast, clip, noise)
+    assert all(torch.equal(before[name], tensor) for name, tensor in plain.state_dict().items())
+    plain.to_rgb.weight.data.zero_()
+    plain.core.climbs[0][0][0].fuse.gate.weight.data.zero_()
+    assert not torch.equal(restore(fast, clip, noise), clip)
+
+
+def test_other_precisions_run_as_they_are() -> None:
+    double = network("deblur-tiny").double()
+    assert prepared(double) is double
+
+
+@needs_kernels
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_starts_its_own_threads() -> None:
+    fast, slope = blocks.FastResidualBlock(ResidualBlock(16, 4)), torch.tensor([0.2])
+    x = torch.randn(4, 16, 70, 8).contiguous(memory_format=torch.channels_last)
+    wanted = fast(x, slope).numpy()
+    child = os.fork()
+    if child == 0:
+        # Nothing of torch that is shared out among its threads, which the child has not got.
+        os._exit(0 if np.array_equal(fast(x, slope).numpy(), wanted) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

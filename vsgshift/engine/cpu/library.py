@@ -1,0 +1,130 @@
+"""Load the compiled kernels for the CPU, if there are any.
+
+Structures and functions are declared here as in `native/`; `load` compares the version and all sizes.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from ctypes import POINTER, c_int, c_ssize_t, c_void_p
+from functools import cache
+from pathlib import Path
+
+import torch
+
+BUILDS = {"AVX512": ("avx512", "avx2"), "AVX2": ("avx2",)}
+"""Builds for the instruction set that torch finds, the best first."""
+
+
+class Attention(ctypes.Structure):
+    """In native/blocks.h."""
+
+    _fields_ = (("hidden", c_int), ("squeeze", c_void_p), ("excite", c_void_p))
+
+
+class Half(ctypes.Structure):
+    """In native/blocks.h."""
+
+    _fields_ = (("start", c_void_p), ("stride", c_ssize_t))
+
+
+class Gated(ctypes.Structure):
+    """In native/gated.h."""
+
+    _fields_ = (
+        ("channels", c_int),
+        ("side", c_int),
+        ("group", c_int),
+        ("expand", c_void_p),
+        ("expand_bias", c_void_p),
+        ("depthwise", c_void_p),
+        ("first", Attention),
+        ("mix", c_void_p),
+        ("gate", c_void_p),
+        ("second", Attention),
+        ("project", c_void_p),
+        ("project_bias", c_void_p),
+    )
+
+
+class Residual(ctypes.Structure):
+    """In native/residual.h."""
+
+    _fields_ = (
+        ("channels", c_int),
+        ("first", c_void_p),
+        ("second", c_void_p),
+        ("slope", c_void_p),
+        ("attention", Attention),
+    )
+
+
+class Align(ctypes.Structure):
+    """In native/align.h."""
+
+    _fields_ = (
+        ("channels", c_int),
+        ("offsets", c_void_p),
+        ("weights", c_void_p),
+    )
+
+
+ABI_VERSION = 1
+"""`vsgshift_abi_version` in native/library.c."""
+STRUCTURES = (Attention, Half, Gated, Residual, Align)
+_SIZE = (c_int, c_int, c_int)
+"""Frames, height, width."""
+FUNCTIONS = {
+    "vsgshift_frames_at_once": (*_SIZE, c_int),
+    "vsgshift_gated": (POINTER(Gated), *_SIZE, POINTER(Half), c_void_p, c_void_p, c_void_p, c_int),
+    "vsgshift_residual": (POINTER(Residual), *_SIZE, c_void_p, c_void_p, c_int),
+    "vsgshift_align": (POINTER(Align), *_SIZE, POINTER(Half), c_void_p, c_int),
+}
+"""Arguments of each; all return an int. The last argument is the number of threads."""
+
+
+def candidates() -> Iterator[Path]:
+    """Yield the paths at which builds for this machine can be, the fastest first."""
+    import vsgshift.engine.cpu
+
+    for build in (*BUILDS.get(torch.backends.cpu.get_cpu_capability(), ()), "baseline"):
+        # The compiled files of an editable install are in site-packages, its sources are not; both are in this path.
+        for folder in vsgshift.engine.cpu.__path__:
+            yield Path(folder, f"_kernels_{build}.so")
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """Load one build and declare its functions. Calls into it release the GIL.
+
+    Raises:
+        ImportError: the build was not compiled from the sources that this file belongs to.
+    """
+    library = ctypes.CDLL(str(path))
+    try:
+        found = [c_int.in_dll(library, "vsgshift_abi_version").value]
+        found += [ctypes.c_size_t.in_dll(library, f"vsgshift_sizeof_{each.__name__}").value for each in STRUCTURES]
+        for name, arguments in FUNCTIONS.items():
+            getattr(library, name).argtypes = arguments
+    except (AttributeError, ValueError):
+        found = []
+    if found != [ABI_VERSION, *map(ctypes.sizeof, STRUCTURES)]:
+        raise ImportError(f"{path} was compiled from another version of vsgshift; install vsgshift again")
+    return library
+
+
+@cache
+def chosen() -> Path | None:
+    """The fastest build that this machine can run, or None if none was compiled."""
+    return next((path for path in candidates() if path.is_file()), None)
+
+
+@cache
+def kernels() -> ctypes.CDLL | None:
+    """The kernels of that build. Errors as for `load`."""
+    path = chosen()
+    return None if path is None else load(path)
+
+
+def built_for() -> str:
+    """The instruction set that the kernels in use were built for, or "none"."""
+    path = chosen()
+    return "none" if path is None else path.stem.removeprefix("_kernels_")
