@@ -27,9 +27,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Before torch, whose threads then wait as they do in VapourSynth.
-import vsgshift.plugin  # noqa: F401
 from vsgshift.cli.options import add_device
+from vsgshift.openmp import wait_passively
 
 REPORTS = Path(__file__).parent / "benchmarks"
 
@@ -65,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(given: list[str] | None = None) -> int:
     """Run one benchmark; the exit status is 1 where something gave no figures."""
+    wait_passively()  # as in VapourSynth
+
     import torch
 
     from measuring import layers, reports

@@ -17,10 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Before torch, whose threads then wait as they do in VapourSynth.
-import vsgshift.plugin  # noqa: F401
 from measuring import checkup
 from measuring.checkup import Step
+from vsgshift.openmp import wait_passively
 
 ROOT = Path(__file__).parent.parent
 BENCHMARK = "scripts/benchmark.py"
@@ -30,6 +29,7 @@ NEEDS_CUDA = "cuda.is_available"
 
 def main(given: list[str] | None = None) -> int:
     """Run the steps and write the report; the exit status is 1 where one of them did not pass."""
+    wait_passively()  # as in VapourSynth
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, metavar="DIR", help="a checkout of the authors' repository")
     parser.add_argument("--dry", action="store_true", help="on the CPU, in little; worthless figures")

@@ -1,16 +1,26 @@
 """Helpers that every test may use."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-# Before any test imports torch, so that its threads wait as they do in VapourSynth.
-import vsgshift.plugin  # noqa: F401
+from vsgshift.openmp import wait_passively
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Numbers and footage that stand beside some checkouts; tests that want them skip where they are absent."""
+
+
+def pytest_configure() -> None:
+    """Set what torch and Triton read as they are imported."""
+    wait_passively()  # as in VapourSynth
+
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(autouse=True)

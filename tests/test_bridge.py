@@ -1004,6 +1004,21 @@ def test_the_bridge_is_found_from_any_folder(folder: Path) -> None:
         assert result.stdout.strip() == _bridge.__file__
 
 
+def test_sources_that_are_not_compiled_say_so_in_one_line() -> None:
+    body = (
+        "import sys\n"
+        "sys.meta_path = [finder for finder in sys.meta_path if 'ScikitBuild' not in type(finder).__name__]\n"
+        "try: import vsgshift.plugin._bridge\n"
+        "except ImportError as error: print(error)"
+    )
+    command = [sys.executable, "-c", body]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout == (
+        f"vsgshift.plugin._bridge is not compiled in {REPOSITORY}; run `pip install -e {REPOSITORY}`, "
+        "or start Python elsewhere\n"
+    )
+
+
 HOST = r"""
 #include <dlfcn.h>
 #include <stdio.h>

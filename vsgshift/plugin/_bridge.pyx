@@ -13,6 +13,8 @@ import atexit
 import re
 import traceback
 
+from vsgshift.openmp import wait_passively
+
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_New
@@ -83,6 +85,7 @@ cdef void call_python(const char *c_name, const VSMap *args, VSMap *out, VSCore 
     cdef int i
     core.users += 1
     try:
+        wait_passively()
         # Importing here keeps torch out of processes that load the plugin and never use it.
         from vsgshift.plugin import functions
 
