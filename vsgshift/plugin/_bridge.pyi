@@ -43,7 +43,7 @@ class Processor(Protocol):
     def close(self) -> None:
         """The filter is gone, or Python exits. Called once, after the last request and ready.
 
-        Must not raise. Let go of frames, nodes and threads here.
+        Must not raise. Release frames, nodes and threads here.
         """
 
 @final
@@ -125,12 +125,12 @@ class Frame:
     def int_property(self, key: str, default: int) -> int: ...
     @overload
     def int_property(self, key: str, default: None) -> int | None:
-        """The first value of a frame property; `default` where it is absent or not an integer."""
+        """The first value of a frame property; `default` if it is absent or not an integer."""
     @overload
     def float_property(self, key: str, default: float) -> float: ...
     @overload
     def float_property(self, key: str, default: None) -> float | None:
-        """The first value of a frame property; `default` where it is absent or not a floating point number."""
+        """The first value of a frame property; `default` if it is absent or not a floating point number."""
     def set_property(self, key: str, value: int | float | str | bytes | None) -> None:
         """Sets a frame property in place of what it was; None removes it.
 
@@ -167,7 +167,7 @@ class Core:
     def new_frame(self, like: Frame | Node, props_from: Frame | None = None) -> Frame:
         """A writable frame with undefined samples, and a copy of the properties of `props_from`.
 
-        Format and size are those of `like`. Raises ValueError for a Node where they vary.
+        Format and size are those of `like`. Raises ValueError for a Node if they vary.
         """
     def create_filter(
         self,
@@ -197,7 +197,7 @@ class Core:
     def restore_props(self, node: Node, convert: Callable[[Node], dict[int, Node]]) -> Node:
         """Finish: `node` converted to the output format, with the properties Start has saved.
 
-        `convert` is given a clip with the frames of `node`, which none but Finish may ask for, and
+        `convert` is given a clip with the frames of `node`, which only Finish may ask for, and
         maps colour keys to that clip as converted for them; -1 is for all other keys. Frame n comes
         from the entry for its `_GShiftColour`. That and `_GShiftProps` must come through to the
         converted frames. Costs no Python per frame, and fetches each frame of `node` once.

@@ -1,4 +1,4 @@
-"""The core as a Python object: makes frames and filters, calls other plugins, tells errors."""
+"""The core as a Python object: makes frames and filters, calls other plugins, reports errors."""
 
 # ---- Core -----------------------------------------------------------------------------------------
 
@@ -149,23 +149,23 @@ cdef class Core:
                 raise ValueError("the clips in back differ in format, size or length: convert all to one")
         # Many keys may share a clip.
         cdef list clips = [node, *{id(value): value for value in back.values()}.values()]
-        cdef Way *ways = <Way *>allocate(len(back) * sizeof(Way))
+        cdef Converter *converters = <Converter *>allocate(len(back) * sizeof(Converter))
         cdef Restore *self_
         try:
             self_ = <Restore *>make_inputs(sizeof(Restore), clips, self.api)
         except BaseException:
-            free(ways)
+            free(converters)
             raise
         self_.handover = handover
         self_.handover_node = self.api.addNodeRef(handed.c)
         cdef int i
         self_.count = <int>len(back)
-        self_.ways = ways
+        self_.converters = converters
         for i, (colour, value) in enumerate(back.items()):
-            self_.ways[i].colour = colour
-            self_.ways[i].clip = clips.index(value)
+            self_.converters[i].colour = colour
+            self_.converters[i].clip = clips.index(value)
             if colour == -1:
-                self_.default = self_.ways[i].clip
+                self_.default = self_.converters[i].clip
         return self.create("Finish", info, restore_get_frame, restore_free, fmParallel, rpStrictSpatial,
                            &self_.inputs, self_)
 
@@ -228,7 +228,7 @@ cdef int set_map(const VSAPI *api, VSMap *map, str key, value) except -1:
 
 
 cdef object get_map(const VSAPI *api, const VSMap *map, const char *key):
-    """One value, or a list where there are several."""
+    """One value, or a list of several."""
     cdef int kind = api.mapGetType(map, key)
     cdef int i
     cdef list values = []
@@ -254,13 +254,13 @@ cdef object get_map(const VSAPI *api, const VSMap *map, const char *key):
 # ---- Errors ---------------------------------------------------------------------------------------
 
 # What code raises to tell the user something. Any other exception is a mistake of ours.
-cdef tuple TOLD = (ValueError, RuntimeError, OSError, MemoryError, ImportError, EOFError, KeyboardInterrupt)
+cdef tuple USER_ERRORS = (ValueError, RuntimeError, OSError, MemoryError, ImportError, EOFError, KeyboardInterrupt)
 
 
 cdef bytes error_message(str name, error, Core core):
     """One line for the user. The traceback of a mistake of ours goes to the core's log."""
     message = " ".join(str(error).split())
-    if not isinstance(error, TOLD) or isinstance(error, (NotImplementedError, RecursionError)):
+    if not isinstance(error, USER_ERRORS) or isinstance(error, (NotImplementedError, RecursionError)):
         message = f"internal error ({type(error).__name__}: {message})"
         core.log("critical", "".join(traceback.format_exception(error)))
     elif not message:

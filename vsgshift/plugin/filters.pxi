@@ -194,7 +194,7 @@ cdef void filter_free(void *instance, VSCore *core, const VSAPI *api) noexcept n
 
 
 cdef void close_filter(Filter *self) noexcept:
-    """Closes the processor and lets go of it, with all the nodes and frames it holds."""
+    """Closes the processor and releases it, with all the nodes and frames it holds."""
     cdef PyObject *processor = self.processor
     if processor == NULL:
         return

@@ -1,4 +1,4 @@
-/* The plugin file: tells VapourSynth the functions' names and hands each call to Python.
+/* The plugin file: registers the functions with VapourSynth and passes each call to Python.
  *
  * It links to libc alone and looks Python up in the running process, so that loading it costs
  * nothing and a host without Python gets a readable error instead of a failed load. VapourSynth
@@ -47,7 +47,7 @@ typedef struct Python {
     void (*DecRef)(PyObject *);
 } Python;
 
-/* Stores the symbol's address in *target (a function pointer) and tells whether it was found. */
+/* Stores the symbol's address in *target (a function pointer). Returns 0 if there is no such symbol. */
 static int find_symbol(const char *symbol, void *target) {
     void *address = gshift_symbol(symbol);
     memcpy(target, &address, sizeof address);
@@ -87,7 +87,7 @@ static void set_message(char *message, const char *format, ...) {
             *c = ' ';
 }
 
-/* Copies str(object) to `text`; whatever goes wrong on the way leaves a question mark. */
+/* Copies str(object) to `text`; a question mark if that fails. */
 static void copy_str(const Python *py, PyObject *object, char *text, size_t size) {
     PyObject *string = object != NULL ? py->Str(object) : NULL;
     const char *utf8 = string != NULL ? py->AsUTF8(string, NULL) : NULL;

@@ -1,6 +1,6 @@
-/* What the plugin file and the bridge want of the operating system, under one name everywhere.
+/* What the plugin file and the bridge need from the operating system, under one name everywhere.
  *
- * Linux is what the tests run on. The parts for Windows and macOS compile; nobody has run them yet. */
+ * The tests run on Linux. The parts for Windows and macOS compile; they have not been run yet. */
 #ifndef GSHIFT_PORTABLE_H
 #define GSHIFT_PORTABLE_H
 
@@ -38,7 +38,7 @@ static inline void gshift_unlock(GShiftLock *lock) {
     ReleaseSRWLockExclusive(lock);
 }
 
-/* A fiber's storage is a thread's where there are no fibers, and unlike a thread's has an end function. */
+/* A fiber's storage is a thread's if there are no fibers, and unlike a thread's has an end function. */
 static inline int gshift_local_make(GShiftLocal *local, void(GSHIFT_THREAD_END *end)(void *)) {
     *local = FlsAlloc(end);
     return *local != FLS_OUT_OF_INDEXES;
@@ -103,7 +103,7 @@ static inline void gshift_unlock(GShiftLock *lock) {
     pthread_mutex_unlock(lock);
 }
 
-/* Gives every thread a place for one pointer; `end` is called with it when the thread ends. */
+/* Gives every thread storage for one pointer; `end` is called with it when the thread ends. */
 static inline int gshift_local_make(GShiftLocal *local, void (*end)(void *)) {
     return pthread_key_create(local, end) == 0;
 }

@@ -1,16 +1,16 @@
 """Start and Finish, the two ends of every graph, and Handover: one frame in, one out, no Python.
 
-What a frame is converted by on its way back depends on its properties, so Finish fetches the frame
-itself, then lays it down for Handover, from which all the converters take theirs, and asks the one
-that is right for it. Were the converters to fetch from the processed clip, so that Finish had to
-fetch there twice or guess, a frame could leave the core's cache in between and be computed again.
+Which converter a frame needs on its way back depends on its properties. So Finish fetches the frame itself, puts it down
+for Handover, from which all converters take their frames, and asks the right one. If the converters fetched from the
+processed clip, Finish would have to fetch there twice or guess, and a frame that left the core's cache in between would
+be computed again.
 """
 
 ctypedef struct Remember:
     Inputs inputs
     int matrix_by_default
 
-ctypedef struct Way:
+ctypedef struct Converter:
     int64_t colour
     int clip  # index into Restore.inputs
 
@@ -19,16 +19,16 @@ ctypedef struct Parcel:  # a frame on its way from Finish to a converter
     const VSFrame *frame
     Parcel *next
 
-ctypedef struct Handover:  # an Inputs with no nodes: frames come by hand
+ctypedef struct Handover:  # its Inputs are empty: frames are put here
     Inputs inputs
     GShiftLock lock
     Parcel *parcels
 
 ctypedef struct Restore:
     Inputs inputs  # the processed clip, then the clips of `back`, each once
-    Way *ways
-    int count  # of ways
-    int default  # where a colour has no way
+    Converter *converters
+    int count  # of converters
+    int default  # for a colour that has no converter
     VSNode *handover_node  # holds `handover`
     Handover *handover
 
@@ -44,7 +44,7 @@ cdef void native_free(void *instance, VSCore *core, const VSAPI *api) noexcept n
 
 cdef void restore_free(void *instance, VSCore *core, const VSAPI *api) noexcept nogil:
     cdef Restore *self = <Restore *>instance
-    free(self.ways)
+    free(self.converters)
     api.freeNode(self.handover_node)
     native_free(instance, core, api)
 
@@ -102,8 +102,8 @@ cdef const VSFrame *remember_get_frame(int n, int reason, void *instance, void *
     return result
 
 
-cdef bint lay_down(Handover *self, int n, const VSFrame *frame) noexcept nogil:
-    """Leaves frame n, with its reference, for the converter that will ask for it. False if memory has run out."""
+cdef bint put(Handover *self, int n, const VSFrame *frame) noexcept nogil:
+    """Stores frame n, with its reference, for the converter that will ask for it. False if memory has run out."""
     cdef Parcel *parcel = <Parcel *>malloc(sizeof(Parcel))
     if parcel == NULL:
         return False
@@ -116,8 +116,8 @@ cdef bint lay_down(Handover *self, int n, const VSFrame *frame) noexcept nogil:
     return True
 
 
-cdef const VSFrame *pick_up(Handover *self, int n) noexcept nogil:
-    """Frame n with its reference, or NULL if it has not been left."""
+cdef const VSFrame *take(Handover *self, int n) noexcept nogil:
+    """Frame n with its reference, or NULL if it is not there."""
     cdef const VSFrame *frame = NULL
     cdef Parcel *parcel
     cdef Parcel **link
@@ -139,7 +139,7 @@ cdef const VSFrame *handover_get_frame(int n, int reason, void *instance, void *
     cdef const VSFrame *frame
     if reason != arInitial:
         return NULL
-    frame = pick_up(<Handover *>instance, n)
+    frame = take(<Handover *>instance, n)
     if frame == NULL:
         api.setFilterError(b"gshift: a frame was asked for out of turn; please report this", context)
     return frame
@@ -148,35 +148,35 @@ cdef const VSFrame *handover_get_frame(int n, int reason, void *instance, void *
 cdef const VSFrame *restore_get_frame(int n, int reason, void *instance, void **frame_data,
                                       VSFrameContext *context, VSCore *core, const VSAPI *api) noexcept nogil:
     cdef Restore *self = <Restore *>instance
-    cdef const VSFrame *worked
+    cdef const VSFrame *processed
     cdef const VSFrame *converted
     cdef const VSFrame *remembered
     cdef VSFrame *result = NULL
     cdef VSMap *props
-    cdef int way
+    cdef int converter
     cdef int unset = 0
     if reason == arInitial:
         api.requestFrameFilter(n, self.inputs.nodes[0], context)
         return NULL
-    way = <int><uintptr_t>frame_data[0]
+    converter = <int><uintptr_t>frame_data[0]
     if reason != arAllFramesReady:
-        if way:  # the converter failed, perhaps before it had taken the frame
-            api.freeFrame(pick_up(self.handover, n))
+        if converter:  # the converter failed, perhaps before it had taken the frame
+            api.freeFrame(take(self.handover, n))
         return NULL
 
-    if not way:
-        worked = api.getFrameFilter(n, self.inputs.nodes[0], context)
+    if not converter:
+        processed = api.getFrameFilter(n, self.inputs.nodes[0], context)
         api.releaseFrameEarly(self.inputs.nodes[0], n, context)
-        way = way_back(self, api.getFramePropertiesRO(worked), api)
-        if not lay_down(self.handover, n, worked):
-            api.freeFrame(worked)
+        converter = converter_for(self, api.getFramePropertiesRO(processed), api)
+        if not put(self.handover, n, processed):
+            api.freeFrame(processed)
             api.setFilterError(b"gshift: out of memory", context)
             return NULL
-        frame_data[0] = <void *><uintptr_t>way
-        api.requestFrameFilter(n, self.inputs.nodes[way], context)
+        frame_data[0] = <void *><uintptr_t>converter
+        api.requestFrameFilter(n, self.inputs.nodes[converter], context)
         return NULL
 
-    converted = api.getFrameFilter(n, self.inputs.nodes[way], context)
+    converted = api.getFrameFilter(n, self.inputs.nodes[converter], context)
     remembered = api.mapGetFrame(api.getFramePropertiesRO(converted), PROPS, 0, &unset)
     if remembered == NULL:
         api.setFilterError(b"gshift: a frame came without its remembered properties: keep all frame "
@@ -191,13 +191,13 @@ cdef const VSFrame *restore_get_frame(int n, int reason, void *instance, void **
     return result
 
 
-cdef int way_back(Restore *self, const VSMap *props, const VSAPI *api) noexcept nogil:
+cdef int converter_for(Restore *self, const VSMap *props, const VSAPI *api) noexcept nogil:
     """The input that converts a frame with these properties."""
     cdef int unset = 0
     cdef int64_t colour = api.mapGetInt(props, COLOUR, 0, &unset)
     cdef int i
     if not unset:
         for i in range(self.count):
-            if self.ways[i].colour == colour:
-                return self.ways[i].clip
+            if self.converters[i].colour == colour:
+                return self.converters[i].clip
     return self.default

@@ -1,12 +1,12 @@
-/* When a VapourSynth thread may enter Python, and at what price.
+/* When a VapourSynth thread may enter Python, and at what cost.
  *
  * gshift_enter() / gshift_leave() bracket every visit. They do two things:
  *
  * - They keep the interpreter's end and the visits apart. A thread that asks for the GIL after
- *   finalisation has begun is killed or hung by Python, so once gshift_close() has run nobody
- *   enters, and gshift_visitors() tells when the last visitor has left.
+ *   finalisation has begun is killed or hung by Python, so once gshift_close() has run no
+ *   thread enters, and gshift_visitors() is 0 when the last visitor has left.
  * - They give each VapourSynth thread a Python thread state that lasts as long as the thread.
- *   PyGILState_Ensure would otherwise make and destroy one per visit, ten times dearer than the
+ *   PyGILState_Ensure would otherwise make and destroy one per visit, ten times the cost of the
  *   visit itself. */
 #ifndef GSHIFT_THREADS_H
 #define GSHIFT_THREADS_H
