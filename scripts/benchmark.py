@@ -13,8 +13,6 @@
     python scripts/benchmark.py speed             # the bare stream beside the filter in VapourSynth, short clips
     python scripts/benchmark.py latency           # seconds to the first frame, after a seek, one step back
     python scripts/benchmark.py memory            # memory along a clip of 3,000 frames
-    python scripts/benchmark.py bridge            # cost per frame of a filter that does nothing
-    python scripts/benchmark.py sharing           # beside programs that keep all cores busy, as encoders do
     python scripts/benchmark.py reference         # the table of `vsgshift benchmark`, from the committed reports
 
 All but the last print one JSON object with device, versions, commit and date; `-o FILE` also writes it. Networks whose

@@ -138,9 +138,8 @@ def tests(limit: float, *arguments: str) -> Step:
     paths = tuple(str(ROOT / file) for file in files)
     return Step(
         name="tests",
-        command=(*command, "-c", str(ROOT / "pyproject.toml"), "--junitxml", "OUT", *arguments, *paths),
+        command=(*command, "-c", str(ROOT / "pyproject.toml"), *arguments, *paths),
         limit=limit,
-        read=checkup.as_tests,
     )
 
 

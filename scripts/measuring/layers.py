@@ -120,7 +120,6 @@ def _row(seconds: float, whole: float, work: Work, known: Rates) -> dict[str, fl
         "share": _share(seconds, whole),
         "gflop": round(work.operations / 1e9, 4),
         "least_mb": round(work.least_bytes / 1e6, 3),
-        "stepwise_mb": round(work.stepwise_bytes / 1e6, 3),
         "floor_ms": _ms(floor),
         "floor_ratio": _share(floor, seconds),
     }
@@ -136,11 +135,11 @@ def _share(part: float, whole: float) -> float:
 
 def table(result: dict[str, Any]) -> str:
     """A result of `measured` for a terminal."""
-    rows = [("part of the network", "ms", "share", "GFLOP", "MB least", "MB stepwise", "floor ms", "floor/time")]
+    rows = [("part of the network", "ms", "share", "GFLOP", "MB least", "floor ms", "floor/time")]
     sections = {"": {"whole": result["whole"]}, "groups": result["groups"], "inside": result["inside"]}
     for section in sections.values():
         for name, row in section.items():
-            cells = (row["ms"], 100 * row["share"], row["gflop"], row["least_mb"], row["stepwise_mb"], row["floor_ms"])
+            cells = (row["ms"], 100 * row["share"], row["gflop"], row["least_mb"], row["floor_ms"])
             ms, share, *others = cells
             rows.append(
                 (name, f"{ms:.2f}", f"{share:.1f} %", *(f"{n:.2f}" for n in others), f"{row['floor_ratio']:.3f}")

@@ -8,11 +8,9 @@ import torch
 
 from measuring import authors, growth, layers, rates
 from measuring.against import compared
-from measuring.bridge import bridge
 from measuring.equality import equality
 from measuring.kernels import kernels
 from measuring.networks import loaded
-from measuring.sharing import sharing
 from measuring.speeds import engine, latency, machine, memory, pipe, speed
 from measuring.wanted import SMALL, Wanted, label
 
@@ -100,6 +98,4 @@ MODES = {
     "growth": Mode(run=grown, models=("tiny-denoise",), sizes=growth.SIZES),
     "against": Mode(run=beside_the_authors, models=("small",), sizes=((256, 256),)),
     "equality": Mode(run=equality, models=("all",), sizes=((64, 64),)),
-    "bridge": Mode(run=lambda wanted: bridge(frames=500 if wanted.quick else 500_000)),
-    "sharing": Mode(run=lambda wanted: sharing()),
 }

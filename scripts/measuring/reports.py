@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from measuring.measures import surroundings
 from vsgshift.benchmark import reference
-from vsgshift.benchmark.measures import surroundings
 
 
 def report(benchmark: str, result: object, **how: object) -> dict[str, Any]:

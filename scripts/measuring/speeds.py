@@ -11,18 +11,11 @@ import torch
 import vapoursynth as vs
 
 from measuring import streams, vspipe
+from measuring.measures import frames_per_second, peak_of, resident, run_filter, run_stream
 from measuring.networks import Subject, loaded
 from measuring.wanted import Wanted, label
 from vsgshift.benchmark import cases
-from vsgshift.benchmark.measures import (
-    blank,
-    frames_per_second,
-    peak_of,
-    resident,
-    restored,
-    run_filter,
-    run_stream,
-)
+from vsgshift.benchmark.measures import blank, restored
 from vsgshift.errors import VsgshiftError
 
 SEEKS = 5

@@ -1,11 +1,8 @@
 """What the network has to do: operations and bytes of each part, counted on tensors without contents.
 
-Operations are those of convolutions and matrix products, a multiplication and an addition being two. Bytes are
-counted in two ways:
-
-- *least*: what a part is given, what it gives and its weights, each once; what lies between stays in caches.
-  No way of computing the part needs less, unless it is joined with its neighbours.
-- *stepwise*: what every single operation reads and writes, as they are executed one after the other.
+Operations are those of convolutions and matrix products, a multiplication and an addition being two. Bytes are those of
+a part's inputs, outputs and weights, each once; what lies between stays in caches. No way of computing the part needs
+fewer, unless it is joined with its neighbours.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from measuring.watching import Groups, watched
@@ -28,29 +24,13 @@ class Work:
 
     operations: float = 0
     least_bytes: float = 0
-    stepwise_bytes: float = 0
 
     def per(self, frames: int) -> "Work":
         """The same for one frame."""
         return Work(
             operations=self.operations / frames,
             least_bytes=self.least_bytes / frames,
-            stepwise_bytes=self.stepwise_bytes / frames,
         )
-
-
-class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the bytes that operations read and write; views cost nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view and not func._schema.name.startswith("aten::empty"):
-            self.total += size_of(args) + size_of((kwargs or {}).values()) + size_of((result,))
-        return result
 
 
 def size_of(things: Any) -> int:
@@ -87,26 +67,23 @@ def counted(
         clip = torch.empty(frames, 3, height, width, dtype=dtype)
         noise = torch.empty(frames, 1, height, width, dtype=dtype) if variant.task == "denoise" else None
     found = {name: Work() for name in parts or {}} | {"whole": Work()}
-    flops, traffic = FlopCounterMode(display=False), _Traffic()
-    open_groups: dict[str, tuple[int, int]] = {}
+    flops = FlopCounterMode(display=False)
+    before: dict[str, int] = {}
 
     def enter(group: str) -> None:
-        open_groups[group] = (flops.get_total_flops(), traffic.total)
+        before[group] = flops.get_total_flops()
 
     def leave(group: str, module: nn.Module, given: Sequence[Any], result: Any) -> None:
-        operations, moved = open_groups.pop(group)
         work = found[group]
-        work.operations += flops.get_total_flops() - operations
-        work.stepwise_bytes += traffic.total - moved
+        work.operations += flops.get_total_flops() - before.pop(group)
         work.least_bytes += size_of((*given, result)) + _weights(module)
 
     # No frame is held: the steady state of a long clip.
     time = WholeClip(frames, boundary="wrap")
-    with torch.no_grad(), flops, traffic, watched(network, parts or {}, enter, leave):
+    with torch.no_grad(), flops, watched(network, parts or {}, enter, leave):
         result = network.run(clip, noise, time)
     found["whole"] = Work(
         operations=flops.get_total_flops(),
-        stepwise_bytes=traffic.total,
         least_bytes=size_of((clip, noise, result)) + _weights(network),
     )
     return {name: work.per(frames) for name, work in found.items()}
@@ -118,7 +95,6 @@ def total(works: Iterable[Work]) -> Work:
     for work in works:
         both.operations += work.operations
         both.least_bytes += work.least_bytes
-        both.stepwise_bytes += work.stepwise_bytes
     return both
 
 
