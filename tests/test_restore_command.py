@@ -171,3 +171,15 @@ def test_ffmpeg_is_the_one_of_the_tests() -> None:
     from vsgshift.video.programs import Programs
 
     assert Programs.find().ffmpeg == FFMPEG
+
+
+def test_modules_of_the_current_folder_are_not_run(noisy: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    for name in ("json", "random", "tempfile", "fractions", "shutil", "tqdm", "vapoursynth", "torch", "imageio_ffmpeg"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write({name!r})\n")
+    # As the vsgshift command is started; what is under test is what it starts.
+    command = [sys.executable, "-P", "-m", "vsgshift"]
+    for words in (["restore", noisy, "out.mkv", "--strength", "0", "--end", "0.2"], ["doctor"]):
+        done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert not ran.exists(), ran.read_text()

@@ -406,6 +406,117 @@ def test_going_on_with_something_else_is_refused(tmp_path: Path, monkeypatch: py
     assert restore(Job(source=source, output=output, filters=(), part=4, force=True)).made == 6
 
 
+def interrupted(source: Path, output: Path) -> Path:
+    """The folder of a restoration with all its parts, whose file has not been put together."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(job_module, "join", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            restore(Job(source=source, output=output, filters=(), part=4))
+    return output.with_name(f"{output.name}.parts")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"force": True}], ids=["plain", "resume", "force"])
+@pytest.mark.parametrize("kind", ["folder", "link", "file", "link to ours", "link as a mark"])
+def test_a_folder_that_is_not_ours_is_left_alone(kind: str, options: dict[str, bool], tmp_path: Path) -> None:
+    source, output = film(tmp_path / "film.mkv", frames=6), tmp_path / "out.mkv"
+    folder, mine = tmp_path / "out.mkv.parts", tmp_path / "mine"
+    mine.mkdir()
+    (mine / "photos").mkdir()
+    for name in ("thesis.txt", "00000.mkv", "index.0", "job.json", "photos/a.jpg"):
+        (mine / name).write_text("precious")
+    if kind == "folder":
+        mine.rename(folder)
+    elif kind == "file":
+        folder.write_text("precious")
+    elif kind == "link as a mark":
+        (mine / "made-by-vsgshift").symlink_to(mine / "thesis.txt")
+        mine.rename(folder)
+    else:
+        if kind == "link to ours":
+            (mine / "made-by-vsgshift").touch()
+        folder.symlink_to(mine)
+    before = contents(tmp_path)
+    with pytest.raises(VideoError, match=r"out\.mkv\.parts was not made by vsgshift.* move it away"):
+        restore(Job(source=source, output=output, filters=(), **options))
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_of_another_user_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = film(tmp_path / "film.mkv", frames=6)
+    folder = interrupted(source, tmp_path / "out.mkv")
+    assert folder.stat().st_mode & 0o077 == 0
+    monkeypatch.setattr("os.geteuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(VideoError, match="was not made by vsgshift"):
+        restore(Job(source=source, output=tmp_path / "out.mkv", filters=(), resume=True))
+
+
+def test_what_the_user_puts_into_our_folder_stays(tmp_path: Path) -> None:
+    source, output = film(tmp_path / "film.mkv", frames=6), tmp_path / "out.mkv"
+    folder = interrupted(source, output)
+    (folder / "notes.txt").write_text("precious")
+    (folder / "index").mkdir()
+    restore(Job(source=source, output=output, filters=(), force=True))
+    assert sorted(file.name for file in folder.iterdir()) == ["index", "notes.txt"]
+    assert len(streams(output)[0].times) == 6
+
+
+def test_what_lies_in_the_folder_is_not_run(tmp_path: Path) -> None:
+    source, output = film(tmp_path / "film.mkv", frames=6), tmp_path / "out.mkv"
+    folder = interrupted(source, output)
+    (folder / "00001.mkv").unlink()
+    ran = tmp_path / "ran"
+    for name in ("script.vpy", "json.py", "vapoursynth.py"):
+        (folder / name).write_text(f"open({str(ran)!r}, 'w')\n")
+    assert restore(Job(source=source, output=output, filters=(), part=4, resume=True)).made == 2
+    assert not ran.exists()
+
+
+def test_an_ffmpeg_that_hides_a_full_disk_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, output = film(tmp_path / "film.mkv", "-vf", "noise=alls=60:allf=t", frames=8), tmp_path / "out.mkv"
+    # As ffmpeg 5.1: what was written is cut off, and the exit status is 0.
+    lying = tmp_path / "ffmpeg"
+    for size in (0, 300, 6000):
+        lying.write_text(
+            f'#!/bin/sh\n"{FFMPEG}" "$@"\nfor last; do :; done\n'
+            f'case "$last" in *.parts/00001*) truncate -s {size} "$last";; esac\nexit 0\n'
+        )
+        lying.chmod(0o755)
+        with monkeypatch.context() as patched:
+            patched.setattr("vsgshift.video.programs.find_ffmpeg", lambda: str(lying))
+            with pytest.raises(VideoError, match=r"00001.* what is finished is kept: --resume goes on$") as caught:
+                restore(Job(source=source, output=output, filters=(), part=4, encoding=Encoding(codec="ffv1")))
+            assert "\n" not in str(caught.value)
+            assert not output.exists()
+            assert [file.name for file in (tmp_path / "out.mkv.parts").glob("*.mkv*")] == ["00000.mkv"]
+            lying.write_text(f'#!/bin/sh\nexec "{FFMPEG}" "$@"\n')
+            job = Job(source=source, output=output, filters=(), part=4, encoding=Encoding(codec="ffv1"), resume=True)
+            assert restore(job).made == 4
+        assert len(streams(output)[0].times) == 8
+        output.unlink()
+
+
+def test_a_broken_part_is_made_again(tmp_path: Path) -> None:
+    source, output = film(tmp_path / "film.mkv", frames=8), tmp_path / "out.mkv"
+    restore(Job(source=source, output=output, filters=(), part=4))
+    packets = streams(output)[0].packets
+    output.unlink()
+    for break_it in (
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(file.read_bytes()[:-200]),
+        lambda file: file.write_bytes(b"not a film" * 100),
+        lambda file: file.write_bytes(bytes(file.stat().st_size)),
+    ):
+        folder = interrupted(source, output)
+        break_it(folder / "00000.mkv")
+        assert restore(Job(source=source, output=output, filters=(), part=4, resume=True)).made == 4
+        assert streams(output)[0].packets == packets
+        output.unlink()
+
+
 @pytest.mark.parametrize(
     "format", [vs.YUV420P8, vs.YUV422P10, vs.YUV444P16, vs.YUV411P8, vs.YUV410P8, vs.YUV440P8, vs.GRAY8, vs.GRAY16]
 )
