@@ -17,6 +17,8 @@ from torch import Tensor
 from evaluation.errors import EvaluationError
 from evaluation.pictures import busiest, write_side_by_side
 from vsgshift import load_network, prepared, restore
+from vsgshift.errors import VsgshiftError
+from vsgshift.video.clip import open_clip, to_rgb
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 SIZE = 180, 320
@@ -46,7 +48,7 @@ def main() -> int:
             clean, (blurred, sharp) = filmed(arguments.video, arguments.start)
         for file in (*of_noise(clean, arguments.output), of_blur(blurred, sharp, arguments.output)):
             print(file)
-    except (EvaluationError, OSError) as failure:
+    except (EvaluationError, VsgshiftError, OSError) as failure:
         print(f"docs_pictures.py: {failure}", file=sys.stderr)
         return 1
     return 0
@@ -69,18 +71,11 @@ def filmed(video: Path, start: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
 
     from training.clips.degradations import blur
 
-    if not hasattr(vs.core, "bs"):
-        raise EvaluationError("BestSource is missing; install it with: pip install vapoursynth-bestsource")
-    try:
-        source = vs.core.bs.VideoSource(str(video))
-    except vs.Error as error:
-        raise EvaluationError(f"{video}: no video that BestSource can read") from error
-    count = FRAMES * SUBFRAMES
+    opened = open_clip(video)
+    source, count = opened.node, FRAMES * SUBFRAMES
     if start < 0 or source.num_frames < start + count:
         raise EvaluationError(f"{video} has {source.num_frames} frames; {count} are needed from frame {start} on")
-    told = source.get_frame(0).props.get("_Matrix", 2)
-    matrix = {"matrix_in": 1} if source.format.color_family == vs.YUV and told == 2 else {}
-    frames = source[start : start + count].resize.Bicubic(format=vs.RGBS, **matrix).frames(close=True)
+    frames = to_rgb(opened, source[start : start + count], vs.RGBS).frames(close=True)
     clip = torch.stack(
         [torch.from_numpy(np.stack([np.asarray(frame[plane]) for plane in range(3)])) for frame in frames]
     )

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from training.clips import synthetic
 from vsgshift.analysis import Coding, cut_strength, plane_scales, thumbnail
 from vsgshift.analysis.scenes import THRESHOLD
+from vsgshift.video.clip import open_clip
 
 SIGMAS = (0, 10, 25, 50)
 SIZE = 180, 320
@@ -57,7 +58,7 @@ def filmed(video: Path, rng: np.random.Generator, count: int) -> list[Segment]:
     """Random parts of a video, at full and at half size."""
     import vapoursynth as vs
 
-    source = vs.core.bs.VideoSource(str(video), cachemode=0)
+    source = open_clip(video).node
     segments = []
     for number in range(count):
         scale = 1 + number % 2

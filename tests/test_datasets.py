@@ -14,7 +14,7 @@ from evaluation.errors import EvaluationError
 from evaluation.frames import Images, Kept, Stack, Video
 from training.clips import degradations, synthetic
 from training.clips.dice import Dice
-from vsgshift.errors import MissingProgramError
+from vsgshift.errors import MissingProgramError, VideoError
 from vsgshift.video.programs import find_ffmpeg
 
 Image = pytest.importorskip("PIL.Image")
@@ -174,7 +174,7 @@ def test_a_file_that_is_no_video_is_named(tmp_path: Path) -> None:
     make_video(tmp_path / "card.mkv", "gbrp")
     file = tmp_path / "film.mp4"
     file.write_bytes(b"no video")
-    with pytest.raises(EvaluationError, match=r"film\.mp4: no video"):
+    with pytest.raises(VideoError, match=r"film\.mp4: no video"):
         Video(file)
 
 

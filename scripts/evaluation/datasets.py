@@ -12,6 +12,7 @@ import torch
 
 from evaluation.errors import EvaluationError
 from evaluation.frames import Clip, Frames, Images, Stack, Video
+from evaluation.metrics import psnr
 from training.clips import degradations, synthetic
 from training.clips.dice import Dice
 
@@ -85,7 +86,7 @@ def generated_blurred_clips(count: int) -> Iterator[Clip]:
         instants = synthetic.instants(dice.choice(range(7, 24, 2)), shutter.exposure)
         scene = synthetic.take(generator, frames=13, size=(160, 160), pool=pool, speed=36.0, headroom=4.0)
         blurred, sharp = degradations.blur(scene.film(range(13), instants), exposure=1.0, gamma=shutter.gamma)
-        closeness = -10 * (blurred - sharp).square().mean((1, 2, 3)).log10().mean()
+        closeness = psnr(blurred, sharp).mean()
         if closeness <= VISIBLE_BLUR:
             yield Clip(name=f"generated-{made:02}", source=Stack(blurred), target=Stack(sharp))
             made += 1

@@ -1,7 +1,5 @@
 """Clips through a chain of ffmpeg's filters, frame after frame through pipes."""
 
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor
 
 from evaluation.errors import EvaluationError
+from vsgshift.processes import Process
 from vsgshift.video.programs import find_ffmpeg
 
 
@@ -31,40 +30,34 @@ def filtered(pieces: Iterable[Tensor], size: tuple[int, int], chain: str) -> Ite
     height, width = size
     given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
     command = [find_ffmpeg(), "-loglevel", "error", *given, "-i", "-", "-vf", chain, *given, "-"]
-    with tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints)
-        stdin, stdout = process.stdin, process.stdout
-        assert stdin is not None
-        assert stdout is not None
+    with Process(command, stdin=True, stdout=True) as process:
         failed: list[BaseException] = []
 
         def feed() -> None:
             try:
-                # What ffmpeg does not take any more, its own words will explain.
-                with suppress(BrokenPipeError), stdin:
+                # If ffmpeg does not take any more, its own words explain why.
+                with suppress(BrokenPipeError), process.stdin:
                     for piece in pieces:
-                        stdin.write(_bytes(piece))
+                        process.stdin.write(_bytes(piece))
             except BaseException as error:
                 failed.append(error)
 
-        # Fed from a thread, since ffmpeg stops reading when nobody takes what it wrote.
+        # Fed from a thread, since ffmpeg stops reading if what it wrote is not taken.
         feeder = threading.Thread(target=feed, daemon=True)
         feeder.start()
         try:
-            while len(data := stdout.read(height * width * 3)) == height * width * 3:
+            while len(data := process.stdout.read(height * width * 3)) == height * width * 3:
                 pixels = torch.from_numpy(np.frombuffer(data, np.uint8).copy())
                 yield pixels.view(1, height, width, 3).permute(0, 3, 1, 2).float() / 255
         finally:
-            # Where the frames are not wanted any more, this is what ends ffmpeg, and that the feeder.
-            stdout.close()
+            # If no more frames are wanted, this is what ends ffmpeg, and that the feeder.
+            process.stdout.close()
             feeder.join()
-            refused = process.wait()
+            status = process.status()
         if failed:
             raise failed[0]
-        if refused:
-            complaints.seek(0)
-            told = complaints.read().decode(errors="replace").strip().splitlines()
-            raise EvaluationError(f"ffmpeg: {told[-1] if told else 'failed without a word'}")
+        if status:
+            raise EvaluationError(f"ffmpeg: {process.complaint(status)}")
 
 
 def _bytes(frames: Tensor) -> bytes:

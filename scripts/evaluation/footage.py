@@ -16,6 +16,7 @@ from torch.nn.functional import avg_pool2d
 from evaluation.frames import Clip, Frames
 from evaluation.pictures import strongest, write_side_by_side
 from evaluation.runs import Run
+from vsgshift.video.quality import psnr as decibels
 
 TILE = 16
 """Pixels of a tile's side."""
@@ -76,7 +77,7 @@ class _Tally:
         mean = self.error / self.tiles if self.tiles else math.nan
         return Part(
             share=self.tiles / tiles,
-            psnr=math.nan if math.isnan(mean) else _decibel(mean),
+            psnr=math.nan if math.isnan(mean) else decibels(mean),
             contrast=self.after / self.before if self.before else math.nan,
         )
 
@@ -101,7 +102,7 @@ def examine(run: Run, clip: Clip) -> Footage:
                 error = (after - before).double().square().mean(0)
                 levels = motions[number]
                 changes.append(
-                    FrameChange(number=number, motion=float(levels.mean()), psnr=_decibel(float(error.mean())))
+                    FrameChange(number=number, motion=float(levels.mean()), psnr=decibels(float(error.mean())))
                 )
                 parts = _tiles(error), _tiles(contrast(before)), _tiles(contrast(after))
                 still.add(levels < STILL, *parts)
@@ -142,7 +143,3 @@ def _tiles(image: Tensor) -> Tensor:
     """Means over the whole tiles of an image (H, W), in single precision at least; one tile where it is smaller."""
     sides = [min(TILE, side) for side in image.shape]
     return avg_pool2d(image[None, None], sides)[0, 0]
-
-
-def _decibel(error: float) -> float:
-    return math.inf if error == 0 else -10 * math.log10(error)

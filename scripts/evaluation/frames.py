@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from evaluation.errors import EvaluationError
+from vsgshift.video.clip import open_clip, to_rgb
 
 KEPT_BYTES = 1 << 28
 """What `Kept` keeps."""
@@ -116,26 +117,13 @@ class Video:
         """halved: both sides divided by two by a bicubic filter, which leaves little of compression noise.
 
         Raises:
-            EvaluationError: it cannot be read, or BestSource is not installed.
+            VideoError: as for `open_clip`.
         """
+        clip = open_clip(file)
         import vapoursynth as vs
 
-        from vsgshift.h273 import usual_matrix
-
-        if not hasattr(vs.core, "bs"):
-            raise EvaluationError("videos need BestSource; install it with: pip install vapoursynth-bestsource")
-        try:
-            # Indexed in memory: nothing is left beside the user's files.
-            clip = vs.core.bs.VideoSource(str(file), cachemode=0)
-            told = clip.get_frame(0).props.get("_Matrix", vs.MATRIX_UNSPECIFIED)
-        except vs.Error as error:
-            raise EvaluationError(f"{file}: no video that BestSource can read") from error
-        if clip.format is None or not clip.width:
-            raise EvaluationError(f"{file}: the video's format or size varies; make it constant first")
-        unknown = clip.format.color_family == vs.YUV and told == vs.MATRIX_UNSPECIFIED
-        matrix = usual_matrix(clip.width, clip.height) if unknown else None
-        width, height = (max(1, side // 2 if halved else side) for side in (clip.width, clip.height))
-        self._node: Any = clip.resize.Bicubic(width, height, format=vs.RGB24, matrix_in=matrix)
+        size = [max(1, side // 2 if halved else side) for side in (clip.node.width, clip.node.height)]
+        self._node: Any = to_rgb(clip, clip.node, vs.RGB24, (size[0], size[1]))
 
     def __len__(self) -> int:
         return int(self._node.num_frames)

@@ -12,6 +12,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from vsgshift.video.quality import psnr as decibels
+
 C1, C2 = 0.01**2, 0.03**2
 """What keeps SSIM's quotients finite, for a data range of 1 (Wang et al., 2004)."""
 SIGMA = 1.5
@@ -33,7 +35,8 @@ def psnr(found: Tensor, wanted: Tensor) -> Tensor:
     """
     _check(found, wanted)
     error = found.clamp(0, 1).double() - wanted.double()
-    return -10 * error.square().mean((1, 2, 3)).log10()
+    errors = error.square().mean((1, 2, 3))
+    return torch.tensor([decibels(value) for value in errors.tolist()], dtype=torch.float64, device=errors.device)
 
 
 def flicker(found: Tensor, wanted: Tensor) -> Tensor:

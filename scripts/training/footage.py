@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vsgshift.errors import VideoError
+from vsgshift.video.clip import open_clip, to_rgb
+
 from .clips.dice import Dice
 from .recipe import Source, TrainingError
 
@@ -70,23 +73,14 @@ class VideoFile:
     def clip(self) -> Any:
         """The file as a VapourSynth clip in RGBS."""
         if self._clip is None:
+            try:
+                # An index is kept, since every process opens the file, and again and again.
+                clip = open_clip(self.path, {})
+            except VideoError as error:
+                raise TrainingError(str(error)) from error
             import vapoursynth as vs
 
-            try:
-                clip = vs.core.bs.VideoSource(str(self.path))
-            except AttributeError as error:
-                raise TrainingError(
-                    "reading video files takes the BestSource plugin: pip install vapoursynth-bestsource"
-                ) from error
-            except vs.Error as error:
-                raise TrainingError(f"cannot read {self.path}: {error}") from error
-            unspecified = 2
-            matrix = clip.get_frame(0).props.get("_Matrix", unspecified)
-            # Where a file does not say, the size tells what its makers most likely meant.
-            guess = 1 if clip.height > 576 else 6
-            yuv = clip.format.color_family == vs.YUV
-            known = {"matrix_in": guess} if yuv and matrix == unspecified else {}
-            self._clip = clip.resize.Bicubic(format=vs.RGBS, **known)
+            self._clip = to_rgb(clip, clip.node, vs.RGBS)
         return self._clip
 
     def close(self) -> None:

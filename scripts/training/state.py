@@ -6,12 +6,13 @@ the previous state whole. Nothing is pickled.
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from torch import Tensor
+
+from vsgshift.files import atomic_write
 
 from .recipe import TrainingError
 
@@ -32,10 +33,10 @@ def write_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any])
         digest = hashlib.sha256(content).hexdigest()
         # The digest in the name keeps a rewriting of the same step from touching files in use.
         path = folder / f"state-{facts['step']:07}-{number}-{digest[:8]}.safetensors"
-        _replace(path, content)
+        _write(path, content)
         files.append({"file": path.name, "sha256": digest})
     index = {"format": "vsgshift training state", "facts": facts, "files": files}
-    _replace(folder / INDEX, json.dumps(index, indent=1).encode())
+    _write(folder / INDEX, json.dumps(index, indent=1).encode())
     kept = {entry["file"] for entry in files}
     for path in [*folder.glob("state-*.safetensors"), *folder.glob("state-*.part")]:
         if path.name not in kept:
@@ -86,11 +87,6 @@ def _shards(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     return shards
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file that appears whole or not at all."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+def _write(path: Path, content: bytes) -> None:
+    with atomic_write(path) as partial:
+        partial.write_bytes(content)

@@ -46,8 +46,9 @@ def open_clip(file: Path, options: dict[str, Any] | None = None) -> Clip:
     """
     check_file(file)
     vs = _vapoursynth()
+    arguments = {"cachemode": 0} if options is None else options
     try:
-        opened = vs.core.bs.VideoSource(str(file.absolute()), exporttimestamps=1, **(options or {"cachemode": 0}))
+        opened = vs.core.bs.VideoSource(str(file.absolute()), exporttimestamps=1, **arguments)
         node = opened["clip"]
         numbers = sorted({node.num_frames * sample // SAMPLES for sample in range(SAMPLES)})
         sampled = [dict(node.get_frame(number).props) for number in numbers]
@@ -89,15 +90,23 @@ def check_file(path: Path) -> None:
         raise VideoError(f"{path} is empty")
 
 
-def to_rgb(clip: Clip, node: Any, format: int) -> Any:
-    """The clip, or one that was made of it, in RGB: by the matrix that it tells, else by the usual one of its size."""
+def to_rgb(clip: Clip, node: Any, format: int, size: tuple[int, int] | None = None) -> Any:
+    """A clip in RGB: by the matrix that it tells, else by the usual one of its size.
+
+    Args:
+        clip: as it was opened.
+        node: its node, or one that was made of it.
+        format: VapourSynth's number of the format.
+        size: width and height to resize to; None for its own.
+    """
     import vapoursynth as vs
 
     matrix = None
     if node.format.color_family == vs.YUV:
         told = clip.props.get("_Matrix", UNSPECIFIED)
         matrix = usual_matrix(node.width, node.height) if told == UNSPECIFIED else told
-    return node.resize.Bicubic(format=format, matrix_in=matrix)
+    width, height = size or (node.width, node.height)
+    return node.resize.Bicubic(width, height, format=format, matrix_in=matrix)
 
 
 def _vapoursynth() -> Any:
