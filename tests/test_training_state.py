@@ -54,7 +54,7 @@ def test_a_crash_while_writing_leaves_the_previous_state(
 ) -> None:
     monkeypatch.setattr(state, "LARGEST_FILE", 20_000)
     write_state(tmp_path, tensors(1), {"step": 1})
-    whole = state._replace
+    whole = state._write
     written = 0
 
     def failing(path: Path, content: bytes) -> None:
@@ -65,7 +65,7 @@ def test_a_crash_while_writing_leaves_the_previous_state(
         written += 1
         whole(path, content)
 
-    monkeypatch.setattr(state, "_replace", failing)
+    monkeypatch.setattr(state, "_write", failing)
     with pytest.raises(OSError, match="disk full"):
         write_state(tmp_path, tensors(2), {"step": 2})
     found = read_state(tmp_path)

@@ -1,6 +1,5 @@
 """A clip whose clean frames are known: noise is added to it and removed again, and the difference measured."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
@@ -14,6 +13,7 @@ from vsgshift.processes import feed
 from vsgshift.video.compare import sheet
 from vsgshift.video.compare.pairs import Comparison, Pair, Picture
 from vsgshift.video.programs import find_ffmpeg
+from vsgshift.video.quality import psnr
 from vsgshift.video.restore.job import Job, restore
 from vsgshift.video.script import FilterCall
 
@@ -58,7 +58,7 @@ def run(folder: Path, sigma: float, how: dict[str, Any]) -> Result:
     number = video.length // 2
     pair = Pair(before=before[number], after=after[number], number=number, time=video.time_of(number))
     sheet.write(picture, [pair], ("Before", "After: denoise"), f"Noise of sigma {sigma:g}")
-    return Result(before=psnr(before, clean), after=psnr(after, clean), files=(noisy, restored, picture))
+    return Result(before=clip_psnr(before, clean), after=clip_psnr(after, clean), files=(noisy, restored, picture))
 
 
 def decode(video: Comparison) -> list[Picture]:
@@ -90,7 +90,6 @@ def write_lossless(file: Path, frames: Iterable[Picture], like: Comparison) -> N
         raise VideoError(f"ffmpeg: {error}") from error
 
 
-def psnr(frames: list[Picture], clean: list[Picture]) -> float:
+def clip_psnr(frames: list[Picture], clean: list[Picture]) -> float:
     """PSNR in dB of all frames together."""
-    mean = float(np.square(np.stack(frames) - np.stack(clean).astype(np.float64)).mean())
-    return 20 * math.log10(255) - 10 * math.log10(mean) if mean else math.inf
+    return psnr(float(np.square((np.stack(frames) - np.stack(clean).astype(np.float64)) / 255).mean()))
