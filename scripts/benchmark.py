@@ -70,7 +70,7 @@ def main(given: list[str] | None = None) -> int:
     from measuring.authors import AuthorsError
     from measuring.modes import MODES
     from measuring.networks import subjects
-    from measuring.wanted import Wanted, size_named
+    from measuring.settings import Settings, size_named
     from vsgshift.benchmark.measures import device_name
     from vsgshift.errors import VsgshiftError
 
@@ -85,7 +85,7 @@ def main(given: list[str] | None = None) -> int:
     torch.set_flush_denormal(True)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            wanted = Wanted(
+            settings = Settings(
                 subjects=tuple(subjects(arguments.model or mode.models, Path(folder))),
                 folder=Path(folder),
                 sizes=tuple(map(size_named, arguments.size)) if arguments.size else mode.sizes,
@@ -98,15 +98,15 @@ def main(given: list[str] | None = None) -> int:
                 against=arguments.against,
                 quick=arguments.quick,
             )
-            result = mode.run(wanted)
+            result = mode.run(settings)
             report = reports.report(
                 name,
                 result,
-                device=device_name(wanted.device),
-                precision="float16" if wanted.fp16 else "float32",
-                block=wanted.block,
+                device=device_name(settings.device),
+                precision="float16" if settings.fp16 else "float32",
+                block=settings.block,
                 threads=torch.get_num_threads(),
-                weights={subject.name: subject.weights for subject in wanted.subjects},
+                weights={subject.name: subject.weights for subject in settings.subjects},
             )
     except (AuthorsError, VsgshiftError, OSError, ValueError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
@@ -119,9 +119,9 @@ def main(given: list[str] | None = None) -> int:
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(text, encoding="utf-8")
-    for failure in wanted.failures:
+    for failure in settings.failures:
         print(f"benchmark.py: {failure}", file=sys.stderr)
-    return 1 if wanted.failures else 0
+    return 1 if settings.failures else 0
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from measuring import checkup
-from measuring.checkup import Step
+from measuring import steps as check_steps
+from measuring.steps import Step
 from vsgshift.openmp import wait_passively
 
 ROOT = Path(__file__).parent.parent
@@ -48,7 +48,7 @@ def main(given: list[str] | None = None) -> int:
             print(f"{step.name:20} {step.limit:4.0f} s  {' '.join(step.command[1:])}")
         return 0
 
-    outcomes = checkup.run(steps, arguments.minutes, lambda line: print(line, file=sys.stderr, flush=True))
+    outcomes = check_steps.run(steps, arguments.minutes, lambda line: print(line, file=sys.stderr, flush=True))
 
     from measuring import reports
 
@@ -118,7 +118,7 @@ def measure(name: str, limit: float, benchmark: str, *arguments: str) -> Step:
 
 def figures(file: Path) -> dict[str, Any]:
     """A report of scripts/benchmark.py, without what the whole check's report says once."""
-    report = checkup.as_json(file)
+    report = check_steps.as_json(file)
     said_once = ("benchmark", "date", "commit", "device", "torch", "vapoursynth", "python", "result")
     return {"how": {key: value for key, value in report.items() if key not in said_once}, "figures": report["result"]}
 

@@ -80,7 +80,7 @@ def test_failures_are_told(capsys: pytest.CaptureFixture[str]) -> None:
         main(["benchmark", "--size", "0x8"])
     assert "'0x8' is no size" in capsys.readouterr().err
     with pytest.raises(TooSlowError, match="no answer within 0 seconds"):
-        cases.measured(Case(model="tiny-deblur", width=8, height=8), patience=0.01)
+        cases.measure_apart(Case(model="tiny-deblur", width=8, height=8), patience=0.01)
 
 
 def test_what_would_take_too_long_is_left_out(
@@ -99,7 +99,7 @@ def test_what_would_take_too_long_is_left_out(
             raise ProgramError("no such weights")
         return replace(ON_CPU, fps=1.0 if case.model == "large" else 10.0)
 
-    monkeypatch.setattr(cases, "measured", stand_in)
+    monkeypatch.setattr(cases, "measure_apart", stand_in)
     known = reference.Known(model="tiny-deblur", size="640x360", kind="cpu", device="a CPU", fps=4.0)
     monkeypatch.setattr(reference, "table", lambda: [known])
     assert main(["benchmark"]) == 1

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from measuring.against import compared
-from measuring.authors import AuthorsError, found
+from measuring.against import compare
+from measuring.authors import AuthorsError, find_networks
 
 CPU = torch.device("cpu")
 NETWORK = """
@@ -55,12 +55,14 @@ def checkout(folder: Path, *variants: str, offset: float = 0.0) -> Path:
 
 
 def test_same_weights_same_output(tmp_path: Path) -> None:
-    networks = found(checkout(tmp_path / "theirs", "deblur-small", "denoise-small", offset=0.25), CPU, torch.float32)
+    networks = find_networks(
+        checkout(tmp_path / "theirs", "deblur-small", "denoise-small", offset=0.25), CPU, torch.float32
+    )
     assert {name: theirs.file.name for name, theirs in networks.items()} == {
         "deblur-small": "net0.py",
         "denoise-small": "net1.py",
     }
-    result = compared(
+    result = compare(
         networks["denoise-small"],
         tmp_path,
         size=(16, 20),
@@ -82,9 +84,9 @@ def test_same_weights_same_output(tmp_path: Path) -> None:
 
 def test_what_cannot_be_compared_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(AuthorsError, match="is not a folder; give a checkout"):
-        found(tmp_path / "nowhere", CPU, torch.float32)
+        find_networks(tmp_path / "nowhere", CPU, torch.float32)
     with pytest.raises(AuthorsError, match="no file there has a class named ShiftNet"):
-        found(tmp_path, CPU, torch.float32)
+        find_networks(tmp_path, CPU, torch.float32)
     (tmp_path / "net.py").write_text("import a_package_that_nobody_has\nclass GShiftNet(object):\n    pass\n")
     with pytest.raises(AuthorsError, match=r"none of the published networks; net.py: ModuleNotFoundError: No module"):
-        found(tmp_path, CPU, torch.float32)
+        find_networks(tmp_path, CPU, torch.float32)

@@ -1,12 +1,12 @@
-"""Work of the network's parts is counted right, and watching them leaves the network as it was."""
+"""The cost of the network's parts is counted right, and hooks leave the network as it was."""
 
 import pytest
 import torch
 
-from measuring import layers, rates, watching
+from measuring import hooks, layers, rates
+from measuring.cost import count_costs, size_of, total
 from measuring.networks import random_network
 from measuring.rates import Rates
-from measuring.work import counted, size_of, total
 from vsgshift.network import ShiftNet
 from vsgshift.network.variants import DEBLUR_SMALL, DEBLUR_TINY, DENOISE_TINY, VARIANTS, Variant
 
@@ -22,8 +22,8 @@ def outline(variant: Variant) -> ShiftNet:
 
 def test_operations_are_those_of_the_paper() -> None:
     network = outline(DEBLUR_SMALL)
-    groups, insides = watching.groups(network), watching.insides(network)
-    work = counted(DEBLUR_SMALL, (720, 1280), 2, torch.float32, groups | insides)
+    groups, insides = hooks.groups(network), hooks.insides(network)
+    work = count_costs(DEBLUR_SMALL, (720, 1280), 2, torch.float32, groups | insides)
     assert 0.94 < work["whole"].operations / 2e9 / PUBLISHED_GMAC < 1
     # The groups are all there is, and none is in another.
     assert total(work[name] for name in groups).operations == pytest.approx(work["whole"].operations, rel=1e-9)
@@ -34,8 +34,8 @@ def test_operations_are_those_of_the_paper() -> None:
 
 
 def test_bytes_by_hand() -> None:
-    parts = {"align": watching.insides(outline(DEBLUR_TINY))["shift steps 1/2: align"], "to_rgb": ["to_rgb"]}
-    work = counted(DEBLUR_TINY, (64, 96), 4, torch.float16, parts)
+    parts = {"align": hooks.insides(outline(DEBLUR_TINY))["shift steps 1/2: align"], "to_rgb": ["to_rgb"]}
+    work = count_costs(DEBLUR_TINY, (64, 96), 4, torch.float16, parts)
     # The input is shuffled to half its size, and the core's first level is half of that.
     half, pixels, itemsize = 24, 16 * 24, 2
     steps = (1 + 2) * 2  # one block before and two behind the lower level, of two steps each
@@ -44,7 +44,7 @@ def test_bytes_by_hand() -> None:
     assert work["align"].operations == steps * 2 * 9 * half * pixels
     assert work["to_rgb"].least_bytes == (16 + 12) * 32 * 48 * itemsize + 16 * 12 * 25 * itemsize / 4
     # Twice the pixels, twice the work, but for weights and channel attention.
-    twice = counted(DEBLUR_TINY, (64, 192), 4, torch.float16)["whole"]
+    twice = count_costs(DEBLUR_TINY, (64, 192), 4, torch.float16)["whole"]
     assert twice.operations == pytest.approx(2 * work["whole"].operations, rel=1e-3)
 
 
@@ -54,9 +54,9 @@ def test_expanded_tensors_are_counted_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["denoise-plus", "deblur-small", "deblur-tiny"])
-def test_every_variant_can_be_watched(name: str) -> None:
+def test_hooks_fit_every_variant(name: str) -> None:
     network = outline(VARIANTS[name])
-    with watching.watched(network, watching.groups(network) | watching.insides(network), print, print):
+    with hooks.hooked(network, hooks.groups(network) | hooks.insides(network), print, print):
         assert any(module._forward_hooks for module in network.modules())
         assert "late" in vars(network.merge)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
@@ -64,18 +64,18 @@ def test_every_variant_can_be_watched(name: str) -> None:
     assert "late" not in vars(network.core.join)
 
 
-def test_watching_does_not_change_results_and_ends_with_an_error() -> None:
+def test_hooks_do_not_change_results_and_are_gone_after_an_error() -> None:
     network = random_network(DENOISE_TINY)
     clip, noise = torch.rand(3, 3, 16, 24), torch.full((3, 1, 16, 24), 0.1)
     wanted = network(clip, noise)
     calls: list[str] = []
-    groups = watching.groups(network)
-    with watching.watched(network, groups, calls.append, lambda *_: None):
+    groups = hooks.groups(network)
+    with hooks.hooked(network, groups, calls.append, lambda *_: None):
         torch.testing.assert_close(network(clip, noise), wanted, rtol=0, atol=0)
     assert set(calls) == {name for name in groups if not name.startswith("frame-UNet")}
     with (
         pytest.raises(ZeroDivisionError),
-        watching.watched(network, groups, lambda _: 1 / 0, lambda *_: None),  # type: ignore[arg-type, return-value]
+        hooks.hooked(network, groups, lambda _: 1 / 0, lambda *_: None),  # type: ignore[arg-type, return-value]
     ):
         network(clip, noise)
     torch.testing.assert_close(network(clip, noise), wanted, rtol=0, atol=0)
@@ -85,20 +85,20 @@ def test_the_floor() -> None:
     known = Rates(copy_gb_s=10, triad_gb_s=20, matmul_gflops=100, conv_gflops=50)
     assert known.floor(20e9, 10e9) == 1.0
     assert known.floor(20e9, 200e9) == 2.0
-    measured = rates.measured(CPU, torch.float32, quick=True)
+    measured = rates.measure_rates(CPU, torch.float32, quick=True)
     assert min(measured.bytes_per_second, measured.operations_per_second) > 0
 
 
 def test_layers_of_a_stream() -> None:
     known = Rates(copy_gb_s=1000, triad_gb_s=1000, matmul_gflops=1e5, conv_gflops=1e5)
     network = random_network(DENOISE_TINY)
-    result = layers.measured(network, (16, 24), CPU, torch.float32, 2, known)
+    result = layers.measure_layers(network, (16, 24), CPU, torch.float32, 2, known)
     groups, inside, whole = (result[name] for name in ("groups", "inside", "whole"))
     assert isinstance(groups, dict)
     assert isinstance(inside, dict)
     assert isinstance(whole, dict)
     # tiny has no frame-UNets; all its other parts are called.
-    assert set(groups) == {name for name in watching.groups(network) if not name.startswith("frame-UNet")}
+    assert set(groups) == {name for name in hooks.groups(network) if not name.startswith("frame-UNet")}
     assert {name.partition(":")[0] for name in inside} == {"shift steps 1/2", "shift steps 1/4"}
     assert sum(row["gflop"] for row in groups.values()) == pytest.approx(whole["gflop"], abs=1e-3)
     for row in (*groups.values(), *inside.values(), whole):

@@ -14,7 +14,7 @@ import torch
 from measuring import growth, networks, speeds, vspipe
 from measuring.measures import peak_of
 from measuring.modes import MODES
-from measuring.wanted import HEIGHTS, size_named
+from measuring.settings import HEIGHTS, size_named
 from vsgshift.benchmark import cases
 from vsgshift.benchmark.cases import Case, Figures
 from vsgshift.errors import ProgramError
@@ -102,13 +102,13 @@ def test_kernels_are_listed_by_the_profiler(run: Run) -> None:
 
 def test_vspipe_is_read_as_an_encoder_does() -> None:
     case = Case(model="tiny-denoise", width=33, height=24, how={"device_id": -1, "block": 2}, seconds=0.01)
-    figures = vspipe.measured(case, "denoise")
+    figures = vspipe.measure_vspipe(case, "denoise")
     assert figures.fps > 0
     assert figures.frames % 2 == 0
     # Python with torch alone takes more.
     assert figures.memory_mib > 100
     with pytest.raises(ProgramError, match="block=99 is out of range"):
-        vspipe.measured(replace(case, how={"block": 99}), "denoise")
+        vspipe.measure_vspipe(replace(case, how={"block": 99}), "denoise")
 
 
 def test_a_clip_of_some_length_is_restored_whole() -> None:
@@ -151,7 +151,7 @@ def test_growth_tells_what_is_flat(monkeypatch: pytest.MonkeyPatch, run: Run) ->
         memory = 700.0 if case.length == 10 else 721.0
         return Figures(fps=fps, frames=8, memory_mib=memory, gpu_memory_mib=None, kind="cpu", device="a CPU", threads=2)
 
-    monkeypatch.setattr(growth, "measured", stand_in)
+    monkeypatch.setattr(growth, "measure_apart", stand_in)
     result = run("growth", "--frames", "100")["result"]
     assert [row["size"] for row in result["pixels"]] == ["32x24"]
     assert [(row["frames"], row["memory_mib"]) for row in result["length"]] == [(10, 700.0), (100, 721.0)]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from measuring import checkup
-from measuring.checkup import Step
+from measuring import steps as check_steps
+from measuring.steps import Step
 
 ROOT = Path(__file__).parents[1]
 CHECK = ROOT / "scripts" / "gpu_check.sh"
@@ -24,7 +24,7 @@ def step(name: str, program: str, limit: float = 60) -> Step:
 def test_one_failure_does_not_stop_the_others() -> None:
     told: list[str] = []
     write = "import sys; open(sys.argv[1], 'w').write('[1, 2]');"
-    outcomes = checkup.run(
+    outcomes = check_steps.run(
         [
             step("good", write),
             step("bad", f"{write} print('before the end'); sys.exit('no such device')"),
@@ -64,7 +64,7 @@ def test_what_a_step_started_ends_with_it(tmp_path: Path) -> None:
         f"child = subprocess.Popen([sys.executable, '-S', '-c', {child!r}]);"
         f"pathlib.Path({str(pid)!r}).write_text(str(child.pid)); time.sleep(600)"
     )
-    checkup.run([step("parent", program, limit=5)], minutes=1, tell=str)
+    check_steps.run([step("parent", program, limit=5)], minutes=1, tell=str)
     # A process that was killed takes its moment to die where the cores are busy.
     deadline = time.monotonic() + 30
     while alive(pid.read_text()) and time.monotonic() < deadline:
@@ -82,7 +82,7 @@ def alive(pid: str) -> bool:
 
 
 def test_no_step_starts_when_the_time_is_up() -> None:
-    outcomes = checkup.run([step("late", "pass")], minutes=0, tell=str)
+    outcomes = check_steps.run([step("late", "pass")], minutes=0, tell=str)
     assert outcomes["late"]["status"] == "left out"
 
 

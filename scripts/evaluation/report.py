@@ -2,9 +2,7 @@
 
 import hashlib
 import math
-import os
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,7 +13,9 @@ import torch
 
 from evaluation.paper import figures
 from evaluation.scores import OVER_CLIPS, OVER_FRAMES, Row, overall
+from measuring.reports import commit
 from vsgshift._version import __version__
+from vsgshift.benchmark.measures import device_name
 
 INPUT = "input"
 """The name of the method that does nothing."""
@@ -146,10 +146,8 @@ def surroundings(device: torch.device, weights: Path | None) -> dict[str, object
     """What figures belong to: date, commit, machine, versions, and the file of weights with its SHA-256."""
     told: dict[str, object] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "device": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{platform.machine()}, {os.cpu_count()} cores",
+        "commit": commit(),
+        "device": device_name(device),
         "vsgshift": __version__,
         "python": platform.python_version(),
     }
@@ -161,13 +159,3 @@ def surroundings(device: torch.device, weights: Path | None) -> dict[str, object
     if weights is not None:
         told["weights"] = {"file": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
     return told
-
-
-def _commit() -> str:
-    """The commit of the sources, marked where they were changed since; "unknown" outside a repository."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except OSError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"

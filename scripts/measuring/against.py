@@ -12,7 +12,7 @@ from torch import Tensor
 from measuring import streams
 from measuring.authors import Theirs
 from measuring.measures import peak_of
-from measuring.networks import Subject, loaded, saved
+from measuring.networks import Subject, load, save
 from measuring.rates import timed
 from vsgshift.network import ShiftNet
 from vsgshift.streaming import restore
@@ -21,7 +21,7 @@ CHUNKS = {"plus": 48, "small": 96}
 """Frames that the authors' programs give the network at once, two of overlap on either side not counted."""
 
 
-def compared(
+def compare(
     theirs: Theirs,
     folder: Path,
     *,
@@ -39,7 +39,7 @@ def compared(
     frame to the last, start and end included, and under way in a clip that is longer.
 
     Args:
-        theirs: see `authors.found`.
+        theirs: see `authors.find_networks`.
         folder: for a file of the weights.
         size: H, W.
         frames: of the clip.
@@ -49,9 +49,9 @@ def compared(
         Seconds for each frame, the ratios of theirs to ours, the largest difference between the outputs beside the
         largest change that the network makes, and the most memory that each took beside weights and frames.
     """
-    path = saved(theirs.ours, folder / f"{theirs.variant.name}-authors.safetensors")
+    path = save(theirs.ours, folder / f"{theirs.variant.name}-authors.safetensors")
     subject = Subject(name=theirs.variant.name, source=str(path), variant=theirs.variant, weights="random")
-    ours = loaded(subject, device, dtype)
+    ours = load(subject, device, dtype)
     clip, noise = streams.footage(theirs.variant.task, frames, size, device, dtype)
 
     kept: list[Tensor] = []

@@ -46,7 +46,7 @@ class Theirs:
         return result
 
 
-def found(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Theirs]:
+def find_networks(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Theirs]:
     """Their networks in a checkout, by the name of our variant, with random weights that are the same each time.
 
     Args:

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from measuring import streams
-from measuring.networks import Subject, loaded
+from measuring.networks import Subject, load
 from measuring.rates import wait_for
-from measuring.wanted import Wanted
+from measuring.settings import Settings
 from vsgshift.network.timeline import WholeClip
 from vsgshift.streaming import restore
 from vsgshift.weights import load_network
@@ -18,24 +18,24 @@ LIMITS = {torch.float32: 1e-3, torch.float16: 5e-2}
 and half, whose output is rounded to 1/2048 while the change may be as small as a few hundredths."""
 
 
-def equality(wanted: Wanted) -> dict[str, Any]:
+def equality(settings: Settings) -> dict[str, Any]:
     """For each network, in single precision and on a GPU in half as well: errors, and whether they are sound.
 
     The reference is the whole clip at once under the stream's boundary rule, in float64 on the CPU. The relative
     error is that of the *change* which the network makes, the part that is computed.
     """
     result: dict[str, Any] = {}
-    (width, height), *_ = wanted.sizes
-    precisions = [torch.float32] + ([torch.float16] if wanted.device.type == "cuda" else [])
-    for subject in wanted.subjects:
-        frames = wanted.frames or subject.variant.radius + 2 * wanted.block
+    (width, height), *_ = settings.sizes
+    precisions = [torch.float32] + ([torch.float16] if settings.device.type == "cuda" else [])
+    for subject in settings.subjects:
+        frames = settings.frames or subject.variant.radius + 2 * settings.block
         reference = _reference(subject, frames, (height, width))
         for dtype in precisions:
-            row = _compared(wanted, subject, frames, (height, width), dtype, reference)
+            row = _compared(settings, subject, frames, (height, width), dtype, reference)
             name = f"{subject.name} {str(dtype).removeprefix('torch.')}"
             result[name] = row
             if not row["sound"]:
-                wanted.failures.append(f"{name}: relative error {row['relative_error']}")
+                settings.failures.append(f"{name}: relative error {row['relative_error']}")
     return result
 
 
@@ -47,13 +47,18 @@ def _reference(subject: Subject, frames: int, size: tuple[int, int]) -> torch.Te
 
 
 def _compared(
-    wanted: Wanted, subject: Subject, frames: int, size: tuple[int, int], dtype: torch.dtype, reference: torch.Tensor
+    settings: Settings,
+    subject: Subject,
+    frames: int,
+    size: tuple[int, int],
+    dtype: torch.dtype,
+    reference: torch.Tensor,
 ) -> dict[str, Any]:
-    network = loaded(subject, wanted.device, dtype)
-    clip, noise = streams.footage(subject.variant.task, frames, size, wanted.device, dtype)
+    network = load(subject, settings.device, dtype)
+    clip, noise = streams.footage(subject.variant.task, frames, size, settings.device, dtype)
     started = time.perf_counter()
-    restored = restore(network, clip, noise, block=wanted.block)
-    wait_for(wanted.device)
+    restored = restore(network, clip, noise, block=settings.block)
+    wait_for(settings.device)
     change = restored.cpu().double() - clip.cpu().double()
     error = float((change - reference).norm() / reference.norm())
     return {

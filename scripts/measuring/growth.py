@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vsgshift.benchmark.cases import Case, measured
+from vsgshift.benchmark.cases import Case, measure_apart
 from vsgshift.errors import ProgramError
 
 LENGTHS = 100, 300, 1000, 3000, 10_000
@@ -38,7 +38,7 @@ def against_pixels(case: Case, sizes: Sequence[tuple[int, int]] = SIZES) -> list
 
 def _row(case: Case) -> dict[str, Any]:
     try:
-        figures = measured(case, PATIENCE)
+        figures = measure_apart(case, PATIENCE)
     except ProgramError as error:
         return {"missing": str(error)}
     gpu = figures.gpu_memory_mib

@@ -6,27 +6,27 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile
 
 from measuring import streams
-from measuring.networks import loaded
-from measuring.wanted import Wanted, label
+from measuring.networks import load
+from measuring.settings import Settings, label
 
 SHOWN = 30
 """Kernels of a network that a report has, the slowest first."""
 
 
-def kernels(wanted: Wanted) -> dict[str, Any]:
+def kernels(settings: Settings) -> dict[str, Any]:
     """For each network and size: the profiler's table of one push of a stream well under way, the slowest first."""
     result: dict[str, Any] = {}
-    for subject in wanted.subjects:
-        for size in wanted.sizes:
-            network = loaded(subject, wanted.device, wanted.dtype)
-            push = streams.under_way(network, size[::-1], wanted.device, wanted.dtype, wanted.block)
+    for subject in settings.subjects:
+        for size in settings.sizes:
+            network = load(subject, settings.device, settings.dtype)
+            push = streams.under_way(network, size[::-1], settings.device, settings.dtype, settings.block)
             push()
-            result[label(subject, size)] = _profile(push, wanted)
+            result[label(subject, size)] = _profile(push, settings)
     return result
 
 
-def _profile(push: Callable[[], object], wanted: Wanted) -> str:
-    cuda = wanted.device.type == "cuda"
+def _profile(push: Callable[[], object], settings: Settings) -> str:
+    cuda = settings.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as profiler:
         push()

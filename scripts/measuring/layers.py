@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from measuring import rates, streams
+from measuring.cost import Cost, count_costs, total
+from measuring.hooks import Groups, groups, hooked, insides
 from measuring.rates import Rates, median_seconds, wait_for
-from measuring.watching import Groups, groups, insides, watched
-from measuring.work import Work, counted, total
 from vsgshift.network import ShiftNet
 
 ROUNDS = 5
@@ -56,7 +56,7 @@ def times(network: ShiftNet, parts: Groups, run: Callable[[], object], device: t
     """Seconds of each group in one run: the median of several. A group without calls is left out."""
     clock = _Clock(device)
     readings: dict[str, list[float]] = defaultdict(list)
-    with watched(network, parts, clock.enter, clock.leave):
+    with hooked(network, parts, clock.enter, clock.leave):
         run()
         clock.read()
         for _ in range(ROUNDS):
@@ -66,7 +66,7 @@ def times(network: ShiftNet, parts: Groups, run: Callable[[], object], device: t
     return {group: median(readings[group]) for group in parts if group in readings}
 
 
-def measured(
+def measure_layers(
     network: ShiftNet,
     size: tuple[int, int],
     device: torch.device,
@@ -83,16 +83,16 @@ def measured(
         known: what the device can do; measured where it is not given.
 
     Returns:
-        `rates` (see `Rates`), `whole` (milliseconds, of a run in which nothing is watched), `groups` (they add up),
+        `rates` (see `Rates`), `whole` (milliseconds, of a run without hooks), `groups` (they add up),
         `rest` (milliseconds of the whole that no group has) and `inside` (shift steps; these overlap with the groups,
         and a step with its parts). Each has milliseconds, operations, bytes and the `floor_ms` that they take at
         least; `floor_ratio` is floor over time, 1 being perfect.
     """
-    known = known or rates.measured(device, dtype)
+    known = known or rates.measure_rates(device, dtype)
     push = streams.under_way(network, size, device, dtype, block)
     whole = median_seconds(push, device, ROUNDS) / block
     parts, steps = groups(network), insides(network)
-    work = counted(network.variant, size, block, dtype, parts | steps)
+    work = count_costs(network.variant, size, block, dtype, parts | steps)
     tables = []
     for chosen in (parts, steps):
         seconds = times(network, chosen, push, device)
@@ -113,7 +113,7 @@ def measured(
     }
 
 
-def _row(seconds: float, whole: float, work: Work, known: Rates) -> dict[str, float]:
+def _row(seconds: float, whole: float, work: Cost, known: Rates) -> dict[str, float]:
     floor = known.floor(work.least_bytes, work.operations)
     return {
         "ms": _ms(seconds),
@@ -134,7 +134,7 @@ def _share(part: float, whole: float) -> float:
 
 
 def table(result: dict[str, Any]) -> str:
-    """A result of `measured` for a terminal."""
+    """A result of `measure_layers` for a terminal."""
     rows = [("part of the network", "ms", "share", "GFLOP", "MB least", "floor ms", "floor/time")]
     sections = {"": {"whole": result["whole"]}, "groups": result["groups"], "inside": result["inside"]}
     for section in sections.values():

@@ -7,74 +7,74 @@ from typing import Any
 import torch
 
 from measuring import authors, growth, layers, rates
-from measuring.against import compared
+from measuring.against import compare
 from measuring.equality import equality
 from measuring.kernels import kernels
-from measuring.networks import loaded
+from measuring.networks import load
+from measuring.settings import SMALL, Settings, label
 from measuring.speeds import engine, latency, machine, memory, pipe, speed
-from measuring.wanted import SMALL, Wanted, label
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
     """A benchmark."""
 
-    run: Callable[[Wanted], Any]
+    run: Callable[[Settings], Any]
     models: tuple[str, ...] = ("tiny",)
     sizes: tuple[tuple[int, int], ...] = SMALL
     """Widths and heights."""
 
 
-def where_time_goes(wanted: Wanted) -> dict[str, Any]:
-    """See `layers.measured`; the device is measured once for all networks."""
-    known = rates.measured(wanted.device, wanted.dtype, quick=wanted.quick)
+def where_time_goes(settings: Settings) -> dict[str, Any]:
+    """See `layers.measure_layers`; the device is measured once for all networks."""
+    known = rates.measure_rates(settings.device, settings.dtype, quick=settings.quick)
     result: dict[str, Any] = {}
-    for subject in wanted.subjects:
-        for size in wanted.sizes:
-            network = loaded(subject, wanted.device, wanted.dtype)
+    for subject in settings.subjects:
+        for size in settings.sizes:
+            network = load(subject, settings.device, settings.dtype)
             try:
-                result[label(subject, size)] = layers.measured(
-                    network, size[::-1], wanted.device, wanted.dtype, wanted.block, known
+                result[label(subject, size)] = layers.measure_layers(
+                    network, size[::-1], settings.device, settings.dtype, settings.block, known
                 )
             except torch.OutOfMemoryError as error:
-                wanted.failures.append(f"{label(subject, size)}: {error}")
+                settings.failures.append(f"{label(subject, size)}: {error}")
     return result
 
 
-def beside_the_authors(wanted: Wanted) -> dict[str, Any]:
-    """See `against.compared`, for each of their networks whose name is among those asked for.
+def beside_the_authors(settings: Settings) -> dict[str, Any]:
+    """See `against.compare`, for each of their networks whose name is among those asked for.
 
     Raises:
         AuthorsError: no folder, or nothing in it to compare with.
     """
-    if wanted.against is None:
+    if settings.against is None:
         raise authors.AuthorsError("name a checkout of the authors' repository with --against")
-    names = [subject.variant.name for subject in wanted.subjects]
-    theirs = authors.found(wanted.against, wanted.device, wanted.dtype)
+    names = [subject.variant.name for subject in settings.subjects]
+    theirs = authors.find_networks(settings.against, settings.device, settings.dtype)
     if missing := [name for name in names if name not in theirs]:
-        raise authors.AuthorsError(f"{wanted.against} has no {missing[0]}; it has {', '.join(theirs)}")
-    (width, height), *_ = wanted.sizes
+        raise authors.AuthorsError(f"{settings.against} has no {missing[0]}; it has {', '.join(theirs)}")
+    (width, height), *_ = settings.sizes
     result: dict[str, Any] = {}
     for name in names:
-        result[f"{name} {width}x{height}"] = compared(
+        result[f"{name} {width}x{height}"] = compare(
             theirs[name],
-            wanted.folder,
+            settings.folder,
             size=(height, width),
-            frames=wanted.frames or 12,
-            device=wanted.device,
-            dtype=wanted.dtype,
-            block=wanted.block,
-            rounds=wanted.rounds,
+            frames=settings.frames or 12,
+            device=settings.device,
+            dtype=settings.dtype,
+            block=settings.block,
+            rounds=settings.rounds,
         )
     return result
 
 
-def grown(wanted: Wanted) -> dict[str, Any]:
+def grown(settings: Settings) -> dict[str, Any]:
     """See `growth`: against length at one small size, and against pixels."""
-    subject = wanted.subjects[0]
-    lengths = growth.LENGTHS if wanted.frames is None else (max(1, wanted.frames // 10), wanted.frames)
-    by_length = growth.against_length(wanted.case(subject, growth.SMALL), lengths)
-    by_pixels = growth.against_pixels(wanted.case(subject, growth.SMALL), wanted.sizes)
+    subject = settings.subjects[0]
+    lengths = growth.LENGTHS if settings.frames is None else (max(1, settings.frames // 10), settings.frames)
+    by_length = growth.against_length(settings.case(subject, growth.SMALL), lengths)
+    by_pixels = growth.against_pixels(settings.case(subject, growth.SMALL), settings.sizes)
     return {
         "model": subject.name,
         "length_size": f"{growth.SMALL[0]}x{growth.SMALL[1]}",

@@ -66,13 +66,13 @@ def _subject(name: str, folder: Path) -> Subject:
         return Subject(name=name, source=name, variant=variant, weights="installed")
     return Subject(
         name=name,
-        source=str(saved(random_network(variant), folder / f"{name}.safetensors")),
+        source=str(save(random_network(variant), folder / f"{name}.safetensors")),
         variant=variant,
         weights=f"random, seed {SEED}",
     )
 
 
-def loaded(subject: Subject, device: torch.device, dtype: torch.dtype) -> ShiftNet:
+def load(subject: Subject, device: torch.device, dtype: torch.dtype) -> ShiftNet:
     """The network as the filters run it."""
     return prepared(load_network(subject.source, device=device, dtype=dtype))
 
@@ -94,7 +94,7 @@ def enliven(network: torch.nn.Module) -> None:
                 parameter.normal_(std=0.1)
 
 
-def saved(network: ShiftNet, path: Path) -> Path:
+def save(network: ShiftNet, path: Path) -> Path:
     """Write a network to a file that can be loaded as any model is."""
     write(path, network, name=path.stem, training_data="none: random weights", licence="MIT")
     return path

@@ -1,6 +1,6 @@
 """What a device can do at best, measured: bytes to and from memory, and operations of its matrix units.
 
-Together with the work of a layer they give the time that it takes at least: see `measuring.work`.
+Together with the work of a layer they give the time that it takes at least: see `measuring.cost`.
 """
 
 import time
@@ -40,7 +40,7 @@ class Rates:
         return max(moved / self.bytes_per_second, operations / self.operations_per_second)
 
 
-def measured(device: torch.device, dtype: torch.dtype, *, quick: bool = False) -> Rates:
+def measure_rates(device: torch.device, dtype: torch.dtype, *, quick: bool = False) -> Rates:
     """Measure a device in a few seconds.
 
     Args:

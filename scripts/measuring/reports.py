@@ -42,7 +42,8 @@ def _commit(folder: Path) -> str:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     head = git("rev-parse", "HEAD")
-    changed = head and git("status", "--porcelain", "--untracked-files=no", "--", ":/vsgshift", ":/scripts/measuring")
+    folders = ":/vsgshift", ":/scripts/measuring", ":/scripts/evaluation"
+    changed = head and git("status", "--porcelain", "--untracked-files=no", "--", *folders)
     return head + ("-changed" if changed else "")
 
 

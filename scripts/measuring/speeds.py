@@ -12,8 +12,8 @@ import vapoursynth as vs
 
 from measuring import streams, vspipe
 from measuring.measures import frames_per_second, peak_of, resident, run_filter, run_stream
-from measuring.networks import Subject, loaded
-from measuring.wanted import Wanted, label
+from measuring.networks import Subject, load
+from measuring.settings import Settings, label
 from vsgshift.benchmark import cases
 from vsgshift.benchmark.measures import blank, restored
 from vsgshift.errors import VsgshiftError
@@ -22,17 +22,17 @@ SEEKS = 5
 """Places in a clip that are looked at; the median counts."""
 
 
-def speed(wanted: Wanted) -> dict[str, Any]:
+def speed(settings: Settings) -> dict[str, Any]:
     """Frames per second of short clips of RGB float, start and end included: the bare stream, and the filter."""
     result: dict[str, Any] = {}
-    count = wanted.frames or 24
-    for subject, size in _all(wanted):
-        network = loaded(subject, wanted.device, wanted.dtype)
+    count = settings.frames or 24
+    for subject, size in _all(settings):
+        network = load(subject, settings.device, settings.dtype)
         width, height = size
-        frames, noise = streams.footage(subject.variant.task, 4, (height, width), wanted.device, wanted.dtype)
+        frames, noise = streams.footage(subject.variant.task, 4, (height, width), settings.device, settings.dtype)
         source = blank(width, height, count)
         bare = partial(run_stream, network, frames, noise, count)
-        filtered = partial(run_filter, source, subject.variant.task, model=subject.source, **wanted.choices)
+        filtered = partial(run_filter, source, subject.variant.task, model=subject.source, **settings.choices)
         bare(), filtered()
         rounds = [(frames_per_second(bare), frames_per_second(filtered)) for _ in range(2)]
         stream_fps, filter_fps = (median(values) for values in zip(*rounds, strict=True))
@@ -44,19 +44,23 @@ def speed(wanted: Wanted) -> dict[str, Any]:
     return result
 
 
-def engine(wanted: Wanted) -> dict[str, Any]:
+def engine(settings: Settings) -> dict[str, Any]:
     """The bare stream in the middle of a long clip: frames per second, and the most memory, without the program's."""
-    return {label(subject, size): _tried(wanted, _engine, subject, size) for subject, size in _all(wanted)}
+    return {label(subject, size): _tried(settings, _engine, subject, size) for subject, size in _all(settings)}
 
 
-def _engine(wanted: Wanted, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
-    network = loaded(subject, wanted.device, wanted.dtype)
+def _engine(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
+    network = load(subject, settings.device, settings.dtype)
     found: list[streams.StreamFigures] = []
 
     def measure() -> None:
-        found.append(streams.measured(network, size[::-1], wanted.device, wanted.dtype, wanted.block, wanted.seconds))
+        found.append(
+            streams.measure_stream(
+                network, size[::-1], settings.device, settings.dtype, settings.block, settings.seconds
+            )
+        )
 
-    grown = peak_of(measure, wanted.device)
+    grown = peak_of(measure, settings.device)
     (figures,) = found
     known: dict[str, Any] = {"fps": round(figures.fps, 3), "frames": figures.frames, "spread": round(figures.spread, 3)}
     if figures.gpu_memory_mib is not None:
@@ -66,13 +70,13 @@ def _engine(wanted: Wanted, subject: Subject, size: tuple[int, int]) -> dict[str
     return known
 
 
-def pipe(wanted: Wanted) -> dict[str, Any]:
+def pipe(settings: Settings) -> dict[str, Any]:
     """Through the program vspipe, as an encoder gets it: YUV420P8 in, Y4M out."""
-    return {label(subject, size): _tried(wanted, _pipe, subject, size) for subject, size in _all(wanted)}
+    return {label(subject, size): _tried(settings, _pipe, subject, size) for subject, size in _all(settings)}
 
 
-def _pipe(wanted: Wanted, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
-    figures = vspipe.measured(wanted.case(subject, size), subject.variant.task)
+def _pipe(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
+    figures = vspipe.measure_vspipe(settings.case(subject, size), subject.variant.task)
     return {
         "fps": round(figures.fps, 3),
         "frames": figures.frames,
@@ -81,23 +85,24 @@ def _pipe(wanted: Wanted, subject: Subject, size: tuple[int, int]) -> dict[str, 
     }
 
 
-def machine(wanted: Wanted) -> dict[str, Any]:
+def machine(settings: Settings) -> dict[str, Any]:
     """All of it for each network and size: bare stream and vspipe in turns, filter, latency, memory."""
     result: dict[str, Any] = {}
-    for subject, size in _all(wanted):
+    for subject, size in _all(settings):
         # In turns: what else the machine does then meets both alike.
         turns = [
-            (_tried(wanted, _engine, subject, size), _tried(wanted, _pipe, subject, size)) for _ in range(wanted.rounds)
+            (_tried(settings, _engine, subject, size), _tried(settings, _pipe, subject, size))
+            for _ in range(settings.rounds)
         ]
         bare, piped = (_middle(runs) for runs in zip(*turns, strict=True))
         row: dict[str, Any] = {f"engine_{name}": value for name, value in bare.items()}
-        row |= _tried(wanted, _filter, subject, size)
+        row |= _tried(settings, _filter, subject, size)
         row |= {f"vspipe_{name}": value for name, value in piped.items()}
         shares = [run["fps"] / stream["fps"] for stream, run in turns if "fps" in stream and "fps" in run]
         if shares:
             row["vspipe_share"] = round(median(shares), 3)
             row["vspipe_shares"] = [round(share, 3) for share in shares]
-        result[label(subject, size)] = row | _tried(wanted, _latency, subject, size)
+        result[label(subject, size)] = row | _tried(settings, _latency, subject, size)
     return result
 
 
@@ -107,27 +112,27 @@ def _middle(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return through[len(through) // 2] if through else runs[-1]
 
 
-def _filter(wanted: Wanted, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
-    figures = cases.measured(wanted.case(subject, size), patience=3600)
+def _filter(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
+    figures = cases.measure_apart(settings.case(subject, size), patience=3600)
     known = {"filter_fps": round(figures.fps, 3), "filter_memory_mib": round(figures.memory_mib, 1)}
     if figures.gpu_memory_mib is not None:
         known["filter_gpu_memory_mib"] = round(figures.gpu_memory_mib, 1)
     return known
 
 
-def latency(wanted: Wanted) -> dict[str, Any]:
+def latency(settings: Settings) -> dict[str, Any]:
     """Seconds that a previewer waits for one frame: the first one after creation, after seeks, a step back."""
-    return {label(subject, size): _latency(wanted, subject, size) for subject, size in _all(wanted)}
+    return {label(subject, size): _latency(settings, subject, size) for subject, size in _all(settings)}
 
 
-def _latency(wanted: Wanted, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
+def _latency(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
     places = random.Random(1)
     source = blank(*size, 1000)
     started = time.perf_counter()
-    clip = restored(source, subject.variant.task, model=subject.source, **wanted.choices)
+    clip = restored(source, subject.variant.task, model=subject.source, **settings.choices)
     seconds = {"first": [_seconds_for(clip, 0, started)], "seek": [], "back": []}
     margin = min(max(20, subject.variant.radius + 1), 400)
-    for _ in range(SEEKS if wanted.rounds > 1 else 1):
+    for _ in range(SEEKS if settings.rounds > 1 else 1):
         n = places.randrange(margin, 1000 - margin)
         seconds["seek"].append(_seconds_for(clip, n))
         seconds["back"].append(_seconds_for(clip, n - 1))
@@ -141,21 +146,21 @@ def _seconds_for(clip: vs.VideoNode, n: int, started: float | None = None) -> fl
     return time.perf_counter() - started
 
 
-def memory(wanted: Wanted) -> dict[str, Any]:
+def memory(settings: Settings) -> dict[str, Any]:
     """Memory while the first network restores a long clip of the first size: it must not grow."""
-    subject, (width, height) = wanted.subjects[0], wanted.sizes[0]
-    length = wanted.frames or 3000
+    subject, (width, height) = settings.subjects[0], settings.sizes[0]
+    length = settings.frames or 3000
     marks = {max(1, length // 10): None, max(1, length // 3): None, length: None}
     source = vs.core.std.BlankClip(width=width, height=height, format=vs.YUV420P8, length=length)
-    cuda = wanted.device.type == "cuda"
-    clip = restored(source, subject.variant.task, model=subject.source, **wanted.choices)
+    cuda = settings.device.type == "cuda"
+    clip = restored(source, subject.variant.task, model=subject.source, **settings.choices)
     result: dict[str, Any] = {}
     for n, _ in enumerate(clip.frames(close=True), start=1):
         if n in marks:
             result[f"frame_{n}_mib"] = round(resident(), 1)
             if cuda:
                 # Of the whole card: torch is not the only one that takes from it.
-                free, whole = torch.cuda.mem_get_info(wanted.device)
+                free, whole = torch.cuda.mem_get_info(settings.device)
                 result[f"frame_{n}_gpu_mib"] = round((whole - free) / 2**20, 1)
     kinds = ("", "gpu_") if cuda else ("",)
     for kind in kinds:
@@ -164,20 +169,20 @@ def memory(wanted: Wanted) -> dict[str, Any]:
     return result
 
 
-def _all(wanted: Wanted) -> list[tuple[Subject, tuple[int, int]]]:
-    return [(subject, size) for subject in wanted.subjects for size in wanted.sizes]
+def _all(settings: Settings) -> list[tuple[Subject, tuple[int, int]]]:
+    return [(subject, size) for subject in settings.subjects for size in settings.sizes]
 
 
 def _tried(
-    wanted: Wanted,
-    measure: Callable[[Wanted, Subject, tuple[int, int]], dict[str, Any]],
+    settings: Settings,
+    measure: Callable[[Settings, Subject, tuple[int, int]], dict[str, Any]],
     subject: Subject,
     size: tuple[int, int],
 ) -> dict[str, Any]:
     """Figures, or why there are none: what does not fit one network and size shall not cost the others theirs."""
     try:
-        return measure(wanted, subject, size)
+        return measure(settings, subject, size)
     except (VsgshiftError, vs.Error, OSError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        wanted.failures.append(f"{label(subject, size)}: {reason}")
+        settings.failures.append(f"{label(subject, size)}: {reason}")
         return {"missing": reason}

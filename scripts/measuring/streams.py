@@ -57,7 +57,7 @@ def under_way(
     return lambda: stream.push(clip, noise)
 
 
-def measured(
+def measure_stream(
     network: ShiftNet, size: tuple[int, int], device: torch.device, dtype: torch.dtype, block: int, seconds: float
 ) -> StreamFigures:
     """Frames per second of the bare stream; arguments as for `under_way`.

@@ -38,7 +38,7 @@ class PipeFigures:
     """The most resident memory of the program."""
 
 
-def measured(case: Case, task: Task, patience: float = 600.0) -> PipeFigures:
+def measure_vspipe(case: Case, task: Task, patience: float = 600.0) -> PipeFigures:
     """Run vspipe over an endless clip for as long as is needed, then end it.
 
     Args:

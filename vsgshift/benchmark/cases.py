@@ -59,7 +59,7 @@ class Figures:
     """torch's, on the CPU."""
 
 
-def measured(case: Case, patience: float) -> Figures:
+def measure_apart(case: Case, patience: float) -> Figures:
     """Measure a case in a process of its own.
 
     Args:

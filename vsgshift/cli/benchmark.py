@@ -84,7 +84,7 @@ def _measured(cases: "list[Case]", end: float | None, *, quiet: bool) -> tuple[l
     Args:
         end: when all must be done, by time.monotonic; None for no hurry.
     """
-    from vsgshift.benchmark.cases import measured
+    from vsgshift.benchmark.cases import measure_apart
 
     failures = 0
     rows: list[Row] = []
@@ -99,7 +99,7 @@ def _measured(cases: "list[Case]", end: float | None, *, quiet: bool) -> tuple[l
             row.missing = f"left out: it may take {reckoned:.0f} s and more; ask with --model {case.model}"
         else:
             try:
-                row.figures = measured(case, patience=share)
+                row.figures = measure_apart(case, patience=share)
                 row.verdict = _verdict(case, row.figures)
             except TooSlowError as error:
                 row.missing = f"{error}; ask with --model {case.model}"

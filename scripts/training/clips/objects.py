@@ -9,8 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from .dead_leaves import blob, box_blur, ellipse, polygon, rectangle, turned
 from .dice import Dice
-from .leaves import blob, box_blur, ellipse, polygon, rectangle, turned
 from .palettes import colours
 from .textures import glyphs
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .dead_leaves import box_blur, world
 from .dice import Dice
-from .leaves import box_blur, world
 from .motion import Path, Track
 from .objects import MARGIN, cutout
 from .textures import spectral_noise, standardised, texture

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .dice import Dice
-from .look import Look
+from .grading import Grading
 from .motion import Camera, Path, Track, travel
 from .objects import shadow
 from .scenery import Focus, Layer, Pool, background, screen, thing
@@ -68,7 +68,7 @@ class Take:
     """A scene with its camera, ready to be filmed."""
 
     layers: list[Layer]
-    look: Look
+    grading: Grading
     size: tuple[int, int]
     headroom: float
     device: torch.device
@@ -86,7 +86,7 @@ class Take:
         batch = max(1, PIXELS_AT_ONCE.get(self.device.type, 1 << 18) // (parts * math.prod(self.size)))
         for start in range(0, len(frames), batch):
             some = times[start : start + batch]
-            seen = self.look.apply(render(self.layers, some.flatten(), self.size), some.flatten(), self.headroom)
+            seen = self.grading.apply(render(self.layers, some.flatten(), self.size), some.flatten(), self.headroom)
             out[start : start + batch] = seen.view(len(some), parts, 3, *self.size)
         return out
 
@@ -114,7 +114,7 @@ def take(
     elif not pool.fixed and dice.chance(0.35):
         pool.refresh(dice)
     layers = compose(dice, pool, frames=frames, size=size, speed=speed)
-    return Take(layers=layers, look=Look.draw(dice), size=size, headroom=headroom, device=device)
+    return Take(layers=layers, grading=Grading.draw(dice), size=size, headroom=headroom, device=device)
 
 
 def clip(

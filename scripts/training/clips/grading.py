@@ -10,7 +10,7 @@ from .palettes import illuminant
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Grading:
     """How a camera renders a clip's light: applied to every frame alike, but for the flicker."""
 
     gains: Tensor
@@ -26,7 +26,7 @@ class Look:
     """How far highlights exceed what can be shown: by so much for each unit above 0.95."""
 
     @staticmethod
-    def draw(dice: Dice) -> "Look":
+    def draw(dice: Dice) -> "Grading":
         """A look between a sunny street and a dim room."""
         exposure = dice.log_uniform(0.3, 0.9) if dice.chance(0.2) else dice.uniform(0.85, 1.2)
         falloff = flicker = (0.0, 0.0, 0.0)
@@ -34,7 +34,7 @@ class Look:
             falloff = (dice.uniform(0.0, 0.25), dice.normal(0.1), dice.normal(0.1))
         if dice.chance(0.08):
             flicker = (dice.log_uniform(0.004, 0.06), dice.uniform(0.3, 3.1), dice.uniform(0.0, 6.3))
-        return Look(
+        return Grading(
             gains=exposure * illuminant(dice),
             contrast=dice.uniform(0.65, 1.2),
             lift=dice.uniform(0.0, 0.06),

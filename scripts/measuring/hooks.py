@@ -61,20 +61,20 @@ def insides(network: ShiftNet) -> Groups:
 
 
 @contextmanager
-def watched(network: ShiftNet, parts: Groups, enter: Enter, leave: Leave) -> Iterator[None]:
+def hooked(network: ShiftNet, parts: Groups, enter: Enter, leave: Leave) -> Iterator[None]:
     """Have the calls of the parts reported. Afterwards the network is as it was."""
     undo: list[Callable[[], None]] = []
     try:
         for group, names in parts.items():
             for name in names:
-                undo += _watch(network, group, name, enter, leave)
+                undo += _hook(network, group, name, enter, leave)
         yield
     finally:
         for restore in undo:
             restore()
 
 
-def _watch(network: ShiftNet, group: str, name: str, enter: Enter, leave: Leave) -> list[Callable[[], None]]:
+def _hook(network: ShiftNet, group: str, name: str, enter: Enter, leave: Leave) -> list[Callable[[], None]]:
     owner_name, _, last = name.rpartition(".")
     owner = network.get_submodule(owner_name)
     part = getattr(owner, last)

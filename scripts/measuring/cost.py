@@ -13,21 +13,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from measuring.watching import Groups, watched
+from measuring.hooks import Groups, hooked
 from vsgshift.network import ShiftNet, Variant
 from vsgshift.network.timeline import WholeClip
 
 
 @dataclass(kw_only=True)
-class Work:
+class Cost:
     """Of some part of the network, over all frames that were counted."""
 
     operations: float = 0
     least_bytes: float = 0
 
-    def per(self, frames: int) -> "Work":
+    def per(self, frames: int) -> "Cost":
         """The same for one frame."""
-        return Work(
+        return Cost(
             operations=self.operations / frames,
             least_bytes=self.least_bytes / frames,
         )
@@ -48,15 +48,15 @@ def size_of(things: Any) -> int:
     return total
 
 
-def counted(
+def count_costs(
     variant: Variant, size: tuple[int, int], frames: int, dtype: torch.dtype, parts: Groups | None = None
-) -> dict[str, Work]:
+) -> dict[str, Cost]:
     """The work of each group of parts, and of the "whole".
 
     Args:
         size: H, W; padded to what the network takes, as a stream does.
         frames: that go through the network at once, as in a stream that is well under way.
-        parts: see `watching`; a network without contents is watched, so any of the variant's may be named.
+        parts: see `hooks`; the hooks are on a network without contents, so any part of the variant may be named.
 
     The counts do not depend on the device, nor on how the network is executed there.
     """
@@ -66,7 +66,7 @@ def counted(
         network = ShiftNet(variant).to(dtype).requires_grad_(False)
         clip = torch.empty(frames, 3, height, width, dtype=dtype)
         noise = torch.empty(frames, 1, height, width, dtype=dtype) if variant.task == "denoise" else None
-    found = {name: Work() for name in parts or {}} | {"whole": Work()}
+    found = {name: Cost() for name in parts or {}} | {"whole": Cost()}
     flops = FlopCounterMode(display=False)
     before: dict[str, int] = {}
 
@@ -80,18 +80,18 @@ def counted(
 
     # No frame is held: the steady state of a long clip.
     time = WholeClip(frames, boundary="wrap")
-    with torch.no_grad(), flops, watched(network, parts or {}, enter, leave):
+    with torch.no_grad(), flops, hooked(network, parts or {}, enter, leave):
         result = network.run(clip, noise, time)
-    found["whole"] = Work(
+    found["whole"] = Cost(
         operations=flops.get_total_flops(),
         least_bytes=size_of((clip, noise, result)) + _weights(network),
     )
     return {name: work.per(frames) for name, work in found.items()}
 
 
-def total(works: Iterable[Work]) -> Work:
+def total(works: Iterable[Cost]) -> Cost:
     """The sum of several parts' work."""
-    both = Work()
+    both = Cost()
     for work in works:
         both.operations += work.operations
         both.least_bytes += work.least_bytes

@@ -20,7 +20,7 @@ SMALL = (320, 180), (640, 360)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Settings:
     """Networks, sizes and how."""
 
     subjects: "tuple[Subject, ...]"
