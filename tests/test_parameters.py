@@ -13,7 +13,17 @@ from vsgshift import filters
 from vsgshift.cli import parser
 from vsgshift.cli.options import chosen_how
 from vsgshift.filters import DeblurModel, DenoiseModel
-from vsgshift.parameters import CLIP, FUNCTIONS, HOW, PARAMETERS, Choices, Parameter, SceneChange, Size, parameters_of
+from vsgshift.parameters import (
+    CLIP,
+    FUNCTIONS,
+    HOW,
+    PARAMETERS,
+    Choices,
+    Parameter,
+    SceneChange,
+    WidthHeight,
+    parameters_of,
+)
 
 DOCS = Path(__file__).parents[1] / "docs"
 ACCEPTED = {
@@ -21,7 +31,7 @@ ACCEPTED = {
     int: int,
     bool: bool,
     SceneChange: SceneChange,
-    Size: int | tuple[int, int],
+    WidthHeight: int | tuple[int, int],
     CLIP.kind: vs.VideoNode,
 }
 """What a typed function takes for each kind of parameter."""

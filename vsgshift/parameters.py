@@ -23,8 +23,8 @@ else:
         """Stands for the bridge's class, which does not exist yet when the package is built."""
 
 
-Size = tuple[int, int]
-"""Width and height, or across and down, in pixels; scripts may give one number for both."""
+WidthHeight = tuple[int, int]
+"""Pixels across and down; scripts may give one number for both."""
 
 
 class SceneChange(IntEnum):
@@ -102,7 +102,7 @@ class Choices:
         how=True,
         same=True,
     )
-    tilesize: Size = _parameter(
+    tilesize: WidthHeight = _parameter(
         (0, 0),
         "pixels, or width and height, of the tiles in which a picture is restored, overlap included; 0 restores it "
         "whole. For pictures that need more memory than there is; tiles below 200 pixels change the result visibly",
@@ -110,7 +110,7 @@ class Choices:
         unset="0",
         how=True,
     )
-    overlap: Size | None = _parameter(
+    overlap: WidthHeight | None = _parameter(
         None,
         "pixels, or across and down, that neighbouring tiles share at least",
         within=(0, None),
@@ -149,7 +149,7 @@ class Parameter:
 
     name: str
     kind: Any
-    """The type of its values: float, int, bool, str, Size, SceneChange or Node."""
+    """The type of its values: float, int, bool, str, WidthHeight, SceneChange or Node."""
     default: Any = None
     doc: str
     """What it means: a summary, then perhaps more after a semicolon or a full stop."""
@@ -180,12 +180,12 @@ class Parameter:
     def read(self, value: Any) -> Any:
         """A value as VapourSynth hands it over, converted and checked. Raises ValueError."""
         numbers = value if isinstance(value, list) else [value]
-        if self.kind == Size and len(numbers) > 2:
+        if self.kind == WidthHeight and len(numbers) > 2:
             raise ValueError(f"{self.name} has {len(numbers)} values; give one, or width and height")
         if self.within is not None:
             for number in numbers:
                 self.check(number)
-        if self.kind == Size:
+        if self.kind == WidthHeight:
             return numbers[0], numbers[-1]
         return self.kind(value) if self.kind in (bool, SceneChange) else value
 
@@ -199,7 +199,7 @@ class Parameter:
 
 def _kind(hint: Any) -> Any:
     """The type of a field's values, None apart."""
-    return hint if hint == Size else next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+    return hint if hint == WidthHeight else next((kind for kind in get_args(hint) if kind is not type(None)), hint)
 
 
 def _unset(default: Any) -> str:
@@ -229,7 +229,15 @@ HOW = tuple(each for each in PARAMETERS.values() if each.how)
 
 # ---- The plugin's functions ----------------------------------------------------------------------------------------
 
-_C_TYPES = {str: "data", float: "float", int: "int", bool: "int", SceneChange: "int", Size: "int[]", Node: "vnode"}
+_C_TYPES = {
+    str: "data",
+    float: "float",
+    int: "int",
+    bool: "int",
+    SceneChange: "int",
+    WidthHeight: "int[]",
+    Node: "vnode",
+}
 _CLIP = "clip:vnode;"
 
 

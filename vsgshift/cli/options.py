@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vsgshift.parameters import HOW, PARAMETERS, Parameter, Size
+from vsgshift.parameters import HOW, PARAMETERS, Parameter, WidthHeight
 
 if TYPE_CHECKING:
     from vsgshift.video.script import FilterCall
@@ -40,7 +40,7 @@ def add_how(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
             add_device(group)
         elif each.kind is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, help=_help(each))
-        elif each.kind == Size:
+        elif each.kind == WidthHeight:
             group.add_argument(flag, type=pixels, metavar="N[xM]", help=_help(each))
         else:
             group.add_argument(flag, type=_number(each), metavar="N", help=_help(each))
