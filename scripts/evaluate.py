@@ -40,7 +40,9 @@ from evaluation.scores import Row
 from vsgshift import load_network, prepared
 from vsgshift.cli.options import add_device
 from vsgshift.errors import VsgshiftError
+from vsgshift.network.variants import Task
 from vsgshift.plugin.devices import check_half, choose
+from vsgshift.weights.catalogue import full_name
 from vsgshift.weights.store import find
 
 HELD_OUT_SEED = datasets.HELD_OUT_SEED
@@ -135,8 +137,8 @@ def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Non
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Do what the command line asks for."""
-    task = "deblur" if arguments.command in ("deblur", "footage") else "denoise"
-    model = arguments.model or f"tiny-{task}"
+    task: Task = "deblur" if arguments.command in ("deblur", "footage") else "denoise"
+    model = arguments.model or full_name(None, task)
     device = choose(arguments.device_id)
     protocol: Protocol = Full(half=arguments.fp16, frames=arguments.frames, segments=arguments.segments)
     if getattr(arguments, "protocol", "full") == "published":

@@ -8,7 +8,7 @@ from measuring.cost import count_costs, size_of, total
 from measuring.networks import random_network
 from measuring.rates import Rates
 from vsgshift.network import ShiftNet
-from vsgshift.network.variants import DEBLUR_SMALL, DEBLUR_TINY, DENOISE_TINY, VARIANTS, Variant
+from vsgshift.network.variants import VARIANTS, Variant
 
 CPU = torch.device("cpu")
 PUBLISHED_GMAC = 550
@@ -21,9 +21,9 @@ def outline(variant: Variant) -> ShiftNet:
 
 
 def test_operations_are_those_of_the_paper() -> None:
-    network = outline(DEBLUR_SMALL)
+    network = outline(VARIANTS["deblur-small"])
     groups, insides = hooks.groups(network), hooks.insides(network)
-    work = count_costs(DEBLUR_SMALL, (720, 1280), 2, torch.float32, groups | insides)
+    work = count_costs(VARIANTS["deblur-small"], (720, 1280), 2, torch.float32, groups | insides)
     assert 0.94 < work["whole"].operations / 2e9 / PUBLISHED_GMAC < 1
     # The groups are all there is, and none is in another.
     assert total(work[name] for name in groups).operations == pytest.approx(work["whole"].operations, rel=1e-9)
@@ -34,8 +34,8 @@ def test_operations_are_those_of_the_paper() -> None:
 
 
 def test_bytes_by_hand() -> None:
-    parts = {"align": hooks.insides(outline(DEBLUR_TINY))["shift steps 1/2: align"], "to_rgb": ["to_rgb"]}
-    work = count_costs(DEBLUR_TINY, (64, 96), 4, torch.float16, parts)
+    parts = {"align": hooks.insides(outline(VARIANTS["deblur-tiny"]))["shift steps 1/2: align"], "to_rgb": ["to_rgb"]}
+    work = count_costs(VARIANTS["deblur-tiny"], (64, 96), 4, torch.float16, parts)
     # The input is shuffled to half its size, and the core's first level is half of that.
     half, pixels, itemsize = 24, 16 * 24, 2
     steps = (1 + 2) * 2  # one block before and two behind the lower level, of two steps each
@@ -44,7 +44,7 @@ def test_bytes_by_hand() -> None:
     assert work["align"].operations == steps * 2 * 9 * half * pixels
     assert work["to_rgb"].least_bytes == (16 + 12) * 32 * 48 * itemsize + 16 * 12 * 25 * itemsize / 4
     # Twice the pixels, twice the work, but for weights and channel attention.
-    twice = count_costs(DEBLUR_TINY, (64, 192), 4, torch.float16)["whole"]
+    twice = count_costs(VARIANTS["deblur-tiny"], (64, 192), 4, torch.float16)["whole"]
     assert twice.operations == pytest.approx(2 * work["whole"].operations, rel=1e-3)
 
 
@@ -65,7 +65,7 @@ def test_hooks_fit_every_variant(name: str) -> None:
 
 
 def test_hooks_do_not_change_results_and_are_gone_after_an_error() -> None:
-    network = random_network(DENOISE_TINY)
+    network = random_network(VARIANTS["denoise-tiny"])
     clip, noise = torch.rand(3, 3, 16, 24), torch.full((3, 1, 16, 24), 0.1)
     wanted = network(clip, noise)
     calls: list[str] = []
@@ -91,7 +91,7 @@ def test_the_floor() -> None:
 
 def test_layers_of_a_stream() -> None:
     known = Rates(copy_gb_s=1000, triad_gb_s=1000, matmul_gflops=1e5, conv_gflops=1e5)
-    network = random_network(DENOISE_TINY)
+    network = random_network(VARIANTS["denoise-tiny"])
     result = layers.measure_layers(network, (16, 24), CPU, torch.float32, 2, known)
     groups, inside, whole = (result[name] for name in ("groups", "inside", "whole"))
     assert isinstance(groups, dict)

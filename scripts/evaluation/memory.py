@@ -6,18 +6,14 @@ import os
 import torch
 
 from vsgshift.network import Variant
+from vsgshift.streaming.footprint import SPARE, footprint
 
 log = logging.getLogger(__name__)
 
-BYTES = {"plus": 2000, "small": 1600, "tiny": 340}
-"""By the last part of a variant's name: bytes for each pixel of each frame in single precision, measured as the growth
-of resident memory on clips of a few frames; roughly what larger ones take."""
-
 
 def needed(variant: Variant, frames: int, size: tuple[int, int], dtype: torch.dtype) -> int:
-    """Bytes that whole-clip inference takes, roughly; size is H, W."""
-    each = BYTES[variant.name.rpartition("-")[2]] * dtype.itemsize // torch.float32.itemsize
-    return frames * size[0] * size[1] * each
+    """Bytes that whole-clip inference takes, roughly; size is H, W. As a stream's run of that many frames."""
+    return int(footprint(variant, size, dtype=dtype, block=frames).work * SPARE["cpu"])
 
 
 def installed(device: torch.device) -> int:

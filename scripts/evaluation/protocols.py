@@ -17,6 +17,7 @@ from evaluation.errors import EvaluationError
 from evaluation.frames import Cropped, Frames
 from evaluation.memory import warn_if_short
 from vsgshift.network import ShiftNet, Variant
+from vsgshift.network.variants import AuthorsRun
 from vsgshift.plugin.devices import check_half
 from vsgshift.streaming import Stream
 from vsgshift.streaming.padding import pad_to_multiple
@@ -122,8 +123,8 @@ class Published:
 
     Where half precision is wanted and a CPU has none, single is used. Where a side that the authors
     would feed is no multiple of what the network needs, which their program could not run, the last
-    row or column is repeated, and the repetitions are cut off again. `tiny`, which is not theirs, is
-    treated as small is.
+    row or column is repeated, and the repetitions are cut off again. Networks that are not theirs are
+    run as small is.
     """
 
     chunk: int | None = None
@@ -143,7 +144,7 @@ class Published:
             middle = DROPPED + inner // 2
             ends = [DROPPED, middle, DROPPED + inner] if inner > LONGEST else [DROPPED, DROPPED + inner]
             return [range(start, stop) for start, stop in pairwise(ends)]
-        chunk = self.chunk or (48 if variant.name == "deblur-plus" else 96)
+        chunk = self.chunk or _run(variant).chunk
         if inner < chunk:
             raise EvaluationError(
                 f"a clip of {length} frames: the published protocol restores chunks of {chunk} and needs "
@@ -160,7 +161,7 @@ class Published:
         return height - height % CROP, width - width % CROP
 
     def dtype(self, variant: Variant, device: torch.device) -> torch.dtype:
-        if variant.name == "denoise-plus":
+        if not _run(variant).half:
             return torch.float32
         try:
             check_half(device)
@@ -184,6 +185,10 @@ class Published:
                     "use the full protocol, or for deblurring a smaller chunk"
                 ) from error
             raise
+
+
+def _run(variant: Variant) -> AuthorsRun:
+    return variant.authors or AuthorsRun()
 
 
 def evenly_spaced(length: int, count: int, runs: int) -> list[range]:

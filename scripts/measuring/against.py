@@ -15,10 +15,8 @@ from measuring.measures import peak_of
 from measuring.networks import Subject, load, save
 from measuring.rates import timed
 from vsgshift.network import ShiftNet
+from vsgshift.network.variants import AuthorsRun
 from vsgshift.streaming import restore
-
-CHUNKS = {"plus": 48, "small": 96}
-"""Frames that the authors' programs give the network at once, two of overlap on either side not counted."""
 
 
 def compare(
@@ -76,7 +74,7 @@ def compare(
     each = {name: median(times) for name, times in seconds.items()}
     return {
         "frames": frames,
-        "their_chunk": CHUNKS[theirs.variant.name.rpartition("-")[2]],
+        "their_chunk": (theirs.variant.authors or AuthorsRun()).chunk,
         "block": block,
         **{f"{name}_s_per_frame": round(value, 5) for name, value in each.items()},
         "ratio_clip": round(each["theirs"] / each["ours_clip"], 3),

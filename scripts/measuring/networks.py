@@ -12,14 +12,12 @@ import torch
 
 from vsgshift.engine import prepared
 from vsgshift.network import ShiftNet, Variant
-from vsgshift.network.variants import VARIANTS
+from vsgshift.network.variants import FAMILIES, VARIANTS
 from vsgshift.weights import MODELS, load_network
 from vsgshift.weights.catalogue import imported_names
 from vsgshift.weights.store import find, read, write
 
 SEED = 0
-FAMILIES = ("tiny", "small", "plus")
-"""Each stands for both tasks' network of that size; "all" for all three."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +34,7 @@ class Subject:
 
 
 def subjects(names: Iterable[str], folder: Path) -> list[Subject]:
-    """The networks of a list of names.
+    """The networks of a list of names. A family stands for both tasks' network of that size.
 
     Args:
         names: models (tiny-deblur, gopro-small, an imported one), variants (deblur-small), files of weights,
@@ -53,8 +51,8 @@ def _members(name: str) -> list[str]:
     if name == "all":
         return [member for family in FAMILIES for member in _members(family)]
     if name in FAMILIES:
-        pattern = "tiny-{}" if name == "tiny" else "{}-" + name
-        return [pattern.format(task) for task in ("deblur", "denoise")]
+        bundled = {model.variant: model.name for model in MODELS.values() if not model.published_as}
+        return [bundled.get(each, each.name) for each in VARIANTS.values() if each.family == name]
     return [name]
 
 

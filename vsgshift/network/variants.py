@@ -12,14 +12,24 @@ Task = Literal["deblur", "denoise"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuthorsRun:
+    """How the authors' program runs a network, which is how their published figures came about."""
+
+    chunk: int = 96
+    """Frames that a deblurring network restores at once, two of overlap on either side not counted."""
+    half: bool = True
+    """Half precision, else single."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """Widths, depths and rules of one network."""
 
     name: str
     task: Task
-    """Denoising networks take a noise map beside the clip."""
+    """Denoising networks take a noise map too."""
     width: int
-    """Channels at the input's resolution (after space-to-depth, where there is one)."""
+    """Channels at the input's resolution (after space-to-depth, if there is one)."""
     core_width: int
     """Channels of the temporal core."""
     unet_step: int
@@ -46,10 +56,17 @@ class Variant:
     """What a shift gives the first and last frame of a clip: itself, or the clip's other end."""
     shuffle: int = 1
     """Space-to-depth factor at the input, depth-to-space at the output."""
+    authors: AuthorsRun | None = None
+    """For the published networks."""
+
+    @property
+    def family(self) -> str:
+        """What the networks of one size have in common, whatever their task: "tiny", "small" or "plus"."""
+        return self.name.removeprefix(f"{self.task}-")
 
     @property
     def input_channels(self) -> int:
-        """Channels per pixel of the input: RGB, and the noise map where there is one."""
+        """Channels per pixel of the input: RGB, and the noise map if there is one."""
         return 4 if self.task == "denoise" else 3
 
     @property
@@ -70,7 +87,7 @@ class Variant:
         return self.shuffle << max(self.levels, unet_levels)
 
 
-def _plus(name: str, task: Task, *, shifted_cabs: bool) -> Variant:
+def _plus(name: str, task: Task, *, shifted_cabs: bool, authors: AuthorsRun) -> Variant:
     return Variant(
         name=name,
         task=task,
@@ -84,6 +101,7 @@ def _plus(name: str, task: Task, *, shifted_cabs: bool) -> Variant:
         decoder_blocks=(2, 3),
         shifted_cabs=shifted_cabs,
         gate_group=8,
+        authors=authors,
     )
 
 
@@ -110,6 +128,7 @@ def _small(
         reduction=reduction,
         join=join,
         boundary=boundary,
+        authors=AuthorsRun(),
     )
 
 
@@ -130,12 +149,18 @@ def _tiny(name: str, task: Task) -> Variant:
     )
 
 
-DEBLUR_PLUS = _plus("deblur-plus", "deblur", shifted_cabs=False)
-DEBLUR_SMALL = _small("deblur-small", "deblur", reduction=1, join="add", boundary="wrap")
-DEBLUR_TINY = _tiny("deblur-tiny", "deblur")
-DENOISE_PLUS = _plus("denoise-plus", "denoise", shifted_cabs=True)
-DENOISE_SMALL = _small("denoise-small", "denoise")
-DENOISE_TINY = _tiny("denoise-tiny", "denoise")
-
-PUBLISHED = (DEBLUR_PLUS, DEBLUR_SMALL, DENOISE_PLUS, DENOISE_SMALL)
-VARIANTS = {variant.name: variant for variant in (*PUBLISHED, DEBLUR_TINY, DENOISE_TINY)}
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        _tiny("deblur-tiny", "deblur"),
+        _tiny("denoise-tiny", "denoise"),
+        _small("deblur-small", "deblur", reduction=1, join="add", boundary="wrap"),
+        _small("denoise-small", "denoise"),
+        _plus("deblur-plus", "deblur", shifted_cabs=False, authors=AuthorsRun(chunk=48)),
+        _plus("denoise-plus", "denoise", shifted_cabs=True, authors=AuthorsRun(half=False)),
+    )
+}
+"""By name. All else that is said of a variant, such as its memory and its family, follows from its entry."""
+PUBLISHED = tuple(variant for variant in VARIANTS.values() if variant.authors)
+FAMILIES = tuple(dict.fromkeys(variant.family for variant in VARIANTS.values()))
+"""From the smallest networks to the largest."""

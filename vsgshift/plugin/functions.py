@@ -72,12 +72,13 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     from vsgshift.plugin.streams import StreamPool
     from vsgshift.streaming.tiles import Tiling
     from vsgshift.weights import load_network
+    from vsgshift.weights.catalogue import full_name
 
     device = devices.choose(choices.device_id)
     if choices.fp16:
         devices.check_half(device)
     dtype = torch.float16 if choices.fp16 else torch.float32
-    model = _name(choices.model, task)
+    model = full_name(choices.model, task)
     network = load_network(model, device=device, dtype=dtype)
     if network.variant.task != task:
         right = "Deblur" if network.variant.task == "deblur" else "Denoise"
@@ -138,11 +139,6 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
         return core.create_filter(name, node, inputs, processor)
 
     return converted_around(core, clip, make)
-
-
-def _name(model: str | None, task: Task) -> str:
-    """The model's full name, or its path; "tiny" stands for the bundled one of the task."""
-    return f"tiny-{task}" if model in (None, "tiny") else str(model)
 
 
 def version(core: Core) -> dict[str, str | int]:

@@ -4,19 +4,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from vsgshift.network.variants import (
-    DEBLUR_PLUS,
-    DEBLUR_SMALL,
-    DEBLUR_TINY,
-    DENOISE_PLUS,
-    DENOISE_SMALL,
-    DENOISE_TINY,
-    Task,
-    Variant,
-)
+from vsgshift.network.variants import VARIANTS, Task, Variant
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 OURS = "MIT"
+DEFAULT = "tiny"
+"""The model of either task that runs if none is asked for; a bundled one."""
 UNSTATED = "none stated by the authors"
 
 
@@ -53,25 +46,38 @@ class Model:
         return self.path.is_file()
 
 
-def _published(name: str, variant: Variant, training_data: str, file: str, drive_id: str) -> Model:
+def full_name(name: str | None, task: Task) -> str:
+    """The name of a task's model: None and `DEFAULT` stand for the bundled one, other names for themselves."""
+    return f"{DEFAULT}-{task}" if name in (None, DEFAULT) else str(name)
+
+
+def _bundled(task: Task) -> Model:
+    variant = VARIANTS[f"{task}-{DEFAULT}"]
+    return Model(name=full_name(DEFAULT, task), variant=variant, training_data="generated clips", licence=OURS)
+
+
+def _published(name: str, variant: str, training_data: str, drive_id: str, file: str) -> Model:
     return Model(
-        name=name, variant=variant, training_data=training_data, licence=UNSTATED, published_as=file, drive_id=drive_id
+        name=name,
+        variant=VARIANTS[variant],
+        training_data=training_data,
+        licence=UNSTATED,
+        published_as=f"net_{file}.pth",
+        drive_id=drive_id,
     )
 
 
 MODELS = {
     model.name: model
     for model in (
-        Model(name="tiny-deblur", variant=DEBLUR_TINY, training_data="generated clips", licence=OURS),
-        Model(name="tiny-denoise", variant=DENOISE_TINY, training_data="generated clips", licence=OURS),
-        _published("gopro", DEBLUR_PLUS, "GoPro", "net_gopro_deblur.pth", "1f79zxmCL-ygVmoJd86OT6uksPGk2BpL0"),
-        _published(
-            "gopro-small", DEBLUR_SMALL, "GoPro", "net_gopro_deblur_small.pth", "1WnFZRnXN9ZJebMZaAZF6a0c8f3CrLjR_"
-        ),
-        _published("dvd", DEBLUR_PLUS, "DVD", "net_dvd_deblur.pth", "1vPQkAznRaVawQOMOuvhnCD8DKS2RQToM"),
-        _published("dvd-small", DEBLUR_SMALL, "DVD", "net_dvd_deblur_small.pth", "181FLpwRe87iFa-7U3myxR3nNc8qjRe-z"),
-        _published("davis", DENOISE_PLUS, "DAVIS", "net_denoise.pth", "1zCKZ5t7qRTTEt8_loR_Fa4ODpNOTodyM"),
-        _published("davis-small", DENOISE_SMALL, "DAVIS", "net_denoise_small.pth", "1SJBxI2wOwgHAWx5h2N02-1UpIvEKalCg"),
+        _bundled("deblur"),
+        _bundled("denoise"),
+        _published("gopro", "deblur-plus", "GoPro", "1f79zxmCL-ygVmoJd86OT6uksPGk2BpL0", "gopro_deblur"),
+        _published("gopro-small", "deblur-small", "GoPro", "1WnFZRnXN9ZJebMZaAZF6a0c8f3CrLjR_", "gopro_deblur_small"),
+        _published("dvd", "deblur-plus", "DVD", "1vPQkAznRaVawQOMOuvhnCD8DKS2RQToM", "dvd_deblur"),
+        _published("dvd-small", "deblur-small", "DVD", "181FLpwRe87iFa-7U3myxR3nNc8qjRe-z", "dvd_deblur_small"),
+        _published("davis", "denoise-plus", "DAVIS", "1zCKZ5t7qRTTEt8_loR_Fa4ODpNOTodyM", "denoise"),
+        _published("davis-small", "denoise-small", "DAVIS", "1SJBxI2wOwgHAWx5h2N02-1UpIvEKalCg", "denoise_small"),
     )
 }
 

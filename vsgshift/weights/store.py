@@ -15,7 +15,7 @@ from vsgshift.errors import CheckpointError, MissingWeightsError, UnknownModelEr
 from vsgshift.files import atomic_write
 from vsgshift.network import ShiftNet, Variant
 from vsgshift.weights import originals
-from vsgshift.weights.catalogue import MODELS, Model, imported_names, models_folder, published_models
+from vsgshift.weights.catalogue import DEFAULT, MODELS, Model, imported_names, models_folder, published_models
 from vsgshift.weights.originals import Original
 from vsgshift.weights.published import convert
 from vsgshift.weights.untrusted import published_state, read_bytes, read_ours
@@ -165,7 +165,7 @@ def import_checkpoint(source: Path, name: str | None = None, *, accept_changed: 
 
 def _check_name(name: str, model: Model | None) -> None:
     """Names are file names in the models folder, and must not hide a file or another model."""
-    if name == "tiny" or (model and model.published_as is None):
+    if name == DEFAULT or (model and model.published_as is None):
         raise CheckpointError(f"{name} is a bundled model; choose another name with --name")
     if not _NAME.fullmatch(name) or name.endswith((".pth", ".safetensors")):
         raise CheckpointError(f"{name!r} cannot be the name of a model; give one of letters and digits with --name")
