@@ -12,7 +12,7 @@ PARTIAL = ".partial"
 
 @contextmanager
 def atomic_write(file: Path) -> Iterator[Path]:
-    """An empty file to write to, beside the one that is wanted; it takes its name at the end, or goes after an error.
+    """An empty file to write to, next to the one that is wanted; it takes its name at the end, or goes after an error.
 
     A file of that name stays as it is until then. Raises OSError if the disk does not take what was written.
     """

@@ -14,7 +14,7 @@ from typing import IO, Self
 from vsgshift.errors import ProgramError, TooSlowError
 
 ISOLATED = {"PYTHONSAFEPATH": "1"}
-"""Added to the environment: a Python takes no modules from the current folder, where anybody's json.py may lie."""
+"""Added to the environment: a Python takes no modules from the current folder, where anyone's json.py may lie."""
 NOISE = re.compile(r"(Frame|Output \d+|Script eval|Information: |x26[45] \[|\[q\] command)")
 """How lines of vspipe and ffmpeg begin that never say why they failed."""
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from vsgshift.cli import Commands
 
 SIZES = (320, 180), (640, 360)
-"""Width and height, where none are asked for: so small that a CPU is done in time."""
+"""Width and height, if none are given: so small that a CPU is done in time."""
 PATIENCE = 110.0
-"""Seconds for everything, where no models or sizes are asked for."""
+"""Seconds for everything, if no models or sizes are given."""
 FOREVER = 3600.0
-"""Seconds that a case may take where there is no hurry."""
+"""Seconds that a case may take if there is no hurry."""
 MARGIN = 1.5
-"""A case is left out where this many times its reckoned time is more than it may take."""
+"""A case is left out if this many times its estimated time is more than it may take."""
 DESCRIPTION = """\
 Measure frames per second and memory of each installed model on this machine, and compare with machines
 whose figures are known. By default it ends within two minutes and leaves out what would take longer.
@@ -62,7 +62,7 @@ def add(commands: "Commands") -> None:
 
 
 def benchmark(options: argparse.Namespace) -> int:
-    """Measure all cases; the exit status is 1 where one of them failed."""
+    """Measure all cases; the exit status is 1 if one of them failed."""
     from vsgshift.benchmark.measures import busyness
 
     # Who names models or sizes wants them, however long they take.
@@ -92,11 +92,11 @@ def _measured(cases: "list[Case]", end: float | None, *, quiet: bool) -> tuple[l
         row = Row(case=case)
         # Twice its share, so that a slow model does not use up the others' time.
         share = FOREVER if end is None else 2 * max(0.0, end - time.monotonic()) / (len(cases) - len(rows) + 1)
-        reckoned = _reckoned(case, rows)
-        if end is not None and reckoned is None:
+        estimate = _estimate(case, rows)
+        if end is not None and estimate is None:
             row.missing = f"left out: no figures at a smaller size; ask with --model {case.model}"
-        elif end is not None and reckoned is not None and MARGIN * reckoned > share:
-            row.missing = f"left out: it may take {reckoned:.0f} s and more; ask with --model {case.model}"
+        elif end is not None and estimate is not None and MARGIN * estimate > share:
+            row.missing = f"left out: it may take {estimate:.0f} s and more; ask with --model {case.model}"
         else:
             try:
                 row.figures = measure_apart(case, patience=share)
@@ -113,8 +113,8 @@ def _measured(cases: "list[Case]", end: float | None, *, quiet: bool) -> tuple[l
     return rows, failures
 
 
-def _reckoned(case: "Case", rows: list[Row]) -> float | None:
-    """Seconds that a case will take, from the same model at a smaller size; None where that gave no figures."""
+def _estimate(case: "Case", rows: list[Row]) -> float | None:
+    """Seconds that a case will take, from the same model at a smaller size; None if that gave no figures."""
     for row in reversed(rows):
         if row.case.model != case.model:
             continue
@@ -122,7 +122,7 @@ def _reckoned(case: "Case", rows: list[Row]) -> float | None:
             return None
         larger = case.width * case.height / (row.case.width * row.case.height)
         a_block = case.block * larger / row.figures.fps
-        # Two to get warm and as many of looking ahead; then two, or for as long as is asked for.
+        # Two to get warm and as many of looking ahead; then two, or as long as --seconds says.
         return 4 * a_block + max(case.seconds, 2 * a_block)
     return case.seconds
 
@@ -189,7 +189,7 @@ def _conclusion(rows: list[Row], busy: float) -> str:
             f"other programs keep the machine busy ({busy:.1f} processes for each core): the figures are too low"
         )
     elif any(row.verdict and row.verdict.word == "slow" for row in rows):
-        lines.append("slow: is the machine saving power, or OMP_NUM_THREADS set? vsgshift doctor tells what is used")
+        lines.append("slow: is the machine saving power, or OMP_NUM_THREADS set? see vsgshift doctor")
     return "\n".join(lines) + "\n"
 
 

@@ -20,13 +20,13 @@ def add(commands: "Commands") -> None:
 
     getter = commands.add_parser("download", help="fetch, check and install weights that the authors published")
     getter.add_argument("names", nargs="+", metavar="NAME", help="models, or all")
-    getter.add_argument("--again", action="store_true", help="also where it is installed")
+    getter.add_argument("--again", action="store_true", help="even if it is installed")
     getter.add_argument("--keep", action="store_true", help="keep the authors' file in the models folder")
     getter.set_defaults(run=download, when_interrupted="; run the same command to go on")
 
     importer = commands.add_parser("import", help="check and install a published checkpoint (.pth)")
     importer.add_argument("file", type=Path)
-    importer.add_argument("--name", help="the model it is; by default told by the authors' file name")
+    importer.add_argument("--name", help="the model it is; by default the one that the authors' file name stands for")
     importer.set_defaults(run=import_file)
     for command in (getter, importer):
         command.add_argument(
@@ -81,14 +81,14 @@ def show(options: argparse.Namespace) -> int:
 
 
 def download(options: argparse.Namespace) -> int:
-    """Download all that was asked for, also where one of them fails."""
+    """Download all models that are named, even if one of them fails."""
     from vsgshift.weights.download import download as fetch
     from vsgshift.weights.untrusted import metadata
 
     failures = 0
     for model in _asked_for(options.names):
         if model.installed and not options.again:
-            sys.stdout.write(f"{model.name} is installed already: {model.path}; --again fetches it anew\n")
+            sys.stdout.write(f"{model.name} is installed already: {model.path}; --again fetches it once more\n")
             continue
         sys.stderr.write(_notice(model))
         try:

@@ -73,7 +73,7 @@ def models() -> list[Finding]:
     missing = [name for name in known["bundled"] if name not in known["installed"]]
     if missing:
         why = known["broken"].get(missing[0], "not there")
-        advice = f"install vsgshift anew: {PIP} --force-reinstall --no-deps vsgshift"
+        advice = f"reinstall vsgshift: {PIP} --force-reinstall --no-deps vsgshift"
         findings.append(problem("models", f"bundled {', '.join(missing)}: {why}", advice))
     else:
         findings.append(ok("models", f"{', '.join(known['installed'])}; others go to {known['folder']}"))
@@ -99,7 +99,7 @@ def _writable(folder: Path) -> bool:
 
 
 def stubs() -> Finding | None:
-    """Whether the stubs that vsstubs wrote know the plugin; None where there are none."""
+    """Whether the stubs that vsstubs wrote know the plugin; None if there are none."""
     folder = Path(sysconfig.get_path("purelib"), "vapoursynth-stubs")
     try:
         text = (folder / "__init__.pyi").read_text(encoding="utf-8")

@@ -49,7 +49,7 @@ def library() -> Finding:
 
 def plugin() -> Finding:
     """Whether VapourSynth finds libgshift by itself, and it finds this package."""
-    reinstall = f"install vsgshift into this Python anew: {PIP} --force-reinstall --no-deps vsgshift (in a clone: .)"
+    reinstall = f"reinstall vsgshift into this Python: {PIP} --force-reinstall --no-deps vsgshift (in a clone: .)"
     try:
         known = ask(_PLUGIN)
     except ProgramError as error:

@@ -38,7 +38,7 @@ def open_clip(file: Path, options: dict[str, Any] | None = None) -> Clip:
     Args:
         file: of video.
         options: BestSource's arguments; without any, the first track, turned as its rotation says, and an index in
-            memory: nothing is left beside the user's files.
+            memory: nothing is left next to the user's files.
 
     Raises:
         VideoError: there is no such file, BestSource cannot read it, its format or size varies, it is interlaced, or
@@ -91,7 +91,7 @@ def check_file(path: Path) -> None:
 
 
 def to_rgb(clip: Clip, node: Any, format: int, size: tuple[int, int] | None = None) -> Any:
-    """A clip in RGB: by the matrix that it tells, else by the usual one of its size.
+    """A clip in RGB: by its own matrix, else by the usual one of its size.
 
     Args:
         clip: as it was opened.
@@ -103,8 +103,9 @@ def to_rgb(clip: Clip, node: Any, format: int, size: tuple[int, int] | None = No
 
     matrix = None
     if node.format.color_family == vs.YUV:
-        told = clip.props.get("_Matrix", UNSPECIFIED)
-        matrix = usual_matrix(node.width, node.height) if told == UNSPECIFIED else told
+        matrix = clip.props.get("_Matrix", UNSPECIFIED)
+        if matrix == UNSPECIFIED:
+            matrix = usual_matrix(node.width, node.height)
     width, height = size or (node.width, node.height)
     return node.resize.Bicubic(width, height, format=format, matrix_in=matrix)
 

@@ -13,7 +13,7 @@ from vsgshift.processes import run
 FULL_RANGE = 1
 """VapourSynth's number for it in `_Range`."""
 QUALITY = {"libx264": 16, "libx265": 18, "libsvtav1": 24, "libaom-av1": 20, "libvpx-vp9": 20}
-"""The CRF if none is asked for: hardly to be told from the restored frames."""
+"""The CRF if none is asked for: hard to tell from the restored frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Encoding:
         command += ["-vf", tags.filters(siting=_knows_siting(ffmpeg)), "-c:v", self.codec]
         if self.crf is not None:
             command += ["-crf", f"{self.crf:g}"]
-            # Without it VP9 takes the CRF for an upper limit beside a bit rate.
+            # Without it VP9 takes the CRF as an upper limit, together with a bit rate.
             command += ["-b:v", "0"] if self.codec == "libvpx-vp9" else []
         command += ["-preset", self.preset] if self.preset else []
         return [*command, *tags.encoder_options(self.codec), *self.options, "-f", container, str(target)]

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -25,6 +24,8 @@ import torch
 import triton
 from torch import Tensor
 from triton.runtime.errors import OutOfResources, PTXASError
+
+from vsgshift.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -132,16 +133,10 @@ def read(path: Path) -> dict[str, Config]:
 
 
 def write(path: Path, choices: Mapping[str, Config]) -> None:
-    """Replace a file of choices as a whole. Where that fails the next process measures again."""
+    """Replace a file of choices as a whole. If that fails, the next process measures again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(choices, file)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with atomic_write(path) as partial:
+            partial.write_text(json.dumps(choices), encoding="utf-8")
     except OSError as error:
         logger.debug("the choice of kernel configurations was not kept in %s: %s", path, error)

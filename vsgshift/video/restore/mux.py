@@ -1,6 +1,6 @@
 """The whole file out of the parts: their frames at the times of the source's, and what else the source has.
 
-Nothing is encoded again. Sound and subtitles are copied packet by packet; where only a stretch of the
+Nothing is encoded again. Sound and subtitles are copied packet by packet; if only a stretch of the
 film is wanted, the packets that fall into it.
 """
 
@@ -66,7 +66,7 @@ class Orientation:
     """How the picture is to be turned by players."""
 
     rotation: int = 0
-    """Degrees clockwise, as BestSource tells it."""
+    """Degrees clockwise, as BestSource gives it."""
     flip_vertical: bool = False
     flip_horizontal: bool = False
 

@@ -1,4 +1,4 @@
-"""What is finished of a restoration, kept beside its output until the whole is.
+"""What is finished of a restoration, kept next to its output until the whole is.
 
 The film is cut into parts of equal length, each encoded by itself, so that a run that was stopped and
 goes on makes the same parts as one that was not. They lie in a folder that only we write to; whatever

@@ -22,7 +22,7 @@ from vsgshift.video.script import source_options
 ERROR = "vsgshift: "
 """How a line of the child process begins that is meant for the user."""
 UNKNOWN_RATE = Fraction(25)
-"""Frames per second of a film that tells neither timestamps nor a rate."""
+"""Frames per second of a film that has neither timestamps nor a rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Source:
     bits: int
     is_float: bool
     fps: Fraction
-    """The mean rate; 0 if the file tells none."""
+    """The mean rate; 0 if the file has none."""
     time_base: Fraction
     """Seconds of a tick of the timestamps."""
     timestamps: tuple[int, ...]
