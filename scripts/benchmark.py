@@ -66,7 +66,7 @@ def main(given: list[str] | None = None) -> int:
 
     import torch
 
-    from measuring import layers, reports
+    from measuring import reports
     from measuring.authors import AuthorsError
     from measuring.modes import MODES
     from measuring.networks import subjects
@@ -111,9 +111,6 @@ def main(given: list[str] | None = None) -> int:
     except (AuthorsError, VsgshiftError, OSError, ValueError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 1
-    if name == "layers":
-        for label, one in result.items():
-            print(f"{label}\n{layers.table(one)}", file=sys.stderr)
     text = reports.text(report)
     sys.stdout.write(text)
     if arguments.output:

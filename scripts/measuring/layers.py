@@ -131,23 +131,3 @@ def _ms(seconds: float) -> float:
 
 def _share(part: float, whole: float) -> float:
     return round(part / whole, 4)
-
-
-def table(result: dict[str, Any]) -> str:
-    """A result of `measure_layers` for a terminal."""
-    rows = [("part of the network", "ms", "share", "GFLOP", "MB least", "floor ms", "floor/time")]
-    sections = {"": {"whole": result["whole"]}, "groups": result["groups"], "inside": result["inside"]}
-    for section in sections.values():
-        for name, row in section.items():
-            cells = (row["ms"], 100 * row["share"], row["gflop"], row["least_mb"], row["floor_ms"])
-            ms, share, *others = cells
-            rows.append(
-                (name, f"{ms:.2f}", f"{share:.1f} %", *(f"{n:.2f}" for n in others), f"{row['floor_ratio']:.3f}")
-            )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "".join(
-        row[0].ljust(widths[0])
-        + "".join(cell.rjust(width + 2) for cell, width in zip(row[1:], widths[1:], strict=True))
-        + "\n"
-        for row in rows
-    )
