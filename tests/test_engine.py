@@ -7,9 +7,13 @@ import sys
 import pytest
 import torch
 from standin import lively
+from torch import Tensor
 
 from vsgshift.engine.prepare import checked
 from vsgshift.network import VARIANTS, ShiftNet
+from vsgshift.network.shift import Direction
+from vsgshift.network.timeline import Timeline
+from vsgshift.streaming import Pipeline
 
 
 def test_the_package_imports_without_triton() -> None:
@@ -20,6 +24,37 @@ def test_the_package_imports_without_triton() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_indices_of_a_streamed_shift_are_on_the_device_of_the_frames(direction: Direction) -> None:
+    pipeline = Pipeline()
+    for first in (0, 4, 8):
+        pipeline.step(range(first, first + 4), first + 4, cuts={0})
+        shifted = pipeline.shift_lazily(torch.empty(4, 16, 8, 8, device="meta"), direction)
+        assert {each.device.type for each in (shifted.own, shifted.neighbour, shifted.held)} == {"meta"}
+
+
+@pytest.mark.parametrize("part", ["start", "steady", "finish"])
+def test_a_fused_network_is_checked_on_a_whole_stream(part: str, caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(1)
+    plain = lively(ShiftNet(VARIANTS["deblur-tiny"]))
+
+    class Failing(ShiftNet):
+        def run(self, clip: Tensor, noise: Tensor | None, time: Timeline, *, strength: float = 1.0) -> Tensor:
+            restored = super().run(clip, noise, time, strength=strength)
+            now = "finish" if not len(clip) else "steady" if len(restored) == 4 else "start"
+            if now == part:
+                raise RuntimeError(f"no {part}")
+            return restored
+
+    def fuse(network: ShiftNet) -> ShiftNet:
+        failing = Failing(network.variant)
+        failing.load_state_dict(network.state_dict())
+        return failing.eval()
+
+    assert checked(plain, fuse) is plain
+    assert f"no {part}" in caplog.text
 
 
 def test_a_fused_network_must_agree_with_the_plain_one(caplog: pytest.LogCaptureFixture) -> None:

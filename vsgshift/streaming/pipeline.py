@@ -58,8 +58,8 @@ class _PastSite:
             self.tail = _copy(x[-1:, x.shape[1] // 2 :])
             first = int(edge is None and span.start not in cuts)
         span = span[first:]
-        own = torch.arange(first, first + len(span), dtype=torch.int32)
-        held = torch.tensor([number in cuts for number in span], dtype=torch.bool)
+        own = torch.arange(first, first + len(span), dtype=torch.int32, device=x.device)
+        held = torch.tensor([number in cuts for number in span], dtype=torch.bool, device=x.device)
         return Shifted(direction=Direction.PAST, frames=x, edge=edge, own=own, neighbour=own - 1, held=held), span
 
 
@@ -102,8 +102,8 @@ class _FutureSite:
         else:
             self.waiting = _copy(x[count - early :])
         span = span[:count]
-        own = torch.arange(-early, count - early, dtype=torch.int32)
-        held = torch.tensor([number + 1 in cuts for number in span], dtype=torch.bool)
+        own = torch.arange(-early, count - early, dtype=torch.int32, device=x.device)
+        held = torch.tensor([number + 1 in cuts for number in span], dtype=torch.bool, device=x.device)
         return Shifted(direction=Direction.FUTURE, frames=x, edge=edge, own=own, neighbour=own + 1, held=held), span
 
 
