@@ -11,7 +11,7 @@ from vsgshift.network.variants import Variant
 
 
 class ShiftedBlocks(ResidualBlocks):
-    """Residual blocks, each behind a temporal shift: past, future, ..."""
+    """Residual blocks, each after a temporal shift: past, future, ..."""
 
     def forward(self, x: Tensor, slope: Tensor, time: Timeline) -> Tensor:  # type: ignore[override]
         for block, direction in zip(self, alternating(len(self)), strict=True):
@@ -20,7 +20,7 @@ class ShiftedBlocks(ResidualBlocks):
 
 
 class Level(nn.Module):
-    """The encoder side of one scale: residual blocks (shifted ones, if told), then shift blocks."""
+    """The encoder side of one scale: residual blocks, shifted if the variant has such, then shift blocks."""
 
     def __init__(self, variant: Variant, index: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Level(nn.Module):
 
 
 class AddJoin(nn.Module):
-    """The other way to meet a skip: convolve what comes late, then add. Beside `SplitConv`."""
+    """The other way to meet a skip: convolve what comes late, then add. Used in place of `SplitConv`."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

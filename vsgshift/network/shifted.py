@@ -1,7 +1,7 @@
-"""A temporal shift that is not carried out: the frames as they lie, and where each half comes from.
+"""A temporal shift that is not carried out: the frames as they are, and where each half comes from.
 
-`Timeline.shift` copies every frame to put two halves of channels side by side. What reads the
-halves from where they lie does without the copy; a `LazyTimeline` can say where that is.
+`Timeline.shift` copies every frame to put two halves of channels side by side. Code that reads
+the halves in place needs no copy; a `LazyTimeline` says where they are.
 """
 
 from collections.abc import Callable
@@ -27,15 +27,15 @@ class Shifted:
     Attributes:
         direction: where the arriving half comes from.
         frames: (N, C, H, W).
-        edge: one frame more, from before ``frames``, (1, C, H, W). Where only neighbours lie there
+        edge: one frame more, from before ``frames``, (1, C, H, W). If it is read as a neighbour only
             (past), the second half of its channels is enough, (1, C/2, H, W).
         own: (T,), int32, on the device of the frames: for each outgoing frame the index into
             ``frames`` of itself, or `EDGE`.
         neighbour: (T,), int32, on the same device: the index of its predecessor (past; `EDGE` is
-            allowed) or its successor (future). Any index will do where the frame is held.
+            allowed) or its successor (future). Any index will do if the frame is held.
         held: (T,), bool, on the same device: the frame has no neighbour and stays as it is.
         done: to be called once nothing will read this any more, before the timeline is asked
-            again. What the edge lies in may be overwritten then.
+            again. The memory of the edge may be overwritten then.
     """
 
     direction: Direction

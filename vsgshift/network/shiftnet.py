@@ -100,7 +100,7 @@ class ShiftNet(nn.Module):
         return torch.add(frames(), residual, alpha=strength)
 
     def check(self, clip: Tensor, noise: Tensor | None) -> None:
-        """Raise ValueError where `forward` would not know what to do with its arguments."""
+        """Raise ValueError if the arguments of `forward` do not fit the network."""
         if clip.ndim != 4 or clip.shape[1] != 3 or not len(clip):
             raise ValueError(f"clip must be (T, 3, H, W) with T >= 1, not {tuple(clip.shape)}")
         multiple = self.variant.multiple

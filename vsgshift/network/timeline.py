@@ -20,12 +20,12 @@ Waiting = Callable[[], Tensor]
 class Timeline(Protocol):
     """Where neighbouring frames come from, and where skips wait for frames that come late.
 
-    The network calls these in the same order on every run, so an implementation may tell its call
-    sites apart by counting.
+    The network calls these in the same order on every run, so an implementation may distinguish its call
+    sites by counting.
     """
 
     def shift(self, x: Tensor, direction: Direction) -> Tensor:
-        """Temporal shift: (T, C, H, W) -> (T', C, H, W). Where the neighbour is missing the frame is held."""
+        """Temporal shift: (T, C, H, W) -> (T', C, H, W). A frame whose neighbour is missing is held."""
         ...
 
     def keep(self, x: Tensor) -> Waiting:
@@ -35,12 +35,12 @@ class Timeline(Protocol):
 
 @runtime_checkable
 class LazyTimeline(Timeline, Protocol):
-    """A timeline that can also say where the halves of a shift lie, for those who read them from there."""
+    """A timeline that can also say where the halves of a shift are, for code that reads them in place."""
 
     def shift_lazily(self, x: Tensor, direction: Direction) -> Shifted:
         """In place of `shift` at one call site: the same shift, not carried out.
 
-        Whoever asks calls `Shifted.done` before anything else of the timeline.
+        The caller calls `Shifted.done` before anything else of the timeline.
         """
         ...
 

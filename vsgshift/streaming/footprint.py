@@ -27,7 +27,7 @@ class Footprint:
 
     Attributes:
         weights: of the network.
-        waiting: skips that wait for the main path; in the host's memory where they are offloaded.
+        waiting: skips that wait for the main path; in the host's memory if they are offloaded.
         shifts: what the temporal shifts keep; with offloading, those of one tile at a time.
         work: the rest, at the peak of a run.
         tiles: number of them.
@@ -42,9 +42,9 @@ class Footprint:
     fused: bool = False
 
     def on_device(self, kind: str, *, offload: bool = False, streams: int = 1) -> int:
-        """Bytes of memory of a device, "cpu" or "cuda", with what libraries need besides.
+        """Bytes of memory of a device, "cpu" or "cuda", including what libraries need.
 
-        streams: how many have this network in common; on a CPU one of them runs at a time.
+        streams: how many share this network; on a CPU one of them runs at a time.
         """
         state = streams * (self.shifts // self.tiles if offload else self.shifts + self.waiting)
         work = self.work if kind == "cpu" else streams * self.work
@@ -78,7 +78,7 @@ def footprint(
     tiles = len(rows.starts) * len(columns.starts)
     tile = rows.size * columns.size
     all_tiles = tiles * tile
-    # Frames, noise maps and results of a block lie beside the tiles, three planes each.
+    # Frames, noise maps and results of a block, three planes each, are kept in addition to the tiles.
     blended = 9 * block * rows.length * columns.length if tiles > 1 else 0
     return Footprint(
         weights=weights,
@@ -93,13 +93,13 @@ def footprint(
 def _waiting(variant: Variant, block: int) -> float:
     """Numbers for each pixel of the picture that wait between two runs.
 
-    Where frames of a skip wait in blocks, only whole ones; the rest of a block is copied out.
+    Frames of a skip wait in blocks; of a block that is partly used, the rest is copied out.
     """
     full = variant.shuffle**-2 * variant.width
     total = (3 + full + full) * variant.radius
     lates = [blocks * variant.steps // 2 for blocks in (*variant.encoder_blocks, *variant.decoder_blocks)]
     for level in range(variant.levels - 1):
-        # A skip leaves behind its level's encoder and is met ahead of its level's decoder.
+        # A skip leaves after its level's encoder and is met before its level's decoder.
         lag = sum(lates[level + 1 : len(lates) - 1 - level])
         total += lag * variant.core_width * _share(variant, level)
     return total

@@ -22,8 +22,8 @@ WARM_UP = 2
 """Runs on the side stream before the capture; they are real ones. Libraries set themselves up in them."""
 
 
-class _Place:
-    """Memory and side stream of the graphs that are replayed on one CUDA stream.
+class _Shared:
+    """Memory and side stream that are shared by the graphs that are replayed on one CUDA stream.
 
     Graphs that never run at once may share the memory of their intermediate results: those of one
     stream never do. torch hands out streams from a small pool, so a filter may share one with
@@ -35,17 +35,17 @@ class _Place:
         self.side = cuda.Stream(device)
 
 
-_places: WeakValueDictionary[tuple[int, int], _Place] = WeakValueDictionary()
-"""By device and stream. A pool is not to be used again once its last graph is gone: places go with their users."""
+_by_stream: WeakValueDictionary[tuple[int, int], _Shared] = WeakValueDictionary()
+"""By device and stream. A pool is not to be used again once its last graph is gone: entries go with their users."""
 
 
-def _place(cuda: Any, device: torch.device) -> _Place:
+def _shared(cuda: Any, device: torch.device) -> _Shared:
     stream = cuda.current_stream(device)
     key = (stream.device_index, stream.cuda_stream)
-    place = _places.get(key)
-    if place is None:
-        place = _places[key] = _Place(cuda, device)
-    return place
+    shared = _by_stream.get(key)
+    if shared is None:
+        shared = _by_stream[key] = _Shared(cuda, device)
+    return shared
 
 
 class _Captured:
@@ -80,7 +80,7 @@ class GraphedStep:
         self.mode = "warming up"
         self._step, self._cuda = step, cuda
         self._runs = 0
-        self._place: _Place | None = None
+        self._shared: _Shared | None = None
         self._captured: _Captured | None = None
 
     def __call__(self, frames: Tensor, noise: Tensor | None) -> Tensor:
@@ -95,15 +95,15 @@ class GraphedStep:
         return self._captured.replay(frames, noise)
 
     def release(self) -> None:
-        """Let go of the graph and its memory; further steps are done the ordinary way."""
+        """Free the graph and its memory; further steps are run one by one."""
         self.mode = "eager"
-        self._captured = self._place = None
+        self._captured = self._shared = None
 
     def _aside(self, frames: Tensor, noise: Tensor | None) -> Tensor:
         """Run the step on the side stream."""
-        if self._place is None:
-            self._place = _place(self._cuda, frames.device)
-        here, side = self._cuda.current_stream(frames.device), self._place.side
+        if self._shared is None:
+            self._shared = _shared(self._cuda, frames.device)
+        here, side = self._cuda.current_stream(frames.device), self._shared.side
         side.wait_stream(here)
         with self._cuda.stream(side):
             restored = self._step(frames, noise)
@@ -114,13 +114,13 @@ class GraphedStep:
 
     def _capture(self, frames: Tensor, noise: Tensor | None) -> None:
         """Record the step, which is not run by that."""
-        assert self._place is not None
+        assert self._shared is not None
         try:
             graph = self._cuda.CUDAGraph()
             inputs = frames.clone(), None if noise is None else noise.clone()
             # What other threads do on the device, such as another filter's copies, does no harm.
             mode = "thread_local"
-            with self._cuda.graph(graph, pool=self._place.pool, stream=self._place.side, capture_error_mode=mode):
+            with self._cuda.graph(graph, pool=self._shared.pool, stream=self._shared.side, capture_error_mode=mode):
                 restored = self._step(*inputs)
         except RuntimeError as error:
             log.info("no CUDA graph, each step is launched by itself: %s", str(error).partition("\n")[0])

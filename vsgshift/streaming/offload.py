@@ -2,7 +2,7 @@
 
 What waits makes up most of a stream's state, and is touched twice: when it is put aside, and `radius`
 frames later. So each skip goes to the host once and comes back once. What the temporal shifts keep is
-needed in every run; it goes to the host only where many streams, such as the tiles of a picture, take
+needed in every run; it goes to the host only if many streams, such as the tiles of a picture, take
 turns on the device. Results are the same to the bit.
 """
 
@@ -17,7 +17,7 @@ from vsgshift.streaming.pipeline import Pipeline
 def to_host(x: Tensor) -> Tensor:
     """A copy in page-locked memory; on the CPU the tensor itself.
 
-    The copy is queued on the current CUDA stream and not waited for. What is queued behind it on that
+    The copy is queued on the current CUDA stream and not waited for. What is queued after it on that
     stream may overwrite the original, or read the copy; the CPU may not. torch keeps freed page-locked
     memory from being reused before the copies out of it are done.
     """

@@ -159,7 +159,7 @@ class Pipeline:
 
         Args:
             span: numbers of the frames that enter; they continue those of the step before.
-            clock: frames numbered below this have entered, or lie behind the end of the clip.
+            clock: frames numbered below this have entered, or are after the end of the clip.
             cuts: numbers of frames that start a segment, among all those in the pipe.
             length: the number of frames in the clip, once known.
         """

@@ -124,7 +124,7 @@ class _Delay:
         return self._shaped(due)
 
     def as_site(self, stop: int, runs: int, block: int) -> _WaitingSite:
-        """The frames before number ``stop``, after so many runs."""
+        """The frames before number ``stop``, after that many runs."""
         site = _WaitingSite()
         if not self.lag:
             return site
@@ -160,7 +160,7 @@ class SteadyTimeline:
         self._runs = 0
         self._sites: list[_Past | _Future | _Delay] = []
         while sites:
-            # One at a time: the skips of the pipeline go as those here come, and memory has not to hold both.
+            # One at a time: the skips of the pipeline go as those here come, so that memory never holds both.
             self._sites.append(_moved(sites.pop(0), block))
         self._next_site = self._passed = 0
         device = next(site.waiting.device for site in self._sites if isinstance(site, _Future))
@@ -180,9 +180,9 @@ class SteadyTimeline:
         flags = [number in cuts for number in numbers]
         if flags != self._known:
             self._known = flags
-            told = torch.tensor(flags)
+            known = torch.tensor(flags)
             # Page-locked, and so copied when the device gets there; torch keeps it until then.
-            self._flags.copy_(told.pin_memory() if self._flags.is_cuda else told, non_blocking=True)
+            self._flags.copy_(known.pin_memory() if self._flags.is_cuda else known, non_blocking=True)
         self._entered += self.block
         self._runs += 1
         self.span = range(self.span.stop, self.span.stop + self.block)

@@ -21,7 +21,7 @@ full; "auto" is the pipeline on the CPU, and on a CUDA device the steady state, 
 class Stream:
     """Restores frames as they come, with the result that the whole clip at once would have.
 
-    Frames are pushed in order; a restored frame is ready once `network.radius` frames behind it
+    Frames are pushed in order; a restored frame is ready once `network.radius` frames after it
     (or the end of its segment) have been pushed. Memory does not depend on the number of frames,
     and every layer sees every frame once.
 
@@ -29,7 +29,7 @@ class Stream:
         network: on the device, in the precision and for the task that is wanted.
         block: frames per run of the network; larger blocks use a device better and need more memory.
         midway: the first frame pushed continues a segment that the stream has not seen. Its result
-            and that of the `radius` frames behind it cannot be known and are left out, unless a
+            and those of the `radius` frames after it cannot be known and are left out, unless a
             cut comes between: the first frame returned is number `radius`, or the first cut.
         strength: share of the network's change that is applied, 0 to 1.
         execution: see `Execution`. On a CUDA device, push on one and the same CUDA stream.
@@ -144,7 +144,7 @@ class Stream:
                 restored = self.network.run(frames, noise, self._pipeline, strength=self.strength)
                 span = self._pipeline.span
                 if length is None and len(span) == self.block:
-                    self._settle(frames.is_cuda)
+                    self._go_steady(frames.is_cuda)
         if span:
             self.restored = range(self.restored.start if self.restored else span.start, span.stop)
         # A cut matters from the moment its frame enters until it has left the last shift.
@@ -153,7 +153,7 @@ class Stream:
         assert self._size is not None
         return restored[..., : self._size[0], : self._size[1]]
 
-    def _settle(self, cuda: bool) -> None:
+    def _go_steady(self, cuda: bool) -> None:
         """The pipeline is full: go on with a state of constant shapes, if that is wanted."""
         if (
             self.execution == "pipeline"

@@ -39,7 +39,7 @@ class Tiling:
 
     @classmethod
     def chosen(cls, size: tuple[int, int], overlap: tuple[int, int] | None = None) -> "Tiling | None":
-        """With the default overlap where none is given; None where nothing is divided."""
+        """With the default overlap if none is given; None if nothing is divided."""
         tiling = cls(size=size) if overlap is None else cls(size=size, overlap=overlap)
         return tiling if any(size) else None
 
@@ -51,7 +51,7 @@ class Tiling:
                 raise ValueError(f"overlap={overlap} is out of range; a number of pixels, 0 or more")
 
     def check(self, multiple: int) -> None:
-        """Raise ValueError where no such tiles can be laid for a network that needs multiples of ``multiple``."""
+        """Raise ValueError if no such tiles can be laid for a network that needs multiples of ``multiple``."""
         for size, overlap in zip(self.size, self.overlap, strict=True):
             # With less, a tile's two borders would meet in its middle.
             least = max(2 * _up(overlap, multiple), multiple)
@@ -119,7 +119,7 @@ class Line:
 
 
 def _up(number: int, multiple: int) -> int:
-    """The next multiple, or the number itself where it is one."""
+    """The next multiple, or the number itself if it is one."""
     return -(-number // multiple) * multiple
 
 
@@ -127,8 +127,8 @@ class TiledStream:
     """A `Stream` that works tile by tile: the same calls, and nearly the same result.
 
     Frames may be pushed in any way, and entered midway, as with `Stream`; the result depends on the
-    tiles alone. In one tile the mean of a channel, by which attention is measured out, is another than
-    in the whole picture.
+    tiles alone. In one tile the mean of a channel, which the attention is computed from, differs from
+    that of the whole picture.
 
     Args:
         network, block, midway, strength: as for `Stream`.
@@ -139,7 +139,7 @@ class TiledStream:
         restored: as for `Stream`.
 
     Raises:
-        ValueError: as `Stream`, and where the tiles do not fit the network.
+        ValueError: as `Stream`, or if the tiles do not fit the network.
     """
 
     def __init__(
