@@ -314,6 +314,17 @@ def test_the_fastest_configuration_is_kept(monkeypatch: pytest.MonkeyPatch) -> N
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
+def test_without_memory_for_timing_the_first_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(run: Callable[[], None], **_: int) -> float:
+        raise torch.OutOfMemoryError("no 256 MB")
+
+    monkeypatch.setattr("triton.testing.do_bench", timed)
+    monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: False)
+    kernel = tuning.Kernel(attention.KERNEL.function, [{"BLOCK": 1}, {"BLOCK": 2}])
+    assert kernel.choose("A card", "5x7", lambda config: None) == {"BLOCK": 1}
+    assert not list(tuning.cache_folder().rglob("*.json"))
+
+
 def test_nothing_is_timed_while_a_graph_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: True)
     kernel = tuning.Kernel(attention.KERNEL.function, [{"BLOCK": 1}, {"BLOCK": 2}])
