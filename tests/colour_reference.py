@@ -35,13 +35,14 @@ class Colour:
     full: bool = False
     siting: int = LEFT
 
-    def to_rgb(self, planes: list[NDArray[np.generic]]) -> Array:
+    def to_rgb(self, planes: list[Array]) -> Array:
         """The planes of a frame as RGB (3, H, W), or GRAY (1, H, W), on the [0, 1] scale."""
         height, width = planes[0].shape
         values = [self._levels(plane, index) for index, plane in enumerate(planes)]
         if self._is_yuv:
             values[1:] = [self._rows(height) @ chroma @ self._columns(width).T for chroma in values[1:]]
-            return np.tensordot(np.linalg.inv(self._rgb_to_yuv()), np.stack(values), 1)
+            rgb: Array = np.tensordot(np.linalg.inv(self._rgb_to_yuv()), np.stack(values), 1)
+            return rgb
         return np.stack(values)
 
     def from_rgb(self, picture: Array) -> list[Array]:
@@ -50,12 +51,14 @@ class Colour:
             luma, *chroma = np.tensordot(self._rgb_to_yuv(), picture, 1)
             height, width = luma.shape
             rows, columns = self._rows(height, down=True), self._columns(width, down=True)
-            picture = [luma, *(rows @ plane @ columns.T for plane in chroma)]
-        return [self._samples(plane, index) for index, plane in enumerate(picture)]
+            planes = [luma, *(rows @ plane @ columns.T for plane in chroma)]
+        else:
+            planes = list(picture)
+        return [self._samples(plane, index) for index, plane in enumerate(planes)]
 
     @property
     def _is_yuv(self) -> bool:
-        return self.format.color_family == vs.YUV
+        return bool(self.format.color_family == vs.YUV)
 
     def _rgb_to_yuv(self) -> Array:
         if self.matrix == YCGCO:
@@ -73,11 +76,11 @@ class Colour:
         steps = 224 if chroma and self.matrix != YCGCO else 219
         return (2**bits - 1 if self.full else steps << (bits - 8)), offset
 
-    def _levels(self, plane: NDArray[np.generic], index: int) -> Array:
+    def _levels(self, plane: Array, index: int) -> Array:
         if self.format.sample_type == vs.FLOAT:
-            return plane.astype(np.float64)
+            return plane
         scale, offset = self._scale_and_offset(index)
-        return (plane.astype(np.float64) - offset) / scale
+        return (plane - offset) / scale
 
     def _samples(self, plane: Array, index: int) -> Array:
         if self.format.sample_type == vs.FLOAT:
@@ -106,10 +109,10 @@ def _resampling(size: int, halvings: int, position: float, *, down: bool) -> Arr
     first = position * (ratio - 1)
     if down:
         return _bicubic(np.arange(coarse) * ratio + first, size, ratio)
-    return _bicubic((np.arange(size) - first) / ratio, coarse, 1)
+    return _bicubic((np.arange(float(size)) - first) / ratio, coarse, 1)
 
 
-def _bicubic(places: Array, size: int, width: float) -> Array:
+def _bicubic(places: NDArray[np.floating], size: int, width: float) -> Array:
     """Weights (len(places), size) of samples 0, 1, ..., size - 1 for values between them; the kernel spans 4 width."""
     weights = np.zeros((len(places), size))
     reach = int(2 * width)

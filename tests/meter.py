@@ -15,7 +15,7 @@ class Meter(TorchDispatchMode):
     """Bytes of the tensors made while it is on: ``now``, and at the most since it was last set, ``peak``."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known: set[int] = set()
 

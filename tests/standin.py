@@ -29,7 +29,7 @@ def seeded(key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         return np.float32(0.3) * draw
     if len(shape) == 4:
         gain = 0.08 if key.endswith("body.2.weight") else 0.7
-        return draw * np.sqrt(gain / np.prod(shape[1:])).astype(np.float32)
+        return draw * np.float32(np.sqrt(gain / np.prod(shape[1:])))
     if kind == "weight" and ".norm." in key:
         return 1 + np.float32(0.1) * draw
     if kind == "weight" and shape == (1,):

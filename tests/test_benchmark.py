@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,8 @@ ON_CPU = Figures(fps=10.0, frames=8, memory_mib=512.0, gpu_memory_mib=None, kind
 
 def test_the_table_is_that_of_the_reports() -> None:
     reports = [json.loads(file.read_text()) for file in sorted(REPORTS.glob("*.json"))]
-    assert reference.table() == [reference.Known(**row) for row in reference.rows(reports)]
+    rows: list[dict[str, Any]] = reference.rows(reports)
+    assert reference.table() == [reference.Known(**row) for row in rows]
     speeds = next(report for report in reports if report["benchmark"] == "speed")["result"]
     known = {f"{row.model} {row.size}": row.fps for row in reference.table()}
     assert speeds.items() <= {name: {**speeds[name], "filter_fps": fps} for name, fps in known.items()}.items()
@@ -54,7 +56,7 @@ def test_the_rate_leaves_the_start_out(monkeypatch: pytest.MonkeyPatch) -> None:
             clock += 100.0 if n < 8 else 0.25
             yield
 
-    monkeypatch.setattr(measures.time, "perf_counter", lambda: clock)
+    monkeypatch.setattr("vsgshift.benchmark.measures.time.perf_counter", lambda: clock)
     assert measures.steady_rate(frames(), block=4, seconds=5.0) == (4.0, 20)
     assert measures.steady_rate(frames(), block=4, seconds=0.0) == (4.0, 8)
 

@@ -54,6 +54,7 @@ def checkout(folder: Path, *variants: str, offset: float = 0.0) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_same_weights_same_output(tmp_path: Path) -> None:
     networks = find_networks(
         checkout(tmp_path / "theirs", "deblur-small", "denoise-small", offset=0.25), CPU, torch.float32

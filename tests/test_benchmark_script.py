@@ -62,6 +62,7 @@ def test_reports_say_how_and_on_what(run: Run, tmp_path: Path) -> None:
     assert 0 < row["spread"] <= 1
 
 
+@pytest.mark.slow
 def test_reports_of_speed_memory_and_latency_keep_their_shape(run: Run) -> None:
     assert run("speed", "--model", "tiny", "--frames", "8")["result"].keys() == {
         "tiny-deblur 32x24",
@@ -83,12 +84,12 @@ def test_equality_is_that_of_the_stream_with_double_precision(run: Run, monkeypa
     assert row["sound"]
     assert 0 < row["relative_error"] < 1e-4
     # A stream that mixes up two frames is seen.
-    right = networks.load_network
+    right = load_network
 
     def wrong(*arguments: Any, **options: Any) -> Any:
         network = right(*arguments, **options)
         run = network.run
-        network.run = lambda clip, *others, **more: run(clip.flip(0), *others, **more)
+        network.run = lambda clip, *others, **more: run(clip.flip(0), *others, **more)  # type: ignore[method-assign]
         return network
 
     monkeypatch.setattr(networks, "load_network", wrong)
@@ -100,6 +101,7 @@ def test_kernels_are_listed_by_the_profiler(run: Run) -> None:
     assert "conv" in run("kernels", "--model", "tiny-deblur")["result"]["tiny-deblur 32x24"]
 
 
+@pytest.mark.slow
 def test_vspipe_is_read_as_an_encoder_does() -> None:
     case = Case(model="tiny-denoise", width=33, height=24, how={"device_id": -1, "block": 2}, seconds=0.01)
     figures = vspipe.measure_vspipe(case, "denoise")

@@ -120,7 +120,7 @@ def install(processor: Callable[[Core, Node], Processor]) -> None:
     def deblur(core: Core, clip: Node) -> Node:
         return core.create_filter("Deblur", clip, [clip], processor(core, clip))
 
-    vsgshift.plugin.functions = SimpleNamespace(deblur=deblur)
+    vsgshift.plugin.functions = SimpleNamespace(deblur=deblur)  # type: ignore[attr-defined]
 
 
 # ---- Helpers -------------------------------------------------------------------------------------
@@ -183,7 +183,8 @@ def script(body: str) -> str:
 
 
 def python(body: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", script(body)], capture_output=True, text=True, timeout=60, **options)
+    command = [sys.executable, "-c", script(body)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
 
 
 def write_vpy(folder: Path, body: str) -> Path:
@@ -193,7 +194,7 @@ def write_vpy(folder: Path, body: str) -> Path:
 
 
 def vspipe(path: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    command = [BIN / "vspipe", *arguments, path, "-"]
+    command = [str(BIN / "vspipe"), *arguments, str(path), "-"]
     return subprocess.run(command, capture_output=True, timeout=60, check=False, **options)
 
 
@@ -393,6 +394,8 @@ def test_identity_is_exact(functions: SimpleNamespace) -> None:
 
 def test_output_format_may_differ(functions: SimpleNamespace) -> None:
     class Halve(Identity):
+        model: Node
+
         def ready(self, n: int, frames: dict[tuple[int, int], Frame]) -> Frame | Requests:
             result = self.core.new_frame(self.model, frames[0, n])
             np.asarray(result.plane(0))[:] = np.asarray(frames[0, n].plane(0)) / np.float32(2)
@@ -400,7 +403,7 @@ def test_output_format_may_differ(functions: SimpleNamespace) -> None:
 
     def deblur(core: Core, clip: Node) -> Node:
         processor = Halve(core, clip)
-        processor.model = core.invoke("std", "BlankClip", clip=clip, format=int(vs.GRAYS), length=1)  # type: ignore[attr-defined]
+        processor.model = core.invoke("std", "BlankClip", clip=clip, format=int(vs.GRAYS), length=1)
         return core.create_filter("Deblur", clip, [clip], processor, format=int(vs.GRAYS))
 
     functions.deblur = deblur
@@ -457,14 +460,15 @@ def test_frame_properties(functions: SimpleNamespace) -> None:
             with pytest.raises(RuntimeError, match="read-only"):
                 source.set_property("Number", 1)
             result = self.core.new_frame(self.clip, source)
-            for key, value in {"Number": n + 10, "Half": n / 2, "Name": "dot", "Gone": None}.items():
+            values: dict[str, Any] = {"Number": n + 10, "Half": n / 2, "Name": "dot", "Gone": None}
+            for key, value in values.items():
                 result.set_property(key, value)
             assert (result.int_property("Number", -1), source.int_property("Number", -1)) == (n + 10, n)
             assert (result.float_property("Half", None), result.float_property("Number", -1.0)) == (n / 2, -1)
             with pytest.raises(ValueError, match="does not take 9"):
                 result.set_property("9", 1)
             with pytest.raises(TypeError, match="Number is a object"):
-                result.set_property("Number", object())
+                result.set_property("Number", object())  # type: ignore[arg-type]
             result.set_property("Number", n + 10)
             return result
 
@@ -593,6 +597,7 @@ def test_errors_of_the_source_pass_through(functions: SimpleNamespace) -> None:
     for n in (0, 3, 0):
         with pytest.raises(vs.Error, match="broken source"):
             result.get_frame(n)
+    assert isinstance(processors[0], Identity)
     assert processors[0].failures == [0, 3, 0]
 
 
@@ -742,7 +747,7 @@ def test_finish_passes_a_failing_converter_on(functions: SimpleNamespace, stage:
     """Whether or not it had taken the frame that was laid down for it."""
 
     class Bad(Identity):
-        def request(self, n: int) -> Requests:
+        def request(self, n: int) -> Frame | Requests:
             if stage == "request" and n == 1:
                 raise ValueError("bad converter")
             return super().request(n)
@@ -839,7 +844,7 @@ def test_several_outputs(tmp_path: Path) -> None:
 
 def test_a_closed_pipe_ends_vspipe(tmp_path: Path) -> None:
     body = f"install(Invert)\ncore.gshift.Deblur({SOURCE.format(length=100_000)}).set_output()"
-    command = [BIN / "vspipe", "-r", "16", write_vpy(tmp_path, body), "-"]
+    command = [str(BIN / "vspipe"), "-r", "16", str(write_vpy(tmp_path, body)), "-"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -855,7 +860,7 @@ def test_interrupt_ends_vspipe(tmp_path: Path) -> None:
         install(lambda core, clip: Identity(core, clip, delay=0.02))
         core.gshift.Deblur({SOURCE.format(length=100_000)}).set_output()
         """
-    command = [BIN / "vspipe", "-r", "16", write_vpy(tmp_path, body), "-"]
+    command = [str(BIN / "vspipe"), "-r", "16", str(write_vpy(tmp_path, body)), "-"]
 
     def heed_interrupts() -> None:
         # A test run started in the background ignores them, and so would its children.

@@ -32,14 +32,14 @@ TOLERANCE = 1e-4
 
 
 def name_of(format: int) -> str:
-    return core.get_video_format(format).name
+    return str(core.get_video_format(format).name)
 
 
 def format_of(family: vs.ColorFamily, depth: int | str, halvings: tuple[int, int] = (0, 0)) -> int:
     """The number of a format; depth in bits, or "half" or "single" for floats."""
     bits = {"half": 16, "single": 32}.get(str(depth), depth)
     sample_type = vs.FLOAT if isinstance(depth, str) else vs.INTEGER
-    return core.query_video_format(family, sample_type, bits, *halvings).id
+    return int(core.query_video_format(family, sample_type, bits, *halvings).id)
 
 
 def coloured(format: int, width: int = WIDTH, **props: int) -> vs.VideoNode:
@@ -52,11 +52,11 @@ def coloured(format: int, width: int = WIDTH, **props: int) -> vs.VideoNode:
         for index in range(kind.num_planes):
             plane = np.asarray(out[index])
             chroma = kind.color_family == vs.YUV and index > 0
-            values = draw.uniform(0.3, 0.7, plane.shape) if chroma else draw.uniform(0.2, 0.8, plane.shape)
+            values = (0.3 + 0.4 * draw.random(plane.shape)) if chroma else (0.2 + 0.6 * draw.random(plane.shape))
             if kind.sample_type == vs.FLOAT:
-                np.copyto(plane, (values - 0.5 * chroma).astype(plane.dtype))
+                plane[:] = values - 0.5 * chroma
             else:
-                np.copyto(plane, (values * 2**kind.bits_per_sample).astype(plane.dtype))
+                plane[:] = values * 2**kind.bits_per_sample
         return out
 
     clip = core.std.ModifyFrame(blank, blank, paint)

@@ -250,6 +250,7 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 @with_video
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "webm"])
 def test_the_film(ending: str, card: Path, tmp_path: Path) -> None:
@@ -270,6 +271,7 @@ def test_the_film(ending: str, card: Path, tmp_path: Path) -> None:
         assert distances[0] < distances[1] / 2
 
 
+@pytest.mark.slow
 @with_video
 @pytest.mark.parametrize("ending", ["png", "html", "mp4", "webm"])
 def test_a_full_disk_leaves_nothing_that_looks_finished(

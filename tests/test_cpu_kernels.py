@@ -1,8 +1,10 @@
 """The kernels for the CPU give what the plain modules give."""
 
+import ctypes
 import os
 import platform
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,11 @@ needs_kernels = pytest.mark.skipif(not BUILDS, reason="no kernels were compiled 
 def network(name: str) -> ShiftNet:
     torch.manual_seed(1)
     return lively(ShiftNet(VARIANTS[name])).eval()
+
+
+def core_of(network: ShiftNet) -> Any:
+    """The core, whose lists of modules have no types."""
+    return network.core
 
 
 def clip_for(variant: ShiftNet, frames: int, height: int, width: int) -> tuple[Tensor, Tensor | None]:
@@ -56,8 +63,8 @@ def test_linux_has_kernels() -> None:
 
 @needs_kernels
 def test_a_build_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Half(library.ctypes.Structure):
-        _fields_ = (*library.Half._fields_, ("more", library.c_int))
+    class Half(ctypes.Structure):
+        _fields_ = (*library.Half._fields_, ("more", ctypes.c_int))
 
     refused = pytest.raises(ImportError, match=r"_kernels_.*was compiled from another version .*; install")
     with monkeypatch.context() as patch, refused:
@@ -98,7 +105,7 @@ def test_bands_strips_and_edges(name: str, size: tuple[int, int, int], build: No
 @pytest.mark.parametrize("name", ["deblur-plus", "denoise-plus", "denoise-small", "deblur-small"])
 @pytest.mark.parametrize("size", [(1, 33, 97), (2, 7, 5), (1, 1, 193), (1, 70, 1)])
 def test_a_shift_step(name: str, size: tuple[int, int, int], build: None) -> None:
-    step = network(name).core.climbs[-1][0][0]
+    step = core_of(network(name)).climbs[-1][0][0]
     frames, height, width = size
     x = torch.randn(frames, step.arriving * 2, height, width)
     with torch.no_grad():
@@ -136,7 +143,7 @@ def test_the_same_on_any_number_of_threads_and_in_any_block(threads: None) -> No
 
 def cpu_part(network: ShiftNet, clip: Tensor) -> Tensor:
     """What the kernels make of a clip, without torch's own part, which may depend on threads."""
-    step = network.core.levels[0].blocks[0][0]
+    step = core_of(network).levels[0].blocks[0][0]
     x = clip.repeat(1, 16, 1, 1).contiguous(memory_format=torch.channels_last)
     held = WholeClip(len(x), cuts=range(len(x)))
     out: Tensor = step(x, held)
@@ -170,7 +177,7 @@ def test_a_stream_entered_midway() -> None:
 
 @needs_kernels
 def test_extreme_values_stay_finite(build: None) -> None:
-    block = network("denoise-small").core.climbs[0][0][0].refine
+    block = core_of(network("denoise-small")).climbs[0][0][0].refine
     x = torch.randn(1, 64, 8, 8) * 1e4
     with torch.no_grad():
         wanted, found = block(x), blocks.FastGatedBlock(block)(x.contiguous(memory_format=torch.channels_last))
@@ -187,7 +194,7 @@ def test_the_plain_network_stays_as_it_was() -> None:
     restore(fast, clip, noise)
     assert all(torch.equal(before[name], tensor) for name, tensor in plain.state_dict().items())
     plain.to_rgb.weight.data.zero_()
-    plain.core.climbs[0][0][0].fuse.gate.weight.data.zero_()
+    core_of(plain).climbs[0][0][0].fuse.gate.weight.data.zero_()
     assert not torch.equal(restore(fast, clip, noise), clip)
 
 

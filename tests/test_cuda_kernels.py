@@ -290,7 +290,7 @@ def test_the_fastest_configuration_is_kept(monkeypatch: pytest.MonkeyPatch) -> N
     def run(config: tuning.Config) -> None:
         ran.append(config["BLOCK"])
         if config["BLOCK"] == 3:
-            raise tuning.OutOfResources(1, 0, "shared memory")
+            raise tuning.OutOfResources(1, 0, "shared memory")  # type: ignore[attr-defined]
 
     def timed(run: Callable[[], None], **_: int) -> float:
         run()

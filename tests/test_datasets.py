@@ -194,13 +194,14 @@ def test_frames_that_were_read_are_kept_up_to_a_limit() -> None:
     assert (len(kept), kept.size) == (9, (4, 5))
 
 
+@pytest.mark.slow
 def test_generated_blurred_clips_are_those_of_the_held_out_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The recipe is fixed: figures of different days are of the same clips."""
     # Fewer and smaller scenes, since those of the real figures take long to paint.
     monkeypatch.setattr(synthetic, "Pool", partial(synthetic.Pool, scenes=2, tiles=3, texels=128))
     generator = torch.Generator().manual_seed(987_654_321)
     pool, dice = synthetic.Pool(generator), Dice(generator)
-    wanted = []
+    wanted: list[tuple[Tensor, Tensor]] = []
     while len(wanted) < 2:
         shutter = degradations.Shutter.draw(generator)
         count = 2 * dice.integer(3, 11) + 1

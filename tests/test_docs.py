@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 def test_strict_build(tmp_path: Path) -> None:
     for needed in ("sphinx", "furo", "myst_parser", "sphinx_copybutton"):
         pytest.importorskip(needed, reason="needs the extra docs")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", tmp_path / "doctrees", "docs"]
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(tmp_path / "doctrees"), "docs"]
     done = subprocess.run([*command, tmp_path / "pages"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "pages" / "parameters.html").read_text()

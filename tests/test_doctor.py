@@ -36,6 +36,7 @@ def report(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict
     return status, {finding["subject"]: finding for finding in known["findings"]}
 
 
+@pytest.mark.slow
 def test_what_works_is_well_and_fix_configures_vspipe(
     unconfigured: Path, models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_fault_of_the_doctor_is_a_finding(
     assert "ZeroDivisionError" in findings["memory"]["text"]
 
 
+@pytest.mark.slow
 def test_damaged_models(models: Path) -> None:
     models.mkdir()
     (models / "mine.safetensors").write_bytes(b"nothing")

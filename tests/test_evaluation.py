@@ -5,9 +5,10 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -31,11 +32,12 @@ from vsgshift.weights.store import write
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 Image = pytest.importorskip("PIL.Image")
+type Evaluate = Callable[..., int]
 SCRIPT = Path(__file__).parent.parent / "scripts" / "evaluate.py"
 
 
 def row(clip: str, method: str, psnr: float, *, sigma: float | None = 10.0, frames: int = 4) -> Row:
-    ratios = {"psnr": psnr, "worst_psnr": psnr, "authors_ssim": 0.9, "ssim": 0.8, "flicker": 5.0}
+    ratios: Any = {"psnr": psnr, "worst_psnr": psnr, "authors_ssim": 0.9, "ssim": 0.8, "flicker": 5.0}
     return Row(clip=clip, sigma=sigma, method=method, frames=frames, **ratios)
 
 
@@ -187,7 +189,7 @@ def script() -> ModuleType:
 
 
 @pytest.fixture
-def evaluate(script: ModuleType, monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201
+def evaluate(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Evaluate:
     def run(*options: object) -> int:
         monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, options)])
         return int(script.main())
@@ -224,7 +226,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_denoise_a_video(evaluate, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ANN001
+def test_denoise_a_video(evaluate: Evaluate, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, pictures = tmp_path / "new" / "report.json", tmp_path / "pictures"
     options = ["denoise", video, "--sigma", 10, 30, "--frames", 4, "--segments", 2, "--device", "cpu"]
     assert evaluate(*options, "--baselines", "nlmeans", "-o", file, "--pictures", pictures) == 0
@@ -250,7 +252,9 @@ def test_denoise_a_video(evaluate, video: Path, tmp_path: Path, capsys: pytest.C
     assert json.loads(again.read_text())["clips"] == wanted
 
 
-def test_deblur_by_the_published_protocol(evaluate, pairs: Path, tmp_path: Path, capsys) -> None:  # noqa: ANN001
+def test_deblur_by_the_published_protocol(
+    evaluate: Evaluate, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "report.json"
     options = ["deblur", pairs, "--protocol", "published", "--chunk", 4, "--baselines", "--device", "cpu"]
     assert evaluate(*options, "-o", file) == 0
@@ -263,7 +267,7 @@ def test_deblur_by_the_published_protocol(evaluate, pairs: Path, tmp_path: Path,
     assert "8 frames: the published protocol restores chunks of 96" in capsys.readouterr().err
 
 
-def test_denoise_by_the_published_protocol(evaluate, pairs: Path, tmp_path: Path) -> None:  # noqa: ANN001
+def test_denoise_by_the_published_protocol(evaluate: Evaluate, pairs: Path, tmp_path: Path) -> None:
     network = lively(ShiftNet(VARIANTS["denoise-tiny"]))
     weights, file = tmp_path / "mine.safetensors", tmp_path / "report.json"
     write(weights, network, name="mine", training_data="none", licence="none")
@@ -275,7 +279,9 @@ def test_denoise_by_the_published_protocol(evaluate, pairs: Path, tmp_path: Path
     ]
 
 
-def test_deblur_generated_clips(evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script) -> None:  # noqa: ANN001
+def test_deblur_generated_clips(
+    evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: ModuleType
+) -> None:
     clips = [Clip(name="made", source=Stack(torch.rand(3, 3, 16, 16)), target=Stack(torch.rand(3, 3, 16, 16)))]
     monkeypatch.setattr(script.datasets, "generated_blurred_clips", lambda count: clips * count)
     file = tmp_path / "report.json"
@@ -284,7 +290,7 @@ def test_deblur_generated_clips(evaluate, tmp_path: Path, monkeypatch: pytest.Mo
     assert script.HELD_OUT_SEED == 987_654_321
 
 
-def test_harm(evaluate, video: Path, tmp_path: Path) -> None:  # noqa: ANN001
+def test_harm(evaluate: Evaluate, video: Path, tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     assert evaluate("harm", video, "--sigma", 0, 2, "--frames", 3, "-o", file) == 0
     rows = {(row["sigma"], row["method"]): row for row in json.loads(file.read_text())["clips"]}
@@ -295,7 +301,7 @@ def test_harm(evaluate, video: Path, tmp_path: Path) -> None:  # noqa: ANN001
     assert rows[2, "noisy to clean"]["psnr"] == pytest.approx(20 * math.log10(255 / 2), abs=1.5)
 
 
-def test_footage(evaluate, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ANN001
+def test_footage(evaluate: Evaluate, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, pictures = tmp_path / "report.json", tmp_path / "pictures"
     assert evaluate("footage", video, "-o", file, "--pictures", pictures) == 0
     assert "PSNR to the input" in capsys.readouterr().out
@@ -316,7 +322,7 @@ def test_footage(evaluate, video: Path, tmp_path: Path, capsys: pytest.CaptureFi
 def test_refusals_are_one_line(
     options: list[str],
     complaint: str,
-    evaluate,  # noqa: ANN001
+    evaluate: Evaluate,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -342,7 +348,9 @@ def test_refusals_are_one_line(
         (["denoise", ".", "--baselines", "unsharp"], "invalid choice"),
     ],
 )
-def test_options_that_do_not_go_together(options: list[str], complaint: str, evaluate, capsys) -> None:  # noqa: ANN001
+def test_options_that_do_not_go_together(
+    options: list[str], complaint: str, evaluate: Evaluate, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         evaluate(*options)
     assert complaint in capsys.readouterr().err

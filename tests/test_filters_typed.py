@@ -90,6 +90,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (find_spec("vsstubs") and find_spec("mypy")), reason="vsstubs or mypy is not installed")
 def test_a_script_is_checked_as_vsjetpacks_users_check_theirs(tmp_path: Path) -> None:
     # vsstubs puts them beside the installed packages, as vapoursynth-stubs; on mypy's own path they go by this name.

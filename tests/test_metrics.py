@@ -1,6 +1,7 @@
 """PSNR, flicker and the two SSIMs against numbers worked out by hand and those of scikit-image and scipy."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor
 
 from evaluation.metrics import C1, C2, authors_ssim, flicker, psnr, ssim
+
+type Measure = Callable[[Tensor, Tensor], Tensor]
 
 
 def flat(value: float, *, frames: int = 1, size: tuple[int, int] = (24, 20)) -> Tensor:
@@ -72,14 +75,14 @@ def test_flicker_of_independent_noise_is_its_sigma_times_the_root_of_two() -> No
 
 
 @pytest.mark.parametrize("measure", [ssim, authors_ssim])
-def test_ssim_of_two_greys_by_hand(measure) -> None:  # noqa: ANN001 (one of two functions)
+def test_ssim_of_two_greys_by_hand(measure: Measure) -> None:
     a, b = 0.2, 0.7
     found = measure(flat(a), flat(b))
     assert found.tolist() == pytest.approx([(2 * a * b + C1) / (a * a + b * b + C1)], abs=1e-9)
 
 
 @pytest.mark.parametrize("measure", [ssim, authors_ssim])
-def test_ssim_of_noise_on_grey_by_hand(measure) -> None:  # noqa: ANN001
+def test_ssim_of_noise_on_grey_by_hand(measure: Measure) -> None:
     # The pattern has the mean 0 under the window, so what is left is C2 / (variance + C2).
     found = measure(0.5 + chequered(0.05), flat(0.5, size=(48, 48)))
     assert found.tolist() == pytest.approx([C2 / (0.05**2 + C2)], rel=2e-3)
@@ -139,7 +142,7 @@ def test_a_gpu_measures_the_same() -> None:
 
 
 @pytest.mark.parametrize("measure", [psnr, flicker, ssim, authors_ssim])
-def test_clips_of_different_shapes_are_refused(measure) -> None:  # noqa: ANN001
+def test_clips_of_different_shapes_are_refused(measure: Measure) -> None:
     with pytest.raises(ValueError, match="one shape"):
         measure(flat(0.5), flat(0.5, size=(24, 21)))
     with pytest.raises(ValueError, match="one shape"):

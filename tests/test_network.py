@@ -36,7 +36,7 @@ def standin(name: str) -> ShiftNet:
 
 def run(network: ShiftNet, clip: Tensor, noise: Tensor | None) -> dict[str, Tensor]:
     """The output and the named intermediate tensors of frames 2 and 3."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, module in LAYERS.items():
         network.get_submodule(module).register_forward_hook(
             lambda _module, _args, out, name=name: found.__setitem__(name, out[2:4])

@@ -42,6 +42,7 @@ def processes_about(folder: Path) -> list[str]:
     return [line for line in lines if str(folder) in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [12, None], ids=["told", "measured"])
 def test_a_run_that_was_stopped_goes_on_to_the_same_film(sigma: int | None, noisy: Path, tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole.mkv", tmp_path / "stopped.mkv"

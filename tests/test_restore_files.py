@@ -21,6 +21,7 @@ from vsgshift.errors import VideoError
 from vsgshift.video.encoder import Encoding
 from vsgshift.video.pipe import frame_bytes, y4m_header
 from vsgshift.video.restore import job as job_module
+from vsgshift.video.restore import mux
 from vsgshift.video.restore.job import Job, restore
 
 pytestmark = NEEDS_PROGRAMS
@@ -271,7 +272,7 @@ def test_outputs_that_are_refused(tmp_path: Path) -> None:
 
 def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
     source = film(tmp_path / "film.mkv", "-vf", "noise=alls=60:allf=t", frames=12)
-    job = {
+    job: dict[str, Any] = {
         "source": source,
         "output": tmp_path / "out.mkv",
         "filters": (),
@@ -301,7 +302,7 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
 def busy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes], dict[str, Any]]:
     """A film that is hard to compress, its packets once copied, and how it was."""
     source = film(tmp_path_factory.mktemp("busy") / "film.mkv", "-vf", "noise=alls=60:allf=t", frames=12)
-    job = {"source": source, "filters": (), "encoding": Encoding(codec="ffv1"), "part": 4}
+    job: dict[str, Any] = {"source": source, "filters": (), "encoding": Encoding(codec="ffv1"), "part": 4}
     output = source.with_name("whole.mkv")
     restore(Job(**job, output=output))
     return output, streams(output)[0].packets, job
@@ -341,9 +342,9 @@ def test_a_program_that_dies_is_told_in_a_line_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, output = film(tmp_path / "film.mkv", frames=8), tmp_path / "out.mkv"
-    job = {"source": source, "output": output, "filters": (), "part": 4}
+    job: dict[str, Any] = {"source": source, "output": output, "filters": (), "part": 4}
 
-    def complaint(place: str, instead: object, **options: bool) -> str:
+    def complaint(place: str, instead: object, **options: Any) -> str:
         with monkeypatch.context() as patched:
             patched.setattr(place, instead)
             with pytest.raises(VideoError) as caught:
@@ -383,7 +384,7 @@ def test_a_program_that_dies_is_told_in_a_line_and_loses_nothing(
 
 def test_going_on_with_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, output = film(tmp_path / "film.mkv", frames=6), tmp_path / "out.mkv"
-    check_part = job_module.check_part
+    check_part = mux.check_part
 
     def stop_at_the_second(file: Path, count: int) -> None:
         if file.name.startswith("00001"):
@@ -421,7 +422,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("options", [{}, {"resume": True}, {"force": True}], ids=["plain", "resume", "force"])
 @pytest.mark.parametrize("kind", ["folder", "link", "file", "link to ours", "link as a mark"])
-def test_a_folder_that_is_not_ours_is_left_alone(kind: str, options: dict[str, bool], tmp_path: Path) -> None:
+def test_a_folder_that_is_not_ours_is_left_alone(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
     source, output = film(tmp_path / "film.mkv", frames=6), tmp_path / "out.mkv"
     folder, mine = tmp_path / "out.mkv.parts", tmp_path / "mine"
     mine.mkdir()
@@ -504,12 +505,13 @@ def test_a_broken_part_is_made_again(tmp_path: Path) -> None:
     restore(Job(source=source, output=output, filters=(), part=4))
     packets = streams(output)[0].packets
     output.unlink()
-    for break_it in (
+    faults: tuple[Callable[[Path], object], ...] = (
         lambda file: file.write_bytes(b""),
         lambda file: file.write_bytes(file.read_bytes()[:-200]),
         lambda file: file.write_bytes(b"not a film" * 100),
         lambda file: file.write_bytes(bytes(file.stat().st_size)),
-    ):
+    )
+    for break_it in faults:
         folder = interrupted(source, output)
         break_it(folder / "00000.mkv")
         assert restore(Job(source=source, output=output, filters=(), part=4, resume=True)).made == 4

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 core = vs.core
 MEDIA = SHARED / "media"
 GREY8 = plane_scales(Coding(family="GRAY", bits=8, full_range=True))
-LUMA = np.float32([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 PREV, NEXT = "_SceneChangePrev", "_SceneChangeNext"
 
 
@@ -180,7 +180,7 @@ def test_a_scene_s_noise_is_its_own() -> None:
         out = f.copy()
         for plane in range(3):
             samples = np.asarray(out[plane])
-            samples += np.random.default_rng(n).standard_normal(samples.shape).astype(np.float32) / 4
+            samples += np.random.default_rng(n).standard_normal(samples.shape, np.float32) / 4
         return out
 
     clip = quiet + loud.std.ModifyFrame(loud, louder)

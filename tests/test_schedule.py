@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -266,10 +267,11 @@ def test_failures_keep_no_memory() -> None:
 def test_a_run_that_fails_takes_the_stream_with_it_and_nothing_else() -> None:
     host = Host(30)
     host.play(range(10))
-    n, keys = 14, host.schedule.request(14)
-    while isinstance(keys, list):
-        keys = host.schedule.arrive(n, {key: key[1] for key in keys})
-    assert isinstance(keys, Run)
+    n = 14
+    answer: Any = host.schedule.request(n)
+    while isinstance(answer, list):
+        answer = host.schedule.arrive(n, {key: key[1] for key in answer})
+    assert isinstance(answer, Run)
     host.outputs.clear()
     host.schedule.run_failed(n)
     assert host.play(range(30)) == []

@@ -220,7 +220,7 @@ class Recorder(TorchDispatchMode):
     """Writes down each operation with the tensors it was given and gave."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.work: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], list[Tensor]]] = []
         self.overwritten: list[tuple[Tensor, Tensor]] = []
 

@@ -40,6 +40,7 @@ def every_length(network: ShiftNet) -> range:
     return range(1, 2 * network.radius + 4)
 
 
+@pytest.mark.slow
 def test_every_length_block_and_cut(tiny: ShiftNet) -> None:
     blocks = (1, 2, 3, 4, 7)
     turn = cycle(blocks)
@@ -69,7 +70,14 @@ def test_entered_midway(tiny: ShiftNet) -> None:
             assert len(found) == max(length - known, 0)
 
 
-@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "deblur-tiny"])
+OTHERS = [
+    pytest.param(name, marks=() if name.endswith("-tiny") else pytest.mark.slow)
+    for name in VARIANTS
+    if name != "deblur-tiny"
+]
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_other_variants(name: str) -> None:
     network = lively(ShiftNet(VARIANTS[name]))
     radius, size = network.radius, network.variant.multiple

@@ -3,6 +3,7 @@
 import argparse
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def tiny() -> ShiftNet:
     return lively(ShiftNet(VARIANTS["denoise-tiny"]))
 
 
-def tiled(network: ShiftNet, tiling: Tiling, clip: Tensor, noise: Tensor | None = None, **how: int) -> Tensor:
+def tiled(network: ShiftNet, tiling: Tiling, clip: Tensor, noise: Tensor | None = None, **how: Any) -> Tensor:
     stream = TiledStream(network, tiling, **how)
     return torch.cat([stream.push(clip, noise), stream.finish()])
 
@@ -90,7 +91,7 @@ def test_block_pushes_and_cuts_do_not_matter(tiny: ShiftNet) -> None:
     for block, pieces in ((1, (14,)), (3, (1, 5, 8)), (4, (3, 11))):
         stream = TiledStream(tiny, tiling, block=block)
         found = []
-        numbers = []
+        numbers: list[int] = []
         first = 0
         for count in pieces:
             part = slice(first, first + count)

@@ -225,6 +225,7 @@ def test_blurred_clips_are_blurred_and_sharp_ones_are_not(sharp: bool) -> None:
     assert sum((loss > made.generated.visible) == sharp for loss in middle) >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path, optimizer: str) -> None:
     made = recipe(optimizer=optimizer)
@@ -242,6 +243,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path, opti
     assert (tmp_path / "cut" / "samples" / "step-0000004.png").exists()
 
 
+@pytest.mark.slow
 def test_steps_lost_to_a_crash_are_done_again(tmp_path: Path) -> None:
     made = recipe("denoise", steps=3)
     assert Training(made, tmp_path / "whole", ALONE, resume=False).run()
@@ -261,6 +263,7 @@ def test_clips_run_together_teach_as_clips_one_by_one(tmp_path: Path) -> None:
     torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     made = tmp_path / "recipe.toml"
     made.write_text(TWO_STEPS)
@@ -320,6 +323,7 @@ def test_the_script_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_lower_precision_trains(tmp_path: Path, precision: Precision) -> None:
     # The scale of float16's gradients starts far too high, and is halved until they fit.

@@ -36,7 +36,8 @@ class FakeFrame:
         self._planes = room[..., : self.width]
 
     def plane(self, index: int) -> NDArray[Any]:
-        return self._planes[index]
+        plane: NDArray[Any] = self._planes[index]
+        return plane
 
 
 def frames_of(
@@ -177,8 +178,8 @@ def fake_cupy(device: FakeDevice) -> Any:
 
     runtime = SimpleNamespace(
         streamWaitEvent=lambda stream, event: FakeStream.wait_event(
-            SimpleNamespace(queue=device.by_ptr(stream), ptr=stream),
-            find(event),  # type: ignore[arg-type]
+            SimpleNamespace(queue=device.by_ptr(stream), ptr=stream),  # type: ignore[arg-type]
+            find(event),
         ),
         eventRecord=lambda event, stream: find(event).record(SimpleNamespace(queue=device.by_ptr(stream))),
     )
@@ -276,7 +277,7 @@ def test_a_single_pixel_fills_the_frame(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_half_precision_holds_sixteen_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(monkeypatch, torch.float16)
-    frame = FakeFrame(np.full((3, 2, 2), 65535, np.uint16), 16)
+    frame: Any = FakeFrame(np.full((3, 2, 2), 65535, np.uint16), 16)
     assert torch.equal(bench.settled(bench.transfer.upload([frame], 3, (2, 2))), torch.ones(1, 3, 2, 2).half())
 
 
@@ -305,7 +306,7 @@ def test_into_planes() -> None:
 def test_no_buffer_is_written_before_its_copy_is_over(seed: int, behind: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever order the streams work in, and however late, each block comes back as it should."""
     bench = Bench(monkeypatch, seed=seed)
-    under_way = []
+    under_way: list[Any] = []
     blocks = [frames_of("float32", 32, count=4, seed=number) for number in range(9)]
     blocks.append(blocks.pop()[:1])
 

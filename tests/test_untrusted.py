@@ -176,6 +176,7 @@ def test_sizes_that_do_not_fit() -> None:
     refused(shared, "lacks values")
 
 
+@pytest.mark.slow
 def test_pickles_made_to_exhaust() -> None:
     deep = b"\x80\x02)" + b"\x85" * 500_000 + b"."
     refused(with_pickle(deep), "'params'")

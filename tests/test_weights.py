@@ -51,6 +51,7 @@ def test_missing_extra_misshapen_and_untied_entries(state: dict[str, Tensor]) ->
         convert({"weight": torch.zeros(1)})
 
 
+@pytest.mark.slow
 def test_published_file_loads_and_installs(state: dict[str, Tensor], tmp_path: Path, models: Path) -> None:
     file = tmp_path / "net_gopro_deblur_small.pth"
     torch.save({"params": state}, file)
@@ -128,6 +129,7 @@ def test_names_stay_in_the_folder(name: str, state: dict[str, Tensor], tmp_path:
     assert not models.exists()
 
 
+@pytest.mark.slow
 def test_originals_are_remembered(state: dict[str, Tensor], tmp_path: Path, models: Path) -> None:
     file, other = tmp_path / "net_gopro_deblur_small.pth", tmp_path / "other.pth"
     torch.save({"params": state}, file)

@@ -21,6 +21,7 @@ def frames(raw: bytes) -> np.ndarray[tuple[int, int], np.dtype[np.int16]]:
     return np.frombuffer(raw, np.uint8).astype(np.int16).reshape(-1, WIDTH * HEIGHT * 3 // 2)
 
 
+@pytest.mark.slow
 def test_chunks_are_the_frames_of_one_run(video: Path) -> None:
     """As av1an runs a script: one vspipe for each chunk, begun anywhere."""
     script = EXAMPLES / "denoise.vpy"
@@ -73,6 +74,7 @@ def test_reloading_in_a_previewer_does_not_grow_memory(video: Path) -> None:
     assert late < 1.05 * early
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("vstools") is None, reason="vsjetpack is not installed")
 def test_in_a_chain_of_vsjetpack(video: Path) -> None:
     result = vspipe(EXAMPLES / "vsjetpack.vpy", "-a", f"source={video}", "-e", "2")
@@ -80,6 +82,7 @@ def test_in_a_chain_of_vsjetpack(video: Path) -> None:
     assert len(result.stdout) == 3 * WIDTH * HEIGHT * 3 // 2 * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "missing"), [("clean.mkv", None), ("clean.hevc", "x265"), ("clean.ivf", "SvtAv1EncApp")]
 )
