@@ -50,8 +50,8 @@ def stream_bytes(variant: Variant, block: int, size: int, dtype: torch.dtype = t
     pipeline = Pipeline()
     between = 0
     with torch.inference_mode(), Meter() as meter:
-        # A run in which the first frames come out, and two more.
-        for run in range(variant.radius // block + 3):
+        # Until the first frames have come out and all that they were merged with has gone, and two runs more.
+        for run in range((variant.radius + variant.merge) // block + 3):
             frames = torch.empty((block, 3, size, size), device="meta", dtype=dtype)
             noise = frames.new_empty((block, 1, size, size)) if variant.task == "denoise" else None
             span = range(run * block, (run + 1) * block)

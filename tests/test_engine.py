@@ -65,7 +65,7 @@ def test_a_fused_network_must_agree_with_the_plain_one(caplog: pytest.LogCapture
     def off(network: ShiftNet) -> ShiftNet:
         other = copy.deepcopy(network)
         core: Any = other.core
-        core.levels[0].blocks[0][0].fuse.project.weight.data.mul_(-3)
+        core.levels[1].blocks[0][0].fuse.project.weight.data.mul_(-3)
         return other
 
     def nowhere(network: ShiftNet) -> ShiftNet:

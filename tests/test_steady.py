@@ -25,7 +25,10 @@ NAMES = list(VARIANTS)
 
 
 def narrow(name: str) -> Variant:
-    """A variant with all its peculiarities and as few channels, frame-UNets, blocks and shifts as it can have."""
+    """A variant with all its peculiarities and as few channels, frame-UNets, blocks and shifts as it can have.
+
+    Without merging, which has no steady state.
+    """
     variant = VARIANTS[name]
     return replace(
         variant,
@@ -35,6 +38,7 @@ def narrow(name: str) -> Variant:
         unets=min(variant.unets, 1),
         steps=2,
         reduction=2,
+        merge=0,
         encoder_cabs=tuple(min(count, 2 - bool(level)) for level, count in enumerate(variant.encoder_cabs)),
         encoder_blocks=tuple(min(count, 1) for count in variant.encoder_blocks),
         decoder_blocks=tuple(1 for _ in variant.decoder_blocks),

@@ -11,6 +11,7 @@ from vsgshift.engine.cpu.library import kernels
 from vsgshift.network import ShiftNet
 from vsgshift.network.gated import ShiftStep
 from vsgshift.network.layers import ResidualBlock
+from vsgshift.network.merge import Merge
 from vsgshift.streaming import restore
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def runs_compiled(network: ShiftNet) -> bool:
 
 
 def _for_cpu(network: ShiftNet) -> ShiftNet:
-    from vsgshift.engine.cpu.blocks import FastResidualBlock, FastShiftStep
+    from vsgshift.engine.cpu.blocks import FastMerge, FastResidualBlock, FastShiftStep
 
     fast = copy.deepcopy(network).requires_grad_(False).eval()
     for parent in list(fast.modules()):
@@ -56,6 +57,8 @@ def _for_cpu(network: ShiftNet) -> ShiftNet:
                 parent.register_module(name, FastShiftStep(child))
             elif isinstance(child, ResidualBlock):
                 parent.register_module(name, FastResidualBlock(child))
+            elif isinstance(child, Merge):
+                parent.register_module(name, FastMerge(child.reach))
     return fast
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsgshift.network.core import Core
 from vsgshift.network.frame_unet import FrameUNet
 from vsgshift.network.layers import ResidualBlock, SplitConv, conv, depth_to_space, space_to_depth
-from vsgshift.network.timeline import Timeline, WholeClip
+from vsgshift.network.merge import Merge
+from vsgshift.network.timeline import Timeline, WholeClip, WindowTimeline
 from vsgshift.network.variants import Variant
 
 
@@ -40,9 +42,10 @@ class ShiftNet(nn.Module):
         super().__init__()
         self.variant = variant
         self.name = ""
-        width, shuffle = variant.width, variant.shuffle**2
+        width = variant.width
         deblur = variant.task == "deblur"
-        self.embed = conv(variant.input_channels * shuffle, width, 3, bias=True)
+        self.merger = Merge(variant.merge) if variant.merge else None
+        self.embed = conv(variant.input_channels, width, 3, bias=True)
         self.embed_slope = nn.Parameter(torch.full((1,), 0.25))
         self.embed_block = ResidualBlock(width, variant.reduction)
         self.unets_before = FrameUNets(variant)
@@ -51,7 +54,7 @@ class ShiftNet(nn.Module):
         self.merge = SplitConv((width, width, width), width, late=2, bias=deblur)
         self.merge_activation = nn.Identity() if deblur else nn.PReLU()
         self.unets_after = FrameUNets(variant)
-        self.to_rgb = conv(width, 3 * shuffle, 5 if deblur else 3)
+        self.to_rgb = conv(width, 3 * variant.shuffle**2, 5 if deblur else 3)
 
     @property
     def radius(self) -> int:
@@ -83,8 +86,15 @@ class ShiftNet(nn.Module):
 
         ``strength`` scales what the network adds to the source.
         """
-        x = clip if noise is None else torch.cat((clip, noise), 1)
-        x = space_to_depth(x, self.variant.shuffle).contiguous(memory_format=torch.channels_last)
+        if self.merger is None:
+            x = space_to_depth(clip if noise is None else torch.cat((clip, noise), 1), self.variant.shuffle)
+            change = None
+        else:
+            assert noise is not None
+            assert isinstance(time, WindowTimeline)
+            x, clip, added = self._merged(self.merger, clip, noise, time)
+            change = time.keep(added)
+        x = x.contiguous(memory_format=torch.channels_last)
         early = self.embed_block(self.embed(x), self.embed_slope)
         single = self.unets_before(early)
         features = self.transition(single)
@@ -97,7 +107,22 @@ class ShiftNet(nn.Module):
         x = self.merge_activation(self.merge.late(waiting(), temporal))
         x = self.to_rgb(self.unets_after(x))
         residual = depth_to_space(x, self.variant.shuffle)
+        if change is not None:
+            residual = residual + change()
         return torch.add(frames(), residual, alpha=strength)
+
+    def _merged(
+        self, merger: Merge, clip: Tensor, noise: Tensor, time: WindowTimeline
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The input for the frames that have their neighbours, those frames, and what merging adds to them."""
+        shuffle = self.variant.shuffle
+        frames, levels = time.keep(clip), time.keep(F.avg_pool2d(noise, 2))
+        window = time.window(merger.keep(clip), merger.reach)
+        clip, noise = frames(), levels()
+        change, shares = merger(window, noise)
+        left = noise * shares.sqrt()
+        x = torch.cat((space_to_depth(clip + change, shuffle), space_to_depth(clip, shuffle), noise, left), 1)
+        return x, clip, change
 
     def check(self, clip: Tensor, noise: Tensor | None) -> None:
         """Raise ValueError if the arguments of `forward` do not fit the network."""

@@ -4,7 +4,9 @@ The network is written against `Timeline`. Whole-clip inference and training use
 the streaming answer is `vsgshift.streaming.Pipeline`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -15,6 +17,23 @@ from vsgshift.network.shifted import Shifted
 
 Waiting = Callable[[], Tensor]
 """Gives, once the main path has come through, the kept frames that belong to the frames it has then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Frames with their neighbours in time.
+
+    Attributes:
+        frames: what was kept of each frame at hand, in order.
+        own: for each outgoing frame, its index into ``frames``.
+        before, after: for each outgoing frame, how many frames next to it, on either side, are near enough and
+            of its segment.
+    """
+
+    frames: Sequence[Tensor]
+    own: Sequence[int]
+    before: Sequence[int]
+    after: Sequence[int]
 
 
 class Timeline(Protocol):
@@ -45,19 +64,50 @@ class LazyTimeline(Timeline, Protocol):
         ...
 
 
+@runtime_checkable
+class WindowTimeline(Timeline, Protocol):
+    """A timeline that also gives frames together with their neighbours, for `vsgshift.network.merge`."""
+
+    def window(self, frames: Sequence[Tensor], reach: int) -> Window:
+        """Frames with up to ``reach`` neighbours on each side; one tensor a frame, of any shape."""
+        ...
+
+
 class WholeClip:
     """All frames of a clip at once.
 
     ``cuts`` are the indices of frames that start a segment; frame 0 always does. ``boundary`` is
     what a shift gives frames without a neighbour: "hold" leaves them as they are, "wrap" takes the
-    neighbour from the other end of the clip (and allows no cuts).
+    neighbour from the other end of the clip (and allows no cuts). ``context`` frames at both ends of
+    each segment are neighbours in `window` only, and go no further: for training.
     """
 
-    def __init__(self, frames: int, *, boundary: Literal["hold", "wrap"] = "hold", cuts: Iterable[int] = ()) -> None:
-        starts = torch.zeros(frames + 1, dtype=torch.bool)
+    def __init__(
+        self,
+        frames: int,
+        *,
+        boundary: Literal["hold", "wrap"] = "hold",
+        cuts: Iterable[int] = (),
+        context: int = 0,
+    ) -> None:
+        bounds = [0, *sorted({*cuts} - {0, frames}), frames]
+        self._segments = [range(start, stop) for start, stop in pairwise(bounds)]
+        self._inner = [number for segment in self._segments for number in segment[context : len(segment) - context]]
+        starts = torch.zeros(len(self._inner) + 1, dtype=torch.bool)
         if boundary == "hold":
-            starts[[0, *cuts, frames]] = True
+            starts[-1] = True
+            for index, number in enumerate(self._inner):
+                starts[index] = any(number == segment.start + context for segment in self._segments)
         self.starts = starts
+
+    def window(self, frames: Sequence[Tensor], reach: int) -> Window:
+        segments = {number: segment for segment in self._segments for number in segment}
+        return Window(
+            frames=frames,
+            own=self._inner,
+            before=[min(reach, number - segments[number].start) for number in self._inner],
+            after=[min(reach, segments[number].stop - 1 - number) for number in self._inner],
+        )
 
     def shift(self, x: Tensor, direction: Direction) -> Tensor:
         half = x.shape[1] // 2
@@ -87,4 +137,5 @@ class WholeClip:
         )
 
     def keep(self, x: Tensor) -> Waiting:
-        return lambda: x
+        inner = x if len(x) == len(self._inner) else x[self._inner]
+        return lambda: inner

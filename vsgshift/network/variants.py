@@ -5,7 +5,7 @@ Spatial-temporal Shift", CVPR 2023 (Ours+ and Ours-s). ``tiny`` is ours: the sam
 space-to-depth input, small enough for a CPU.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Task = Literal["deblur", "denoise"]
@@ -56,6 +56,9 @@ class Variant:
     """What a shift gives the first and last frame of a clip: itself, or the clip's other end."""
     shuffle: int = 1
     """Space-to-depth factor at the input, depth-to-space at the output."""
+    merge: int = 0
+    """Frames on each side that are merged onto each frame before the network sees it (`vsgshift.network.merge`);
+    with shuffle 2 only. The network then restores the merged frame."""
     authors: AuthorsRun | None = None
     """For the published networks."""
 
@@ -66,8 +69,11 @@ class Variant:
 
     @property
     def input_channels(self) -> int:
-        """Channels per pixel of the input: RGB, and the noise map if there is one."""
-        return 4 if self.task == "denoise" else 3
+        """Channels of the network's input, after space-to-depth."""
+        if self.merge:
+            # The merged frame and the frame itself; the noise, and what is left of it in three parts.
+            return 2 * 3 * self.shuffle**2 + 4
+        return (4 if self.task == "denoise" else 3) * self.shuffle**2
 
     @property
     def levels(self) -> int:
@@ -76,9 +82,9 @@ class Variant:
 
     @property
     def radius(self) -> int:
-        """Frames on each side that a restored frame depends on: the number of shifts one way."""
+        """Frames on each side that a restored frame depends on: the number of shifts one way, and what is merged."""
         blocks = sum(self.encoder_blocks) + sum(self.decoder_blocks)
-        return blocks * self.steps // 2 + (2 if self.shifted_cabs else 0)
+        return self.merge + blocks * self.steps // 2 + (2 if self.shifted_cabs else 0)
 
     @property
     def multiple(self) -> int:
@@ -153,7 +159,8 @@ VARIANTS = {
     variant.name: variant
     for variant in (
         _tiny("deblur-tiny", "deblur"),
-        _tiny("denoise-tiny", "denoise"),
+        # What merging brings from the neighbours, fewer shifts need to bring.
+        replace(_tiny("denoise-tiny", "denoise"), encoder_blocks=(0, 1), decoder_blocks=(1,), merge=8),
         _small("deblur-small", "deblur", reduction=1, join="add", boundary="wrap"),
         _small("denoise-small", "denoise"),
         _plus("deblur-plus", "deblur", shifted_cabs=False, authors=AuthorsRun(chunk=48)),

@@ -19,6 +19,8 @@ own buffers, and gaps between what was freed and taken, which differ by a fifth 
 on the CPU, as resident memory (tests/peak.py); on CUDA a guess."""
 FIXED = {"cpu": 24 * 2**20, "cuda": 24 * 2**20, "fused": 72 * 2**20}
 """Bytes that the first run takes for itself, of whatever size."""
+KEPT = 7.3
+"""Bytes for each pixel of a frame that the CPU's compiled kernels keep for merging: luma and samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,7 @@ class Footprint:
     Attributes:
         weights: of the network.
         waiting: skips that wait for the main path; in the host's memory if they are offloaded.
+        window: frames that are to be merged with others: those that wait for it, and as many before them.
         shifts: what the temporal shifts keep; with offloading, those of one tile at a time.
         work: the rest, at the peak of a run.
         tiles: number of them.
@@ -36,6 +39,7 @@ class Footprint:
 
     weights: int
     waiting: int
+    window: int
     shifts: int
     work: int
     tiles: int = 1
@@ -46,7 +50,7 @@ class Footprint:
 
         streams: how many share this network; on a CPU one of them runs at a time.
         """
-        state = streams * (self.shifts // self.tiles if offload else self.shifts + self.waiting)
+        state = streams * (self.shifts // self.tiles if offload else self.shifts + self.waiting + self.window)
         work = self.work if kind == "cpu" else streams * self.work
         if not self.fused:
             return self.weights + state + int(work * SPARE[kind]) + FIXED[kind]
@@ -80,11 +84,13 @@ def footprint(
     all_tiles = tiles * tile
     # Frames, noise maps and results of a block, three planes each, are kept in addition to the tiles.
     blended = 9 * block * rows.length * columns.length if tiles > 1 else 0
+    work = max(_work(variant, fused) * block, _merging(variant, fused, block))
     return Footprint(
         weights=weights,
         waiting=int(all_tiles * _waiting(variant, block) * dtype.itemsize),
+        window=int(all_tiles * variant.merge * (2 * KEPT + 12 if fused else 2 * 3 * dtype.itemsize)),
         shifts=int(all_tiles * sum(_shifts(variant)) * dtype.itemsize),
-        work=int((tile * _work(variant, fused) * block + blended) * dtype.itemsize),
+        work=int((tile * work + blended) * dtype.itemsize),
         tiles=tiles,
         fused=fused,
     )
@@ -96,7 +102,11 @@ def _waiting(variant: Variant, block: int) -> float:
     Frames of a skip wait in blocks; of a block that is partly used, the rest is copied out.
     """
     full = variant.shuffle**-2 * variant.width
-    total = (3 + full + full) * variant.radius
+    late = variant.radius - variant.merge
+    total = (3 + full + full) * late
+    if variant.merge:
+        # The noise, at half resolution, of frames that wait to be merged; then what merging added to frames.
+        total += 0.25 * variant.merge + 3 * late
     lates = [blocks * variant.steps // 2 for blocks in (*variant.encoder_blocks, *variant.decoder_blocks)]
     for level in range(variant.levels - 1):
         # A skip leaves after its level's encoder and is met before its level's decoder.
@@ -126,13 +136,21 @@ def _work(variant: Variant, fused: bool) -> float:
     full = variant.width * variant.shuffle**-2
     core = variant.core_width * _share(variant, 0)
     # The frames themselves and the two skips at full resolution, just put aside; what the core was given.
-    around = variant.input_channels + 2 * full + full
+    around = variant.input_channels * variant.shuffle**-2 + 2 * full + full
     # What came from the level below; then what the shift blocks, the step and the gated block were given.
     given = core / 4 + 3 * core
     # The channels that arrived, aligned; joined to the others, and normalised; expanded, and depthwise. Fused, only
     # the aligned ones, those between two passes, and the result.
     inside = (0.5 + 1 + 1 if fused else 0.5 + 2 * 1.5 + 2 * 2) * core
     return around + given + inside
+
+
+def _merging(variant: Variant, fused: bool, block: int) -> float:
+    """Numbers for each pixel that merging takes at its peak, apart from what is kept; of the compiled kernels, few."""
+    if fused or not variant.merge:
+        return 0
+    # Samples and pyramids of all frames in the window, and one frame's blocks with all that is made of them.
+    return (2 * variant.merge + block) * (3 + 1.3125) + 164.5
 
 
 def _share(variant: Variant, level: int) -> float:

@@ -8,20 +8,22 @@ no filler is ever computed, and each frame passes each layer exactly once:
   segment; where the stream was entered midway, it is dropped, since its result cannot be known.
 - A future shift answers one frame late, when it has seen the frame's successor, or knows that a
   segment ends between the two.
+- A window answers when it has seen as many frames after a frame as that may be merged with, or knows
+  that there are no more.
 - A skip waits in a queue until the main path arrives at its frames.
 
 After the last frame the clock runs on with nothing coming in: what each site still holds moves on
 by as many frames per step as in the middle of the clip, so that memory stays bounded.
 """
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 
 import torch
 from torch import Tensor
 
 from vsgshift.network.shift import Direction, shift_future, shift_past
 from vsgshift.network.shifted import Shifted
-from vsgshift.network.timeline import Waiting
+from vsgshift.network.timeline import Waiting, Window
 
 
 def _copy(x: Tensor) -> Tensor:
@@ -137,7 +139,53 @@ class _WaitingSite:
         return found[0] if len(found) == 1 else torch.cat(found)
 
 
-_Site = _PastSite | _FutureSite | _WaitingSite
+class _WindowSite:
+    """The frames that are neighbours of frames to come."""
+
+    def __init__(self) -> None:
+        self.frames: list[Tensor] = []
+        self.first = self.next = 0
+        """Numbers of the first of them, and of the next to go out."""
+        self.entered: int | None = None
+        """Number of the first frame that ever came."""
+
+    def push(
+        self, frames: Sequence[Tensor], span: range, emit_until: int, reach: int, cuts: Set[int]
+    ) -> tuple[Window, range]:
+        if span:
+            if self.entered is None:
+                self.entered = self.first = self.next = span.start
+            self.frames += frames
+        last = self.first + len(self.frames)
+        own, before, after = [], [], []
+        out = range(self.next, max(self.next, min(emit_until, last)))
+        for number in out:
+            earlier = self._reach(number, -1, reach, cuts)
+            # Entered midway: what lies before the first frame is not known.
+            if number - earlier == self.entered and earlier < reach and self.entered not in cuts:
+                continue
+            own.append(number - self.first)
+            before.append(earlier)
+            after.append(min(self._reach(number, 1, reach, cuts), last - 1 - number))
+        window = Window(frames=list(self.frames), own=own, before=before, after=after)
+        if out:
+            self.next = out.stop
+            gone = max(out.stop - reach - self.first, 0)
+            del self.frames[:gone]
+            self.first += gone
+        return window, range(out.stop - len(own), out.stop)
+
+    def _reach(self, number: int, direction: int, reach: int, cuts: Set[int]) -> int:
+        """How many frames, up to ``reach``, lie next to one without a cut between."""
+        assert self.entered is not None
+        for distance in range(reach):
+            at = number + direction * distance
+            if (at if direction < 0 else at + 1) in cuts or at + direction < self.entered:
+                return distance
+        return reach
+
+
+_Site = _PastSite | _FutureSite | _WaitingSite | _WindowSite
 
 
 class Pipeline:
@@ -172,7 +220,7 @@ class Pipeline:
         sites, self._sites = self._sites, []
         return sites
 
-    def _site[Site: (_PastSite, _FutureSite, _WaitingSite)](self, kind: type[Site]) -> Site:
+    def _site[Site: (_PastSite, _FutureSite, _WaitingSite, _WindowSite)](self, kind: type[Site]) -> Site:
         if self._next_site == len(self._sites):
             self._sites.append(kind())
         site = self._sites[self._next_site]
@@ -196,6 +244,11 @@ class Pipeline:
         shifted, self.span = self._site(_FutureSite).push_lazily(x, self.span, self._clock, self._cuts)
         return shifted
 
+    def window(self, frames: Sequence[Tensor], reach: int) -> Window:
+        self._clock -= reach
+        window, self.span = self._site(_WindowSite).push(frames, self.span, self._clock, reach, self._cuts)
+        return window
+
     def keep(self, x: Tensor) -> Waiting:
         site = self._site(_WaitingSite)
         site.push(self._put_aside(x), self.span)
@@ -209,6 +262,8 @@ class Pipeline:
                 site.tail = move(site.tail)
             elif isinstance(site, _FutureSite) and site.waiting is not None:
                 site.waiting = move(site.waiting)
+            elif isinstance(site, _WindowSite):
+                site.frames = [move(frame) for frame in site.frames]
 
     def _put_aside(self, x: Tensor) -> Tensor:
         """Where a skip waits: on the device, as it is."""

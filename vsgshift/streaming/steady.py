@@ -248,6 +248,7 @@ def _moved(site: _Site, block: int) -> _Past | _Future | _Delay:
     if isinstance(site, _PastSite):
         assert site.tail is not None
         return _Past(site.tail)
+    assert isinstance(site, _FutureSite)
     assert site.waiting is not None
     assert len(site.waiting) == 1
     return _Future(site.waiting)

@@ -57,8 +57,8 @@ class Stream:
         self.network = network
         self.block = block
         self.strength = strength
-        # State that comes and goes cannot lie where a graph expects it.
-        self.execution = "pipeline" if offload else execution
+        # State that comes and goes cannot lie where a graph expects it, nor can the frames of windows.
+        self.execution = "pipeline" if offload or network.variant.merge else execution
         self._pipeline = OffloadingPipeline() if offload else Pipeline()
         self._steady: SteadyTimeline | None = None
         self._step: Step | None = None
@@ -147,8 +147,8 @@ class Stream:
                     self._go_steady(frames.is_cuda)
         if span:
             self.restored = range(self.restored.start if self.restored else span.start, span.stop)
-        # A cut matters from the moment its frame enters until it has left the last shift.
-        oldest = self._entered - self.network.radius - self.block
+        # A cut matters from the moment its frame enters until no frame after it asks how far back its segment goes.
+        oldest = self._entered - 2 * self.network.radius - self.block
         self._cuts = {number for number in self._cuts if number >= oldest}
         assert self._size is not None
         return restored[..., : self._size[0], : self._size[1]]

@@ -53,7 +53,8 @@ def full_name(name: str | None, task: Task) -> str:
 
 def _bundled(task: Task) -> Model:
     variant = VARIANTS[f"{task}-{DEFAULT}"]
-    return Model(name=full_name(DEFAULT, task), variant=variant, training_data="generated clips", licence=OURS)
+    data = "generated clips" if task == "deblur" else "photographs moved by code, generated clips"
+    return Model(name=full_name(DEFAULT, task), variant=variant, training_data=data, licence=OURS)
 
 
 def _published(name: str, variant: str, training_data: str, drive_id: str, file: str) -> Model:

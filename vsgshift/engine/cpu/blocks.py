@@ -1,18 +1,20 @@
 """Modules that run the compiled kernels in place of the plain ones. Inputs and outputs are float32, channels-last."""
 
 import ctypes
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsgshift.engine import folding
-from vsgshift.engine.cpu.library import Align, Attention, Gated, Half, Residual, kernels
+from vsgshift.engine.cpu.library import Align, Attention, Gated, Half, Merge, Residual, kernels
+from vsgshift.network import merge as definition
 from vsgshift.network.gated import GatedBlock, ShiftStep
 from vsgshift.network.layers import ChannelAttention, ResidualBlock
 from vsgshift.network.shift import Direction, channel_offsets
 from vsgshift.network.shifted import EDGE, Shifted
-from vsgshift.network.timeline import LazyTimeline, Timeline
+from vsgshift.network.timeline import LazyTimeline, Timeline, Window
 
 
 def _empty(frames: int, channels: int, height: int, width: int) -> Tensor:
@@ -39,6 +41,18 @@ class _Native(nn.Module):
         return Attention(len(squeeze), self.keep(squeeze), self.keep(excite))
 
 
+def _library() -> ctypes.CDLL:
+    library = kernels()
+    assert library is not None
+    return library
+
+
+def _done(result: int) -> None:
+    """Raise MemoryError if a kernel says that there was not enough memory."""
+    if not result:
+        raise MemoryError("not enough memory")
+
+
 Halves = ctypes.Array[Half]
 """Two for each frame."""
 
@@ -54,10 +68,8 @@ def _call(function: str, block: ctypes.Structure, size: torch.Size, *operands: T
     """
     frames, height, width = size[0], size[-2], size[-1]
     pointers = [operand.data_ptr() if isinstance(operand, Tensor) else operand for operand in operands]
-    library = kernels()
-    assert library is not None
-    if not getattr(library, function)(ctypes.byref(block), frames, height, width, *pointers, torch.get_num_threads()):
-        raise MemoryError("not enough memory")
+    run = getattr(_library(), function)
+    _done(run(ctypes.byref(block), frames, height, width, *pointers, torch.get_num_threads()))
 
 
 def _half(x: Tensor, frame: int, first: int) -> Half:
@@ -97,9 +109,7 @@ def shifted_halves(shifted: Shifted) -> Halves:
 
 def _at_once(size: torch.Size) -> int:
     """Frames that a gated block takes through its passes together."""
-    library = kernels()
-    assert library is not None
-    return int(library.vsgshift_frames_at_once(size[0], size[-2], size[-1], torch.get_num_threads()))
+    return int(_library().vsgshift_frames_at_once(size[0], size[-2], size[-1], torch.get_num_threads()))
 
 
 MOST_CHANNELS = 192
@@ -229,3 +239,42 @@ class FastResidualBlock(_Native):
             self.block.slope = slope.data_ptr()
             _call("vsgshift_residual", self.block, x.shape, x, out)
         return out
+
+
+class FastMerge(definition.Merge):
+    """`vsgshift.network.merge.Merge`, of float32 frames on the CPU."""
+
+    def keep(self, clip: Tensor) -> Sequence[Tensor]:
+        height, width = clip.shape[2:]
+        size = _library().vsgshift_kept_size(height, width)
+        kept = []
+        for frame in clip:
+            planes = frame if frame.stride(2) == 1 else frame.contiguous()
+            kept.append(torch.empty(size, dtype=torch.uint8))
+            pointers = planes.data_ptr(), planes.stride(0), planes.stride(1), kept[-1].data_ptr()
+            _done(_library().vsgshift_keep(height, width, *pointers, torch.get_num_threads()))
+        return kept
+
+    def forward(self, window: Window, noise: Tensor) -> tuple[Tensor, Tensor]:
+        frames, _, half_height, half_width = noise.shape
+        noise = noise.contiguous()
+        change = noise.new_empty(frames, 3, 2 * half_height, 2 * half_width)
+        shares = noise.new_empty(frames, 3, half_height, half_width)
+        for index, (own, before, after) in enumerate(zip(window.own, window.before, window.after, strict=True)):
+            order = [*range(own - 1, own - before - 1, -1), *range(own + 1, own + after + 1), own]
+            kept = (ctypes.c_void_p * len(order))(*(window.frames[number].data_ptr() for number in order))
+            merge = Merge(
+                height=2 * half_height,
+                width=2 * half_width,
+                before=before,
+                after=after,
+                fall=definition.FALL,
+                free=definition.FREE,
+                common=definition.COMMON,
+                kept=ctypes.addressof(kept),
+                noise=noise[index].data_ptr(),
+                change=change[index].data_ptr(),
+                shares=shares[index].data_ptr(),
+            )
+            _done(_library().vsgshift_merge(ctypes.byref(merge), torch.get_num_threads()))
+        return change, shares

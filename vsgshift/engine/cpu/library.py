@@ -5,7 +5,7 @@ Structures and functions are declared here as in `native/`; `load` compares the 
 
 import ctypes
 from collections.abc import Iterator
-from ctypes import POINTER, c_int, c_ssize_t, c_void_p
+from ctypes import POINTER, c_float, c_int, c_ssize_t, c_void_p
 from functools import cache
 from pathlib import Path
 
@@ -68,9 +68,27 @@ class Align(ctypes.Structure):
     )
 
 
-ABI_VERSION = 1
+class Merge(ctypes.Structure):
+    """In native/merge.h."""
+
+    _fields_ = (
+        ("height", c_int),
+        ("width", c_int),
+        ("before", c_int),
+        ("after", c_int),
+        ("fall", c_float),
+        ("free", c_float),
+        ("common", c_float),
+        ("kept", c_void_p),
+        ("noise", c_void_p),
+        ("change", c_void_p),
+        ("shares", c_void_p),
+    )
+
+
+ABI_VERSION = 2
 """`vsgshift_abi_version` in native/library.c."""
-STRUCTURES = (Attention, Half, Gated, Residual, Align)
+STRUCTURES = (Attention, Half, Gated, Residual, Align, Merge)
 _SIZE = (c_int, c_int, c_int)
 """Frames, height, width."""
 FUNCTIONS = {
@@ -78,8 +96,11 @@ FUNCTIONS = {
     "vsgshift_gated": (POINTER(Gated), *_SIZE, POINTER(Half), c_void_p, c_void_p, c_void_p, c_int),
     "vsgshift_residual": (POINTER(Residual), *_SIZE, c_void_p, c_void_p, c_int),
     "vsgshift_align": (POINTER(Align), *_SIZE, POINTER(Half), c_void_p, c_int),
+    "vsgshift_kept_size": (c_int, c_int),
+    "vsgshift_keep": (c_int, c_int, c_void_p, c_ssize_t, c_ssize_t, c_void_p, c_int),
+    "vsgshift_merge": (POINTER(Merge), c_int),
 }
-"""Arguments of each; all return an int. The last argument is the number of threads."""
+"""Arguments of each; all return an int. The last argument of those that compute is the number of threads."""
 
 
 def candidates() -> Iterator[Path]:

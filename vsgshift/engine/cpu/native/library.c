@@ -5,10 +5,11 @@
  * short. Python checks shapes before it calls them. */
 #include "align.h"
 #include "gated.h"
+#include "merge.h"
 #include "residual.h"
 
 /* To be raised, here and in library.py, with every change of a function's arguments or a structure's fields. */
-EXPORT const int vsgshift_abi_version = 1;
+EXPORT const int vsgshift_abi_version = 2;
 
 /* Frames' worth of room that `gated` must have. */
 EXPORT int vsgshift_frames_at_once(int frames, int height, int width, int threads) {
@@ -28,4 +29,19 @@ EXPORT int vsgshift_residual(const Residual *block, int frames, int height, int 
 EXPORT int vsgshift_align(const Align *align, int frames, int height, int width, const Half *arrived, float *out,
                           int threads) {
     return run_align(align, (Clip){frames, height, width}, arrived, out, threads);
+}
+
+/* Bytes that are kept of a frame. */
+EXPORT int vsgshift_kept_size(int height, int width) {
+    return (int)merge_layout(height, width).size;
+}
+
+/* `plane` and `line`: floats from a plane and a row of the frame to the next. */
+EXPORT int vsgshift_keep(int height, int width, const float *frame, ptrdiff_t plane, ptrdiff_t line, unsigned char *kept,
+                         int threads) {
+    return run_keep(height, width, frame, plane, line, kept, threads);
+}
+
+EXPORT int vsgshift_merge(const Merge *merge, int threads) {
+    return run_merge(merge, threads);
 }
