@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("recipe", type=Path, help="a TOML file; see scripts/recipes")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the training lives")
     parser.add_argument("--root", metavar="FOLDER", help="the footage, in place of the recipe's data.root")
+    parser.add_argument("--photographs", metavar="FOLDER", help="in place of the recipe's generated.photographs")
     parser.add_argument("--validation", metavar="FOLDER", help="footage for validations, laid out like the other")
     parser.add_argument("--resume", action="store_true", help="go on with what is in the folder, if anything is")
     parser.add_argument("--minutes", type=float, metavar="M", help="end this slice after so long")
@@ -34,7 +35,12 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        recipe = load_recipe(arguments.recipe, root=arguments.root, validation_root=arguments.validation)
+        recipe = load_recipe(
+            arguments.recipe,
+            root=arguments.root,
+            validation_root=arguments.validation,
+            photographs=arguments.photographs,
+        )
         with processes(arguments.device) as team:
             training = Training(recipe, arguments.output, team, resume=arguments.resume)
             over = training.run(minutes=arguments.minutes, steps=arguments.steps)

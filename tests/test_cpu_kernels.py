@@ -129,7 +129,7 @@ def test_a_residual_block(width: int, build: None) -> None:
 
 @needs_kernels
 def test_the_same_on_any_number_of_threads_and_in_any_block(threads: None) -> None:
-    fast = prepared(network("denoise-tiny"))
+    fast = prepared(network("deblur-tiny"))
     clip, _ = clip_for(fast, 5, 96, 40)
     found = []
     for count in (1, 2, 5):

@@ -165,7 +165,7 @@ def test_odd_sizes_and_strength(tiny: ShiftNet) -> None:
 
 def test_half_precision() -> None:
     network = network_of("denoise-tiny").to(torch.bfloat16)
-    clip, noise = clip_for(network, 6 * network.radius)
+    clip, noise = clip_for(network, 12 * network.radius)
     assert noise is not None
     results = [
         streamed(network, clip.bfloat16(), noise.bfloat16(), {9}, 4, execution)[0]

@@ -102,7 +102,7 @@ def test_missing_keys_and_files_are_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_network_is_refused() -> None:
-    with pytest.raises(TrainingError, match="there are: deblur-plus"):
+    with pytest.raises(TrainingError, match="there are: deblur-tiny"):
         Recipe(name="it", network="huge", training_data="", licence="")
 
 

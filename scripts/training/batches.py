@@ -21,9 +21,9 @@ class Batch:
     """What goes through the network at once: clips of equal length, one behind the other."""
 
     degraded: Tensor
-    """(clips * frames, 3, H, W)."""
+    """(clips * (frames + 2 * context), 3, H, W)."""
     noise: Tensor | None
-    """(clips * frames, 1, H, W), standard deviations; for denoising only."""
+    """(clips * (frames + 2 * context), 1, H, W), standard deviations; for denoising only."""
     clean: Tensor
     """(clips * frames, 3, H, W) in [0, 1]."""
     cuts: tuple[int, ...]
@@ -71,6 +71,7 @@ def batches(pairs: Iterator[Pair], recipe: Recipe, items: range, first: int, dev
     pairs: of this process's items in turn; larger than the crop.
     """
     fit, data = recipe.fit, recipe.data
+    length = data.frames + 2 * data.context
     step = first
     while True:
         for start in range(0, len(items), fit.at_once):
@@ -89,7 +90,7 @@ def batches(pairs: Iterator[Pair], recipe: Recipe, items: range, first: int, dev
             yield Batch(
                 degraded=torch.cat([degraded for degraded, _, _ in made]),
                 noise=torch.cat(maps) if maps else None,
-                clean=torch.cat([clean for _, _, clean in made]),
-                cuts=tuple(range(0, len(made) * data.frames, data.frames)) if fit.hold else (),
+                clean=torch.cat([clean[data.context : length - data.context] for _, _, clean in made]),
+                cuts=tuple(range(0, len(made) * length, length)) if fit.hold else (),
             )
         step += 1

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vsgshift.engine import prepared
 from vsgshift.network import ShiftNet
 
 from .muon import KernelMuon, kernels
@@ -55,6 +56,9 @@ def new_network(recipe: Recipe, device: torch.device) -> ShiftNet:
             for name, parameter in network.named_parameters():
                 if name.endswith(".beta"):
                     parameter.fill_(recipe.fit.gate)
+    if network.merger and device.type == "cpu" and (merger := prepared(network).merger):
+        # It has nothing to learn, and the compiled one is many times faster.
+        network.merger = merger
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from .clips import degradations, synthetic
 from .clips.dice import Dice, seed_of, seeded
-from .recipe import Recipe
+from .clips.photographs import Photographs
+from .recipe import Recipe, TrainingError
 
 Pair = tuple[Tensor, Tensor]
 """A degraded clip and its clean one, (T, 3, H, W) in [0, 1]; for denoising both are clean."""
@@ -101,7 +103,7 @@ class GeneratedClips:
         pool = self.pool(item, number // recipe.generated.chapter)
         generator = seeded(recipe.seed, "clip", item, number)
         size = round(recipe.generated.view * recipe.data.crop)
-        pair = make(recipe, generator, pool, frames=recipe.data.frames, size=size)
+        pair = make(recipe, generator, pool, frames=recipe.data.frames + 2 * recipe.data.context, size=size)
         degraded = pair[0].half()
         return degraded, degraded if pair[1] is pair[0] else pair[1].half()
 
@@ -121,6 +123,13 @@ class GeneratedClips:
 def new_pool(recipe: Recipe, seed: int, device: torch.device) -> synthetic.Pool:
     """A stock of scenes as the recipe wants them, which clips leave as it is."""
     made = recipe.generated
+    photographs = None
+    if made.photographs:
+        try:
+            folder = Path(made.photographs).expanduser()
+            photographs = Photographs.under(folder, share=made.photographed, without=made.without)
+        except OSError as error:
+            raise TrainingError(f"generated.photographs: {error}") from error
     return synthetic.Pool(
         torch.Generator().manual_seed(seed),
         scenes=made.scenes,
@@ -129,4 +138,5 @@ def new_pool(recipe: Recipe, seed: int, device: torch.device) -> synthetic.Pool:
         device=device,
         fixed=True,
         calm=made.calm,
+        photographs=photographs,
     )

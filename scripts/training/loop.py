@@ -155,7 +155,9 @@ class Training:
                 loss = self.loss(batch)
                 self.fitter.backward(loss / rounds)
             losses.append(loss.detach())
-            inputs.append(self.measure(batch.degraded, batch.clean))
+            context, clips = self.recipe.data.context, len(batch.cuts) or 1
+            shown = batch.degraded.unflatten(0, (clips, -1))
+            inputs.append(self.measure(shown[:, context : shown.shape[1] - context].flatten(0, 1), batch.clean))
         norm = self.fitter.step(step=self.step, rate=rate)
         self.step += 1
         loss_mean, input_mean = float(torch.stack(losses).mean()), float(torch.stack(inputs).mean())
@@ -165,7 +167,7 @@ class Training:
     def loss(self, batch: Batch) -> Tensor:
         """The loss of a batch, with the network computing in the recipe's precision."""
         with autocast(self.team.device, self.recipe.fit.precision):
-            restored = self.forward(batch.degraded, batch.noise, cuts=batch.cuts)
+            restored = self.forward(batch.degraded, batch.noise, cuts=batch.cuts, context=self.recipe.data.context)
         return self.measure(restored, batch.clean)
 
     def measure(self, found: Tensor, wanted: Tensor) -> Tensor:

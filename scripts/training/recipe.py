@@ -28,6 +28,8 @@ class Data:
     """Folder of the footage; nothing for generated clips."""
     frames: int = 7
     """Frames per clip."""
+    context: int = 0
+    """Frames more at each end of a clip that are merged onto the others and go no further; for networks that merge."""
     crop: int = 96
     """Height and width of training clips, pixels."""
     sigma: float = 50.0
@@ -62,6 +64,12 @@ class Generated:
     """Side of a scene; about four times the crop or more."""
     calm: float = 0.0
     """Fraction of stocks whose scenes are calm, almost without texture: what is hard for denoising."""
+    photographs: str = ""
+    """Folder of photographs that scenes are cut from; painted ones alone if empty."""
+    photographed: float = 0.8
+    """Fraction of scenes that are cut from photographs, if there are any."""
+    without: tuple[str, ...] = ()
+    """Sets of photographs left out, to judge by: what comes before "__" in their files' names."""
     view: float = 1.5
     """Side of generated clips, relative to the crop: room for cuts that differ."""
     speeds: tuple[float, float] = (12.0, 12.0)
@@ -183,7 +191,17 @@ class Recipe:
     def differences(self, other: dict[str, Any]) -> list[str]:
         """Keys in which a training saved by another recipe (`dataclasses.asdict`) would go on differently."""
         mine, theirs = _flat(dataclasses.asdict(self)), _flat(other)
-        free = ("validation.", "save_minutes", "state", "half", "data.root", "data.workers", "fit.at_once", "initial")
+        free = (
+            "validation.",
+            "save_minutes",
+            "state",
+            "half",
+            "data.root",
+            "data.workers",
+            "generated.photographs",
+            "fit.at_once",
+            "initial",
+        )
         keys = [key for key in mine.keys() | theirs.keys() if not key.startswith(free)]
         return sorted(key for key in keys if mine.get(key) != theirs.get(key))
 
@@ -203,6 +221,8 @@ def _complaints(recipe: Recipe) -> typing.Iterator[str]:
     for name, size in (("data.crop", data.crop), ("validation.size", check.size)):
         if size < recipe.variant.multiple or size % recipe.variant.multiple:
             yield f"{name} must be a multiple of {recipe.variant.multiple} for {recipe.network}, not {size}"
+    if data.context < 0 or (data.context and (not recipe.variant.merge or not fit.hold)):
+        yield f"data.context = {data.context} is for networks that merge frames, with fit.hold, and at least 0"
     if data.frames <= 2 * fit.ends or fit.ends < 0:
         yield f"data.frames = {data.frames} leaves no frame beside fit.ends = {fit.ends} at both ends"
     fewest, most = data.subframes
@@ -236,8 +256,10 @@ def _complaints(recipe: Recipe) -> typing.Iterator[str]:
         yield "generated.texels must be 64 or more and generated.view 1 or more"
     if generated.speeds[0] > generated.speeds[1]:
         yield "generated.speeds must be the smaller and the larger one"
-    if not 0 <= fit.average < 1 or not all(0 <= share <= 1 for share in (generated.sharp, generated.calm, data.hard)):
-        yield "fit.average must be in [0, 1), generated.sharp, generated.calm and data.hard in [0, 1]"
+    if not 0 <= fit.average < 1 or not all(
+        0 <= share <= 1 for share in (generated.sharp, generated.calm, generated.photographed, data.hard)
+    ):
+        yield "fit.average must be in [0, 1), generated.sharp, .calm, .photographed and data.hard in [0, 1]"
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -251,10 +273,13 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def load_recipe(path: Path, *, root: str | None = None, validation_root: str | None = None) -> Recipe:
+def load_recipe(
+    path: Path, *, root: str | None = None, validation_root: str | None = None, photographs: str | None = None
+) -> Recipe:
     """The recipe in a TOML file; every key has a default but name, network, training_data and licence.
 
-    root, validation_root: folders of footage in place of the file's `data.root` and `validation.root`.
+    root, validation_root, photographs: folders in place of the file's `data.root`, `validation.root` and
+        `generated.photographs`.
 
     Raises:
         TrainingError: no such file, not TOML, a key that recipes do not have, or a value of the wrong
@@ -266,9 +291,14 @@ def load_recipe(path: Path, *, root: str | None = None, validation_root: str | N
         raise TrainingError(f"cannot read recipe {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainingError(f"recipe {path} is not TOML: {error}") from error
-    for section, folder in (("data", root), ("validation", validation_root)):
+    folders = (
+        ("data", "root", root),
+        ("validation", "root", validation_root),
+        ("generated", "photographs", photographs),
+    )
+    for section, key, folder in folders:
         if folder and isinstance(table.setdefault(section, {}), dict):
-            table[section]["root"] = folder
+            table[section][key] = folder
     recipe = _build(Recipe, table, str(path), "")
     assert isinstance(recipe, Recipe)
     return recipe

@@ -61,16 +61,19 @@ class ShiftNet(nn.Module):
         """Frames on each side that a restored frame depends on."""
         return self.variant.radius
 
-    def forward(self, clip: Tensor, noise: Tensor | None = None, *, cuts: Iterable[int] = ()) -> Tensor:
+    def forward(
+        self, clip: Tensor, noise: Tensor | None = None, *, cuts: Iterable[int] = (), context: int = 0
+    ) -> Tensor:
         """Restore a whole clip at once, with the variant's published boundary rule.
 
         Args:
             clip: (T, 3, H, W), RGB in [0, 1], gamma-encoded; H and W multiples of `variant.multiple`.
             noise: (T, 1, H, W), noise standard deviation on the same scale; for denoising networks only.
             cuts: indices of frames that start a segment; a cut turns the "wrap" rule into "hold".
+            context: frames at both ends of each segment that are merged onto others and not restored.
 
         Returns:
-            (T, 3, H, W), not clamped.
+            (T, 3, H, W), not clamped; without the context.
 
         Raises:
             ValueError: shapes do not fit the network, or the noise map is missing or not wanted.
@@ -78,7 +81,9 @@ class ShiftNet(nn.Module):
         self.check(clip, noise)
         cuts = tuple(cuts)
         return self.run(
-            clip, noise, WholeClip(len(clip), boundary="hold" if cuts else self.variant.boundary, cuts=cuts)
+            clip,
+            noise,
+            WholeClip(len(clip), boundary="hold" if cuts else self.variant.boundary, cuts=cuts, context=context),
         )
 
     def run(self, clip: Tensor, noise: Tensor | None, time: Timeline, *, strength: float = 1.0) -> Tensor:

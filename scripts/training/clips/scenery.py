@@ -10,6 +10,7 @@ from .dead_leaves import box_blur, world
 from .dice import Dice
 from .motion import Path, Track
 from .objects import MARGIN, cutout
+from .photographs import Photographs
 from .textures import spectral_noise, standardised, texture
 
 
@@ -30,10 +31,13 @@ class Pool:
         device: torch.device | str = "cpu",
         fixed: bool = False,
         calm: float = 0.0,
+        photographs: Photographs | None = None,
     ) -> None:
         """texels: side of the periodic pictures; a pixel of a clip takes one to five of them. calm: how
-        probably the stock is one of calm scenes, almost without texture, as most footage largely is."""
+        probably the stock is one of calm scenes, almost without texture, as most footage largely is.
+        photographs: what some scenes are cut from, in place of painting them."""
         self.texels = texels
+        self.photographs = photographs
         self.fixed = fixed
         self.device = torch.device(device)
         dice = Dice(generator)
@@ -43,6 +47,8 @@ class Pool:
         self.scenes = [self._paint(dice) for _ in range(scenes)]
 
     def _paint(self, dice: Dice) -> Tensor:
+        if self.photographs and dice.chance(self.photographs.share):
+            return self.photographs.square(dice, self.texels).to(self.device)
         # Few materials a scene: a wall, its paint, a plant.
         few = [dice.choice(self.tiles) for _ in range(dice.integer(2, 5))]
         return world(dice, self.texels, few, self.device, calm=self.calm)
@@ -141,7 +147,9 @@ def prefiltered(dice: Dice, pool: Pool, picture: Tensor, *, density: float, shar
     picture = box_blur(picture, size)
     grain = standardised(box_blur(dice.choice(pool.grains), size))[:, : picture.shape[1], : picture.shape[2]]
     cover = picture[3:] if len(picture) == 4 else torch.ones_like(picture[:1])
-    amount = dice.log_uniform(0.0002, 0.004) if pool.calm else dice.log_uniform(0.001, 0.05)
+    # Photographs come with most of their grain.
+    calm = pool.calm or (pool.photographs is not None and dice.chance(0.7))
+    amount = dice.log_uniform(0.0002, 0.004) if calm else dice.log_uniform(0.001, 0.05)
     return torch.cat((picture[:3] + amount * grain * (0.15 * cover + picture[:3]), picture[3:]))
 
 
