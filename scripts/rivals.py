@@ -5,7 +5,7 @@
 
 `bm3dcpu`'s wheel is for VapourSynth 79 and earlier, so it runs in an environment of its own. Noise of a known sigma is
 added to RGB, not clipped. V-BM3D works on YUV444PS with radius 4, a basic and a final step; its sigma is tuned on the
-clips, over 1, 1.2 and 1.5 times the true one. Only the frames in the middle count: all of them have all neighbours.
+clips, over once and 1.2 times the true one. Only the frames in the middle count: all of them have all neighbours.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 RADIUS = 4
 SETTINGS = {"V-BM3D, steps 8/7": ((8, 7), (7, 7)), "V-BM3D, steps 4/3": ((4, 3), (12, 6))}
 """Block steps and ranges of both steps."""
-SCALES = (1.0, 1.2, 1.5)
+SCALES = (1.0, 1.2)
 NAME = "tiny-denoise"
 MARGIN = 8
 """Frames at each end that do not count."""
@@ -61,13 +61,17 @@ def read(path: Path, frames: int, size: int) -> np.ndarray:
     """Frames from the middle of a clip, (T, 3, H, W), RGB in [0, 1]; at most ``size`` pixels on the long side."""
     import vapoursynth as vs
 
+    from vsgshift.h273 import UNSPECIFIED, usual_matrix
     from vsgshift.video.clip import open_clip
 
-    clip = open_clip(path).node
+    opened = open_clip(path)
+    clip = opened.node
     clip = clip[max(0, (len(clip) - frames) // 2) :][:frames]
     scale = min(1.0, size / max(clip.width, clip.height))
     width, height = (int(length * scale) // 2 * 2 for length in (clip.width, clip.height))
-    clip = clip.resize.Bicubic(width=width, height=height, format=vs.RGBS)
+    matrix = opened.props.get("_Matrix", UNSPECIFIED)
+    told = {"matrix_in": usual_matrix(clip.width, clip.height)} if matrix == UNSPECIFIED else {}
+    clip = clip.resize.Bicubic(width=width, height=height, format=vs.RGBS, **told)
     return np.stack([np.stack([np.asarray(frame[plane]) for plane in range(3)]) for frame in clip.frames(close=True)])
 
 
@@ -118,7 +122,7 @@ def compare(paths: list[Path], python: str, sigmas: list[float], frames: int, si
                         seconds = json.loads((folder / "seconds.json").read_text())
                     row = where | {"filter": name, "scale": scale, "cpu_seconds": seconds} | scores(found, clean)
                     rows.append(row)
-            print(*(f"{row['filter']}: {row['psnr']:.2f}" for row in rows[-7:]), path.name, sigma, flush=True)
+            print(*(f"{row['filter']}: {row['psnr']:.2f}" for row in rows[-5:]), path.name, sigma, flush=True)
     return rows
 
 
