@@ -182,15 +182,16 @@ cdef bint fits(const VSFrame *frame, const VSVideoInfo *info, const VSAPI *api) 
 
 cdef void filter_free(void *instance, VSCore *core, const VSAPI *api) noexcept nogil:
     cdef Filter *self = <Filter *>instance
+    free_inputs(&self.inputs, api)
+    # At the interpreter's exit _close_all() may be about to close this very filter: the struct is left to it.
     if gshift_enter():
         with gil:
             close_filter(self)
             (<Core>self.core).users -= 1
             Py_DECREF(<object>self.core)
         gshift_leave()
-    free_inputs(&self.inputs, api)
-    free(self.name)
-    free(self)
+        free(self.name)
+        free(self)
 
 
 cdef void close_filter(Filter *self) noexcept:
