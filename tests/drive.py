@@ -41,7 +41,9 @@ class Drive:
     ranges: bool = True
     """Honour requests for a part of the file."""
     pause: float = 0
-    """Seconds of silence in the middle of a file."""
+    """Seconds of silence in a file."""
+    pause_at: int | None = None
+    """After how many bytes; None for the middle."""
     port: int = 0
     asked: list[str] = field(default_factory=list)
     """Ids, of the first requests."""
@@ -120,12 +122,13 @@ class _Answers(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         cut = drive.cuts.pop(0) if drive.cuts else len(body)
+        middle = len(body) // 2 if drive.pause_at is None else drive.pause_at
         with suppress(OSError):
-            self.wfile.write(body[: min(cut, len(body) // 2)])
+            self.wfile.write(body[: min(cut, middle)])
             if drive.pause:
                 self.wfile.flush()
                 time.sleep(drive.pause)
-            self.wfile.write(body[len(body) // 2 : cut])
+            self.wfile.write(body[middle:cut])
         self.close_connection = True
 
     def log_message(self, *message: Any) -> None:

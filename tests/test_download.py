@@ -256,6 +256,74 @@ def test_no_connection(drive: Drive, models: Path, fails: Failing, monkeypatch: 
     assert [name[-5:] for name in present(models)] == ["loads", ".part"]
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_slow_line(
+    resumed: bool, drive: Drive, models: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if resumed:
+        (models / "downloads").mkdir(parents=True)
+        (models / "downloads" / f"{FILE}abcd1234.part").write_bytes(content[:1000])
+    monkeypatch.setattr(download, "PATIENCE", 0.3)
+    drive.pause, drive.pause_at = 1, 3000
+    assert main(["download", "gopro-small"]) == 0
+    assert present(models) == [NOTE, WEIGHTS]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(
+            (f"downloads/{name}", kind)
+            for name in (FILE, f"{FILE}abcd1234.part")
+            for kind in ("link", "pipe", "folder")
+        ),
+        ("downloads", "link"),
+        ("downloads", "pipe"),
+    ],
+)
+def test_names_that_lead_elsewhere(
+    name: str, kind: str, drive: Drive, models: Path, content: bytes, fails: Failing, tmp_path: Path
+) -> None:
+    path, precious = models / name, tmp_path / "precious"
+    path.parent.mkdir(parents=True)
+    if kind == "link" and name == "downloads":
+        precious.mkdir()
+        path.symlink_to(precious)
+    elif kind == "link":
+        precious.write_bytes(content[:1000])
+        path.symlink_to(precious)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    fails(f"{path} is no file of ours")
+    assert path.is_symlink() == (kind == "link")
+    if precious.is_file():
+        assert precious.read_bytes() == content[:1000]
+    assert drive.asked == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "[" * 100_000, '{"file": 1, "size": 1e999, "sha256": null}', '{"file": "a"}']
+)
+def test_a_damaged_note_is_told_before_fetching(text: str, drive: Drive, models: Path, fails: Failing) -> None:
+    models.mkdir()
+    (models / NOTE).write_text(text)
+    fails(rf"{NOTE} is damaged; restore it, or delete it")
+    assert drive.asked == []
+    assert (models / NOTE).read_text() == text
+
+
+def test_a_disk_that_is_full_when_installing(drive: Drive, models: Path, fails: Failing, content: bytes) -> None:
+    (models / "downloads").mkdir(parents=True)
+    (models / "downloads" / FILE).write_bytes(content)
+    with file_size_limit(2**20):
+        fails(rf"File too large: '.*{WEIGHTS}'$")
+    assert present(models) == ["downloads", f"downloads/{FILE}"]
+    assert main(["download", "gopro-small"]) == 0
+    assert drive.asked == []
+
+
 def test_full_disk(drive: Drive, models: Path, fails: Failing) -> None:
     with file_size_limit(2**20):
         fails("cannot write to .*models: File too large; mend that, then run the same command to go on$")

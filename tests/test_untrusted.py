@@ -4,7 +4,9 @@ import io
 import os
 import pickle
 import random
+import re
 import struct
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from vsgshift.errors import CheckpointError
 from vsgshift.weights import untrusted
 from vsgshift.weights.pickled import describe
-from vsgshift.weights.untrusted import published_state, read_bytes
+from vsgshift.weights.untrusted import metadata, published_state, read_bytes, read_ours
 
 HERE = Path("file.pth")
 
@@ -250,6 +252,68 @@ def test_confused_archives() -> None:
     refused(repacked(good, lambda name, old: b"big" if name.endswith("byteorder") else old), "byte order")
     at = good.index(struct.pack("<f", 1) * 100) + 41
     refused(good[:at] + b"!" + good[at + 1 :], "is damaged at archive/data/0")
+
+
+def test_the_archive_that_is_checked_is_the_one_that_is_read() -> None:
+    def filled(value: float) -> bytes:
+        return saved({"params": {"a": torch.full((1000,), value)}})
+
+    # Readers disagree on which of the two directories counts.
+    twice = filled(2.0) + filled(1.0)
+    assert torch.equal(torch.load(io.BytesIO(twice))["params"]["a"], torch.full((1000,), 2.0))
+    assert torch.equal(published_state(twice, HERE)["a"], torch.ones(1000))
+    # An attribute of an entry, which makes it a folder to one reader and a file to another.
+    folder = directory_changed(filled(1.0), lambda data, at: struct.pack_into("<I", data, at + 38, 0x10))
+    assert torch.equal(published_state(folder, HERE)["a"], torch.ones(1000))
+
+
+def long_header(size: int) -> bytes:
+    """A .safetensors file of many empty tensors."""
+    text = b'{"__metadata__":{"variant":"denoise-tiny"}'
+    text += b",".join(
+        b"" if not n else b'"%x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % n for n in range(size)
+    )
+    text += b"}"
+    return struct.pack("<Q", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff" * 8,
+        struct.pack("<Q", 2**40) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 4) + b"null",
+        struct.pack("<Q", 2) + b"\xff\xff",
+        struct.pack("<Q", 400_000) + b"[" * 400_000,
+        struct.pack("<Q", 400_000) + b'{"a":' * 80_000,
+        long_header(30_000),
+    ],
+    ids=["empty", "ones", "huge", "list", "null", "no text", "deep", "deep too", "long"],
+)
+def test_headers_made_to_exhaust(data: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "film.safetensors"
+    file.write_bytes(data)
+    for read in (read_ours, metadata):
+        with pytest.raises(CheckpointError, match=re.escape(str(file))) as caught:
+            read(file)
+        assert str(caught.value).isprintable()
+    file.write_bytes(struct.pack("<Q", 22) + b'{"__metadata__":["a"]}')
+    assert metadata(file) == {}
+
+
+def test_a_long_header_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "film.safetensors"
+    with file.open("wb") as sparse:
+        sparse.write(struct.pack("<Q", 100 * 2**20) + b"{")
+        sparse.truncate(101 * 2**20)
+    tracemalloc.start()
+    for read in (read_ours, metadata):
+        with pytest.raises(CheckpointError, match="its header is longer than any"):
+            read(file)
+    assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    tracemalloc.stop()
 
 
 def test_other_files() -> None:

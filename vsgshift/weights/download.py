@@ -7,8 +7,10 @@ use, and messages for those who only want the weights.
 """
 
 import fcntl
+import glob
 import inspect
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from vsgshift.errors import CheckpointError, DownloadError
+from vsgshift.weights import originals
 from vsgshift.weights.catalogue import Model, models_folder
 from vsgshift.weights.pickled import plain
 from vsgshift.weights.store import import_checkpoint
@@ -55,11 +58,15 @@ def download(model: Model, *, again: bool = False, keep: bool = False, accept_ch
     if model.published_as is None:
         raise DownloadError(f"{model.name} is bundled with vsgshift; there is nothing to download")
     gdown = _gdown()
+    # A note that is damaged is known before the file is fetched, and is not that file's fault.
+    originals.first(model)
     kept = models_folder() / model.published_as
     arriving = models_folder() / "downloads" / model.published_as
-    arriving.parent.mkdir(parents=True, exist_ok=True)
+    models_folder().mkdir(parents=True, exist_ok=True)
     with _alone_in(models_folder()):
         try:
+            _check_regular(arriving)
+            arriving.parent.mkdir(exist_ok=True)
             if again:
                 arriving.unlink(missing_ok=True)
             elif kept.exists():
@@ -116,9 +123,25 @@ def _alone_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _check_regular(original: Path) -> None:
+    """Refuse links, pipes and folders under the names that a download writes to.
+
+    Raises:
+        DownloadError: there is one; the message names it.
+    """
+    for path in (original.parent, original, *_partial_names(original)):
+        kind = path.lstat().st_mode if path.exists() or path.is_symlink() else None
+        if kind is not None and not (stat.S_ISDIR(kind) if path == original.parent else stat.S_ISREG(kind)):
+            raise DownloadError(f"{path} is no file of ours to write to, but a link, pipe or folder; move it away")
+
+
+def _partial_names(original: Path) -> Iterator[Path]:
+    return original.parent.glob(f"{glob.escape(original.name)}????????.part")
+
+
 def _partial_files(original: Path) -> dict[Path, int]:
     """What gdown has left of earlier attempts, with sizes; it names them with eight letters of chance."""
-    return {part: part.stat().st_size for part in original.parent.glob(f"{original.name}????????.part")}
+    return {part: part.stat().st_size for part in _partial_names(original)}
 
 
 def _fetch(gdown: ModuleType, model: Model, original: Path) -> None:
@@ -144,9 +167,15 @@ def _discard(original: Path) -> None:
 def _attempt(gdown: ModuleType, model: Model, original: Path) -> None:
     from tqdm import tqdm
 
-    # A page that leads to itself would be followed for ever.
     given_up = threading.Event()
-    watch = threading.Timer(PATIENCE, given_up.set)
+
+    def give_up_on_pages() -> None:
+        # Once its file is open the line is just slow: what arrives is told half a megabyte at a time.
+        if not any(map(_is_open, _partial_files(original))):
+            given_up.set()
+
+    # A page that leads to itself would be followed for ever.
+    watch = threading.Timer(PATIENCE, give_up_on_pages)
     watch.daemon = True
     earlier = sum(_partial_files(original).values())
     with tqdm(desc=original.name, initial=earlier, unit="B", unit_scale=True, disable=None, leave=False) as bar:
@@ -177,6 +206,13 @@ def _attempt(gdown: ModuleType, model: Model, original: Path) -> None:
             raise
         finally:
             watch.cancel()
+
+
+def _is_open(file: Path) -> bool:
+    """Whether this process has a file open; false if the system does not say."""
+    with suppress(OSError):
+        return any(descriptor.exists() and descriptor.samefile(file) for descriptor in Path("/proc/self/fd").iterdir())
+    return False
 
 
 def _explained(gdown: ModuleType, model: Model, error: Exception) -> str:

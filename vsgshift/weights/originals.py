@@ -14,6 +14,9 @@ from typing import Self
 from vsgshift.errors import CheckpointError
 from vsgshift.weights.catalogue import Model, models_folder
 
+LONGEST_NOTE = 2**16
+"""Bytes that are read of a note."""
+
 
 @dataclass(frozen=True)
 class Original:
@@ -46,11 +49,14 @@ def first(model: Model) -> Original | None:
     """
     path = note(model)
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        original = Original(file=str(known["file"]), size=int(known["size"]), sha256=str(known["sha256"]))
+        with path.open("rb") as file:
+            known = json.loads(file.read(LONGEST_NOTE))
+        original = Original(file=known["file"], size=known["size"], sha256=known["sha256"])
+        if list(map(type, vars(original).values())) != [str, int, str]:
+            raise ValueError("not a note")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged; restore it, or delete it to trust the next file") from error
     return original
 

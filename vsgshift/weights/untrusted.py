@@ -1,24 +1,24 @@
 """Reading files of weights that may be damaged or made to harm.
 
-Every size is checked before anything of that size is allocated, and nothing from a file is executed:
-a checkpoint's list of contents is first read as data (`pickled`), and only one that holds dense
-tensors and nothing else is handed to `torch.load`, with ``weights_only=True``. That alone would keep
-code from running, but not a small file from asking for all memory.
+Every size is checked before anything of that size is allocated, and nothing from a file is executed. A file is read
+once, and its tensors are made from the bytes that were checked, by the reader that checked them: `torch.load` is not
+used, since another reader may see another file in the same bytes. A checkpoint's pickle is read as data (`pickled`).
 """
 
 import io
-import pickle
+import json
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
-import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from vsgshift.errors import CheckpointError
 from vsgshift.network import VARIANTS, Variant
-from vsgshift.weights.pickled import LARGEST_PICKLE, Storage, StoredTensor, describe, plain
+from vsgshift.weights.pickled import LARGEST_PICKLE, StoredTensor, describe, plain
 from vsgshift.weights.published import shapes_of
 
 LARGEST_FILE = 256 * 2**20
@@ -27,23 +27,30 @@ LARGEST_FILE = 256 * 2**20
 MOST_ENTRIES = 20_000
 """Files inside a checkpoint. The published ones have up to 2,600."""
 
+LARGEST_HEADER = 2**20
+"""Bytes of JSON at the head of a .safetensors file. Ours have up to 0.2 MB."""
+
 _DIRECTORY_ENTRY = b"PK\x01\x02"
 _OLD_FORMAT = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 """How PyTorch's files began before version 1.6."""
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file of weights, at most `LARGEST_FILE` bytes.
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """Return the content of a file of weights.
+
+    Args:
+        path: of the file.
+        most: bytes from its beginning that are wanted; None for all of them.
 
     Raises:
-        CheckpointError: there is no such file, it is not a regular one, too large, or unreadable.
+        CheckpointError: there is no such file, it is not a regular one, larger than `LARGEST_FILE`, or unreadable.
     """
     # A pipe or a device would block, or never end.
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file" if path.exists() else f"no such file: {path}")
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
+            data = file.read(LARGEST_FILE + 1 if most is None else most)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
     if len(data) > LARGEST_FILE:
@@ -69,7 +76,7 @@ def published_state(data: bytes, path: Path) -> dict[str, Tensor]:
         return _state(data)
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}") from error
-    # All that zipfile is known to raise on senseless archives, and torch where it is stricter still.
+    # All that zipfile is known to raise on senseless archives.
     except (
         zipfile.BadZipFile,
         NotImplementedError,
@@ -77,7 +84,6 @@ def published_state(data: bytes, path: Path) -> dict[str, Tensor]:
         EOFError,
         OSError,
         struct.error,
-        pickle.UnpicklingError,
     ) as error:
         raise CheckpointError(f"{path} is damaged: {plain(str(error))}; fetch it again") from error
     except (ValueError, IndexError, OverflowError) as error:
@@ -105,16 +111,23 @@ def _state(data: bytes) -> dict[str, Tensor]:
         folder = tables[0].removesuffix("data.pkl")
         if f"{folder}byteorder" in sizes and _entry(archive, sizes, f"{folder}byteorder", 6) != b"little":
             raise CheckpointError("was written on a machine of the other byte order; not supported")
-        described = _parameters(describe(_entry(archive, sizes, tables[0], LARGEST_PICKLE)))
-        for stored in described.values():
-            _check_window(stored)
-            _check_storage(stored.storage, sizes, folder)
         if damaged := archive.testzip():
             raise CheckpointError(f"is damaged at {plain(damaged)}; fetch it again")
-    # Known by now to hold dense tensors within its own bytes and nothing else.
-    loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    state: dict[str, Tensor] = loaded["params"]
-    return {name: state[name].detach() for name in described}
+        described = _parameters(describe(_entry(archive, sizes, tables[0], LARGEST_PICKLE)))
+        values: dict[str, Tensor] = {}
+        for stored in described.values():
+            _check_window(stored)
+            key = stored.storage.key
+            name = f"{folder}data/{key}"
+            if sizes.get(name) != 4 * stored.storage.count:
+                raise CheckpointError("is damaged: it lacks values of its tensors; fetch it again")
+            if key not in values:
+                # Of bytes that can be written to: torch has no tensors that cannot.
+                values[key] = torch.frombuffer(bytearray(archive.read(name)), dtype=torch.float32)
+    return {
+        name: values[stored.storage.key].as_strided(stored.shape, stored.strides, stored.offset)
+        for name, stored in described.items()
+    }
 
 
 def _check_kind(data: bytes) -> None:
@@ -150,15 +163,9 @@ def _parameters(contents: object) -> dict[str, StoredTensor]:
     return state
 
 
-def _check_storage(storage: Storage, sizes: dict[str, int], folder: str) -> None:
-    """The values of a storage must be there, and as many as it says."""
-    if sizes.get(f"{folder}data/{storage.key}") != 4 * storage.count:
-        raise CheckpointError("is damaged: it lacks values of its tensors; fetch it again")
-
-
 def _check_window(stored: StoredTensor) -> None:
     """No tensor may have more elements than its storage, or any outside of it."""
-    storage: Storage = stored.storage
+    storage = stored.storage
     elements = 1
     last = stored.offset
     if len(stored.shape) > 8 or 0 in stored.shape:
@@ -171,18 +178,31 @@ def _check_window(stored: StoredTensor) -> None:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What a .safetensors file says of itself, as text that is fit for a terminal.
+    """Return what a .safetensors file says of itself, as text that is fit for a terminal.
 
     Raises:
         CheckpointError: it is no such file, or damaged.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no such file: {path}")
+    return _said(_header(path, read_bytes(path, 8 + LARGEST_HEADER)))
+
+
+def _header(path: Path, data: bytes) -> dict[str, Any]:
+    """Read the JSON at the head of a .safetensors file, of which the first bytes are given."""
+    length = int.from_bytes(data[:8], "little")
+    if length > LARGEST_HEADER:
+        raise CheckpointError(f"{path} is no file of weights: its header is longer than any of a Shift-Net")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {plain(key): plain(value) for key, value in (file.metadata() or {}).items()}
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"cannot read {path}: {plain(str(error))}") from error
+        header = json.loads(data[8 : 8 + length].decode())
+    except (ValueError, RecursionError):
+        header = None
+    if len(data) < 8 + length or not isinstance(header, dict):
+        raise CheckpointError(f"{path} is damaged, or no .safetensors file")
+    return header
+
+
+def _said(header: dict[str, Any]) -> dict[str, str]:
+    known = header.get("__metadata__")
+    return {plain(key): plain(str(value)) for key, value in known.items()} if isinstance(known, dict) else {}
 
 
 def read_ours(path: Path) -> tuple[Variant, dict[str, Tensor], str]:
@@ -192,28 +212,27 @@ def read_ours(path: Path) -> tuple[Variant, dict[str, Tensor], str]:
         CheckpointError: it is damaged, too large, not for a network of ours, or has values that are
             not finite.
     """
-    known = metadata(path)
-    if path.stat().st_size > LARGEST_FILE:
-        raise CheckpointError(f"{path} is too large for the weights of a Shift-Net")
+    # Its head alone first: a file that is none of ours is not read whole.
+    metadata(path)
+    data = read_bytes(path)
+    known = _said(_header(path, data))
     variant = VARIANTS.get(known.get("variant", ""))
     if variant is None:
         raise CheckpointError(f"{path} does not say which vsgshift network it is for; import the original file again")
     wanted = shapes_of(variant)
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            found = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-            fitting = {
-                key
-                for key in wanted.keys() & found.keys()
-                if found[key].get_dtype() in ("F32", "F16", "BF16") and found[key].get_shape() == [*wanted[key]]
-            }
-            wrong = (wanted.keys() | found.keys()) - fitting
-            if wrong:
-                shown = ", ".join(plain(key) for key in sorted(wrong)[:5])
-                raise CheckpointError(f"{path} does not fit {variant.name}: {shown}")
-            state = {key: file.get_tensor(key).float() for key in wanted}
-    except (safetensors.SafetensorError, OSError) as error:
+        found = safetensors.torch.load(data)
+    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"cannot read {path}: {plain(str(error))}") from error
+    fitting = {
+        key
+        for key in wanted.keys() & found.keys()
+        if found[key].dtype in (torch.float32, torch.float16, torch.bfloat16) and found[key].shape == wanted[key]
+    }
+    if wrong := (wanted.keys() | found.keys()) - fitting:
+        shown = ", ".join(plain(key) for key in sorted(wrong)[:5])
+        raise CheckpointError(f"{path} does not fit {variant.name}: {shown}")
+    state = {key: found[key].float() for key in wanted}
     if broken := [key for key, tensor in state.items() if not tensor.isfinite().all()]:
         raise CheckpointError(f"{path} has values that are not finite numbers: {', '.join(broken[:5])}")
     return variant, state, known.get("name", path.stem)

@@ -130,7 +130,7 @@ def read(path: Path) -> dict[str, Config]:
     """The choices in a file; none if it is missing, damaged or not ours."""
     try:
         found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}
