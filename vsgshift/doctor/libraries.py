@@ -74,11 +74,9 @@ for number in range(torch.cuda.device_count() if cuda else 0):
 answer(version=torch.__version__, cuda=torch.version.cuda, devices=devices, threads=torch.get_num_threads())
 """
 _CHOICE = """
-from vsgshift.plugin.devices import choose
-try:
-    answer(device=str(choose(None)))
-except ValueError as error:
-    answer(refused=str(error))
+from vsgshift.plugin.devices import choose, unusable
+device = choose(None)
+answer(device=str(device), unusable=unusable(0) if device.type == "cpu" else None)
 """
 
 
@@ -119,8 +117,9 @@ def _usable() -> Finding:
         chosen = ask(_CHOICE)
     except ProgramError as error:
         return problem("device", f"none can be chosen: {error}", "see what is said of torch and vsgshift")
-    if "refused" in chosen:
-        return problem("device", f"a GPU is there but not used: {chosen['refused']}", f"{PIP} 'vsgshift[cuda]'")
+    if chosen["unusable"]:
+        reason, advice = chosen["unusable"]
+        return warning("device", f"the GPU is not used, filters run on the CPU: {reason}", advice)
     return ok("device", f"filters run on {chosen['device']} if no device_id is given")
 
 

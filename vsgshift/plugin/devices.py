@@ -1,36 +1,91 @@
 """Devices: which one a filter runs on, and the one thread that computes there."""
 
+import logging
 import queue
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+
+logger = logging.getLogger(__name__)
 
 CPU = -1
 """The ``device_id`` of the CPU."""
 
 
 def choose(device_id: int | None) -> torch.device:
-    """The torch device of a ``device_id``; None is the first CUDA device, or the CPU if there is none.
+    """The torch device of a ``device_id``; None is the first CUDA device that can be used, else the CPU.
+
+    Where there are CUDA devices and none can be used, None is the CPU, and a warning is logged, once.
 
     Raises:
-        ValueError: there is no such device, or what it needs is not installed.
+        ValueError: there is no such device, or it cannot be used; says what to do.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device_id is None:
-        device_id = 0 if count else CPU
+        reasons = [unusable(number) for number in range(count)]
+        if None in reasons:
+            return torch.device("cuda", reasons.index(None))
+        if reasons:
+            _warn_once(f"the GPU is not used, filters run on the CPU: {reasons[0]}")
+        return torch.device("cpu")
     if device_id == CPU:
         return torch.device("cpu")
     if not 0 <= device_id < count:
         known = f"CUDA devices 0 to {count - 1}, and -1, the CPU" if count else "no CUDA device, only -1, the CPU"
         raise ValueError(f"device_id={device_id} does not exist; there is {known}")
-    if find_spec("cupy") is None:
-        raise ValueError("a CUDA device needs CuPy: pip install 'vsgshift[cuda]', or run on the CPU with device_id=-1")
+    if reason := unusable(device_id):
+        raise ValueError(f"device_id={device_id} cannot be used: {reason}; or run on the CPU with device_id=-1")
     return torch.device("cuda", device_id)
+
+
+class Unusable(NamedTuple):
+    """Why a CUDA device cannot be used, and what to do about it."""
+
+    reason: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}; {self.advice}"
+
+
+def unusable(number: int) -> Unusable | None:
+    """What keeps a CUDA device that is there from being used; None if nothing does."""
+    capability = torch.cuda.get_device_capability(number)
+    built = torch.cuda.get_arch_list()
+    if not any(_runs(name, capability) for name in built):
+        major, minor = capability
+        return Unusable(
+            f"torch {torch.__version__} has no kernels for {torch.cuda.get_device_name(number)}, of compute capability "
+            f"{major}.{minor}, but for {', '.join(built) or 'none'}",
+            "install a build of torch that has them",
+        )
+    if find_spec("cupy") is None:
+        return Unusable("CuPy is not installed", "pip install 'vsgshift[cuda]'")
+    return None
+
+
+def _runs(name: str, capability: tuple[int, int]) -> bool:
+    """Whether what was built for an architecture of NVIDIA's runs on a device: machine code (sm) or PTX (compute)."""
+    known = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", name)
+    if known is None:
+        return False
+    built = int(known[2]), int(known[3])
+    if known[4] == "a":
+        return built == capability
+    if known[1] == "sm" or known[4] == "f":
+        return built[0] == capability[0] and built[1] <= capability[1]
+    return built <= capability
+
+
+@cache
+def _warn_once(text: str) -> None:
+    logger.warning(text)
 
 
 def check_half(device: torch.device) -> None:
