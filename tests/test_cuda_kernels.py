@@ -5,7 +5,9 @@ Triton's interpreter (`conftest` asks for it), where every operation of every pr
 its size: there the frames are tiny, and the tiles large.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -26,9 +28,11 @@ from vsgshift.network.gated import GatedBlock, ShiftStep, plus_identity
 from vsgshift.network.shift import Direction, channel_offsets, spatial_shift
 from vsgshift.network.shifted import EDGE, Shifted
 from vsgshift.network.timeline import WholeClip
+from vsgshift.streaming.graphed import device_lock
 
 COMPILED = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if COMPILED else "cpu")
+CARD = torch.device("cuda", 0)
 TOLERANCE = 1e-5
 SHAPES = [("deblur-tiny", 2, 5, 7), ("denoise-small", 1, 3, 21), ("denoise-plus", 1, 9, 4)]
 """Widths 48, 64 and 80; below the shift on one side or both; odd; single frames."""
@@ -283,7 +287,14 @@ def test_every_configuration(module: ModuleType, as_shipped: None, monkeypatch: 
         assert close(other, found[0])
 
 
-def test_the_fastest_configuration_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for a card, for what is said to run on it."""
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "A card")
+    monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: False)
+
+
+def test_the_fastest_configuration_is_kept(card: None, monkeypatch: pytest.MonkeyPatch) -> None:
     configs = [{"BLOCK": 1}, {"BLOCK": 2}, {"BLOCK": 3}]
     ran: list[int] = []
 
@@ -297,38 +308,86 @@ def test_the_fastest_configuration_is_kept(monkeypatch: pytest.MonkeyPatch) -> N
         return 1 / ran[-1]
 
     monkeypatch.setattr("triton.testing.do_bench", timed)
-    monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: False)
     kernel = tuning.Kernel(attention.KERNEL.function, configs)
-    assert kernel.choose("A card", "5x7", run) == {"BLOCK": 2}
+    assert kernel.choose(CARD, "5x7", run) == {"BLOCK": 2}
     assert ran == [1, 2, 3]
-    assert kernel.choose("A card", "5x7", run) == {"BLOCK": 2}
-    assert tuning.Kernel(attention.KERNEL.function, configs).choose("A card", "5x7", run) == {"BLOCK": 2}
+    assert kernel.choose(CARD, "5x7", run) == {"BLOCK": 2}
+    assert tuning.Kernel(attention.KERNEL.function, configs).choose(CARD, "5x7", run) == {"BLOCK": 2}
     assert ran == [1, 2, 3]
 
     (file,) = tuning.cache_folder().rglob("*.json")
     for damage in ("", "[1]", '{"5x7": {"BLOCK": 9}}', '{"5x7": 2}'):
         file.write_text(damage)
-        assert tuning.Kernel(attention.KERNEL.function, configs).choose("A card", "5x7", run) == {"BLOCK": 2}
+        assert tuning.Kernel(attention.KERNEL.function, configs).choose(CARD, "5x7", run) == {"BLOCK": 2}
     assert ran == [1, 2, 3] * 5
     assert tuning.read(file) == {"5x7": {"BLOCK": 2}}
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_without_memory_for_timing_the_first_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memory_for_timing_the_first_configuration_is_taken(
+    card: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def timed(run: Callable[[], None], **_: int) -> float:
         raise torch.OutOfMemoryError("no 256 MB")
 
     monkeypatch.setattr("triton.testing.do_bench", timed)
-    monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: False)
     kernel = tuning.Kernel(attention.KERNEL.function, [{"BLOCK": 1}, {"BLOCK": 2}])
-    assert kernel.choose("A card", "5x7", lambda config: None) == {"BLOCK": 1}
+    assert kernel.choose(CARD, "5x7", lambda config: None) == {"BLOCK": 1}
     assert not list(tuning.cache_folder().rglob("*.json"))
 
 
-def test_nothing_is_timed_while_a_graph_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_timed_while_a_graph_is_captured(card: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: True)
     kernel = tuning.Kernel(attention.KERNEL.function, [{"BLOCK": 1}, {"BLOCK": 2}])
-    assert kernel.choose("A card", "5x7", lambda config: pytest.fail("ran")) == {"BLOCK": 1}
+    assert kernel.choose(CARD, "5x7", lambda config: pytest.fail("ran")) == {"BLOCK": 1}
+
+
+def test_no_graph_is_captured_on_a_device_while_kernels_are_timed_there(
+    card: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = []
+
+    def timed(run: Callable[[], None], **_: int) -> float:
+        with ThreadPoolExecutor() as other:
+            free.append(other.submit(device_lock(CARD).acquire, blocking=False).result())
+        return 1
+
+    monkeypatch.setattr("triton.testing.do_bench", timed)
+    tuning.Kernel(attention.KERNEL.function, [{"BLOCK": 1}, {"BLOCK": 2}]).choose(CARD, "5x7", lambda config: None)
+    assert free == [False, False]
+    assert device_lock(CARD).acquire(blocking=False)
+    device_lock(CARD).release()
+
+
+def test_a_choice_is_for_a_number_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = shift_step("deblur-tiny", Direction.PAST)
+    fused, keys = FusedShiftStep(step, torch.float32), defaultdict(list)
+    launch = tuning.Kernel.launch
+
+    def noted(self: tuning.Kernel, like: Tensor, key: str, *arguments: object, **constants: object) -> None:
+        keys[self.name].append(key)
+        launch(self, like, key, *arguments, **constants)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tuning.Kernel, "launch", noted)
+    for frames in (1, 3, 4):
+        fused(random(frames, 48, 2, 3), WholeClip(frames))
+    for name, each in keys.items():
+        # The second stage of the sums has one configuration.
+        if name != "attention":
+            assert {key.split()[0] for key in each} == {"1x2x3x48", "4x2x3x48"}, name
+
+
+def test_contraction_is_asked_for() -> None:
+    asked = []
+
+    class Function:
+        __name__ = "function"
+
+        def __getitem__(self, grid: object) -> Callable[..., None]:
+            return lambda *arguments, **options: asked.append(options)
+
+    tuning.Kernel(Function(), [{"BLOCK": 1}]).launch(torch.empty(0), "", lambda config: (1,))
+    assert asked == [{"BLOCK": 1, "enable_fp_fusion": True}]
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from vsgshift.network import VARIANTS, ShiftNet, Variant
 from vsgshift.network.shift import Direction
 from vsgshift.network.timeline import LazyTimeline, Waiting
 from vsgshift.streaming import Stream
-from vsgshift.streaming.graphed import WARM_UP, GraphedStep
+from vsgshift.streaming.graphed import WARM_UP, GraphedStep, device_lock
 from vsgshift.streaming.pipeline import Pipeline
 from vsgshift.streaming.steady import SteadyTimeline
 from vsgshift.streaming.stream import Execution
@@ -277,6 +278,7 @@ class FakeCuda:
         self.captures: list[tuple[object, object]] = []
         self.ran_on: list[FakeStream] = []
         self.pools = 0
+        self.locked = False
 
     def Stream(self, device: torch.device) -> FakeStream:  # noqa: N802
         return FakeStream(device)
@@ -292,20 +294,27 @@ class FakeCuda:
     def stream(self, stream: FakeStream) -> Iterator[None]:
         before, self.here = self.here, stream
         self.ran_on.append(stream)
-        yield
-        self.here = before
+        try:
+            yield
+        finally:
+            self.here = before
 
     @contextmanager
     def graph(self, graph: FakeGraph, *, pool: object, stream: FakeStream, capture_error_mode: str) -> Iterator[None]:
         assert capture_error_mode == "thread_local"
         self.captures.append((pool, stream))
+        with ThreadPoolExecutor() as other:
+            self.locked = not other.submit(device_lock(torch.device("cpu")).acquire, blocking=False).result()
+        outside, self.here = self.here, stream
         recorder = Recorder()
         with recorder:
             yield
         for tensor, before in reversed(recorder.overwritten):
             tensor.copy_(before)
         if self.failure is not None:
+            # As torch does, the capture's stream stays current.
             raise self.failure
+        self.here = outside
         graph.work = recorder.work
 
 
@@ -343,6 +352,7 @@ def test_a_replayed_graph_gives_the_same_as_each_run_by_itself(name: str, block:
     found = driven.run(WARM_UP + 5)
     wanted = Driven(network, block, None).run(WARM_UP + 5)
     assert len(cuda.captures) == 1
+    assert cuda.locked
     assert isinstance(driven.step, GraphedStep)
     assert driven.step.mode == "graph"
     for restored, want in zip(found, wanted, strict=True):
@@ -368,8 +378,10 @@ def test_warm_up_is_on_the_side_stream(tiny: ShiftNet) -> None:
 @pytest.mark.filterwarnings("error")
 def test_a_capture_that_fails_changes_nothing(tiny: ShiftNet, failure: Exception) -> None:
     cuda = FakeCuda(failure)
+    here = cuda.here
     driven = Driven(tiny, 4, cuda)
     found = driven.run(WARM_UP + 4)
+    assert cuda.here is here
     assert len(cuda.captures) == 1
     assert isinstance(driven.step, GraphedStep)
     assert driven.step.mode == "eager"

@@ -1,8 +1,8 @@
 """Frames to tensors and back: the values, and, with stand-ins for CuPy's streams and events, the order of the work."""
 
 import random
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -203,23 +203,31 @@ class Bench:
         self, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype = torch.float32, seed: int | None = None
     ) -> None:
         self.device = FakeDevice(seed)
-        self.caller = FakeStream(self.device)
+        self.caller = self.current = FakeStream(self.device)
         cuda = SimpleNamespace(
             Stream=lambda _device: FakeStream(self.device),
-            current_stream=lambda _device: self.caller,
-            stream=lambda _stream: nullcontext(),
+            current_stream=lambda _device: self.current,
+            stream=self.on_stream,
         )
         self.transfer = CudaTransfer(torch.device("cpu", 0), dtype, fake_cupy(self.device), cuda)
         for name in ("unpack", "pack"):
             work = getattr(cuda_transfer, name)
             monkeypatch.setattr(cuda_transfer, name, lambda *args, name=name, work=work: self.queue(name, work, *args))
 
+    @contextmanager
+    def on_stream(self, stream: FakeStream) -> Iterator[None]:
+        before, self.current = self.current, stream
+        yield
+        self.current = before
+
     def queue(self, name: str, work: Callable[..., object], *args: Any) -> None:
+        """As torch does, on the current stream."""
+
         def done() -> bool:
             work(*args)
             return True
 
-        self.device.by_ptr(self.transfer.stream.cuda_stream).work.append((name, done))
+        self.device.by_ptr(self.current.cuda_stream).work.append((name, done))
 
     def settled(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor after all that is queued."""
@@ -229,7 +237,8 @@ class Bench:
     def network(self, tensor: torch.Tensor) -> torch.Tensor:
         """Doubles, when its turn comes."""
         restored = torch.full_like(tensor, 55)
-        self.queue("network", lambda: restored.copy_(tensor * 2))
+        with self.transfer.running():
+            self.queue("network", lambda: restored.copy_(tensor * 2))
         return restored
 
 

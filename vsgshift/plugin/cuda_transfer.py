@@ -32,6 +32,7 @@ from torch import Tensor
 
 from vsgshift.plugin._bridge import Frame
 from vsgshift.plugin.planes import Size, fill_border, peak
+from vsgshift.streaming.graphed import device_lock
 
 UPLOAD_BUFFERS = 2
 """Page-locked buffers used in turn: the host fills one while the other's copy is under way."""
@@ -121,7 +122,7 @@ class CudaTransfer:
         count, first = len(frames), frames[0]
         planes = min(first.format.num_planes, channels)
         sample = np.asarray(first.plane(0)).dtype
-        with self._cupy.cuda.Device(self.device.index):
+        with self._cupy.cuda.Device(self.device.index), self.running():
             buffers = self._buffers_for(f"up {channels}", (count, planes, first.height, first.width), sample)
             host = buffers.next()
             host.copied.synchronize()
@@ -141,7 +142,7 @@ class CudaTransfer:
 
     def download(self, tensor: Tensor, planes: int, size: Size) -> "_Download":
         count = len(tensor)
-        with self._cupy.cuda.Device(self.device.index):
+        with self._cupy.cuda.Device(self.device.index), self.running():
             buffers = self._buffers_for("down", (count, planes, *size), np.dtype(np.float32))
             host = buffers.unheld()
             self._network_waits_for(buffers.idle)
@@ -154,7 +155,7 @@ class CudaTransfer:
         return _Download(self._cupy, self.device, host, count)
 
     def close(self) -> None:
-        with self._cupy.cuda.Device(self.device.index):
+        with device_lock(self.device), self._cupy.cuda.Device(self.device.index):
             for buffers in self._buffers.values():
                 buffers.synchronize()
             self._buffers.clear()

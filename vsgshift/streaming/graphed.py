@@ -7,7 +7,9 @@ the state as it was, and the run is done the ordinary way.
 """
 
 import logging
+import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -20,6 +22,15 @@ type Step = Callable[[Tensor, Tensor | None], Tensor]
 
 WARM_UP = 2
 """Runs on the side stream before the capture; they are real ones. Libraries set themselves up in them."""
+
+
+@cache
+def device_lock(device: torch.device) -> threading.RLock:
+    """To be held while a graph is captured or kernels are timed on a device.
+
+    Both wait for all that the device has to do, which breaks a capture of another thread.
+    """
+    return threading.RLock()
 
 
 class _Shared:
@@ -120,7 +131,10 @@ class GraphedStep:
             inputs = frames.clone(), None if noise is None else noise.clone()
             # What other threads do on the device, such as another filter's copies, does no harm.
             mode = "thread_local"
-            with self._cuda.graph(graph, pool=self._shared.pool, stream=self._shared.side, capture_error_mode=mode):
+            # Where a capture cannot be ended, torch leaves the side stream current.
+            here = self._cuda.stream(self._cuda.current_stream(frames.device))
+            capture = self._cuda.graph(graph, pool=self._shared.pool, stream=self._shared.side, capture_error_mode=mode)
+            with device_lock(frames.device), here, capture:
                 restored = self._step(*inputs)
         except RuntimeError as error:
             log.info("no CUDA graph, each step is launched by itself: %s", str(error).partition("\n")[0])

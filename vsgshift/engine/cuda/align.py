@@ -19,14 +19,14 @@ import triton.language as tl
 from torch import Tensor
 
 from vsgshift.engine.cuda.halves import PAST, Operand, bases, kind
-from vsgshift.engine.cuda.tuning import Config, Kernel
+from vsgshift.engine.cuda.tuning import Config, Kernel, measures
 from vsgshift.network.shift import MARGIN
 from vsgshift.network.shifted import Shifted
 
 _PAST = tl.constexpr(PAST)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width"])
 def _align(
     frames, edge, own, neighbour, held, offsets, weight, out, height, width,
     C: tl.constexpr, EDGE_C: tl.constexpr, SHIFT: tl.constexpr, TAKE_FIRST: tl.constexpr, MARGIN: tl.constexpr,
@@ -110,7 +110,7 @@ def align(x: Shifted | Tensor, offsets: Tensor, weight: Tensor, *, past: bool) -
 
     KERNEL.launch(
         out,
-        f"{height}x{width}x{channels} {kind(out.dtype)}",
+        f"{measures(operand.count, height, width, channels)} {kind(out.dtype)}",
         grid,
         *operand.pointers, offsets, weight, out, height, width,
         TAKE_FIRST=past, MARGIN=MARGIN, **operand.constants,

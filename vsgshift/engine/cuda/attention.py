@@ -25,7 +25,7 @@ def parts_of(height: int, width: int) -> int:
     return min(-(-height * width // SMALLEST_PART), MOST_PARTS)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["parts", "pixels"])
 def _attention(
     partial, squeeze, excite, out, parts, pixels,
     C: tl.constexpr, HIDDEN: tl.constexpr, C_PADDED: tl.constexpr, HIDDEN_PADDED: tl.constexpr, BLOCK: tl.constexpr,

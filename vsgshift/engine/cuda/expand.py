@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vsgshift.engine.cuda.halves import Operand, bases, dense, kind, load_row, precision
-from vsgshift.engine.cuda.tuning import Kernel
+from vsgshift.engine.cuda.tuning import Kernel, measures
 from vsgshift.network.shifted import Shifted
 
 EPS = 1e-6
@@ -33,7 +33,7 @@ def _load(
     return row.to(tl.float32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels"])
 def _expand(
     frames, edge, own, neighbour, held, side, weight, bias, out, pixels, eps,
     C: tl.constexpr, EDGE_C: tl.constexpr, SHIFT: tl.constexpr, SIDE: tl.constexpr, OUT: tl.constexpr,
@@ -121,7 +121,7 @@ def expand(x: Shifted | Tensor, side: Tensor | None, weight: Tensor, bias: Tenso
 
     KERNEL.launch(
         out,
-        f"{height}x{width}x{channels} to {joined} {kind(out.dtype)}",
+        f"{measures(operand.count, height, width, channels)} to {joined} {kind(out.dtype)}",
         lambda config: (triton.cdiv(operand.pixels, config["BLOCK_M"]), operand.count),
         *operand.pointers, beside, weight, bias, out, operand.pixels, EPS,
         SIDE=joined - channels, OUT=outputs, PADDED=max(triton.next_power_of_2(joined), 16),

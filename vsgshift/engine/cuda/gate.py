@@ -22,14 +22,14 @@ from torch import Tensor
 
 from vsgshift.engine.cuda.attention import parts_of
 from vsgshift.engine.cuda.halves import dense, empty, kind, precision
-from vsgshift.engine.cuda.tuning import Kernel
+from vsgshift.engine.cuda.tuning import Kernel, measures
 from vsgshift.engine.folding import taps
 
 CHUNK = 16
 """Channels that a tap's matrix product takes at once: the smallest that a tensor core does."""
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width"])
 def _gate(
     p, scale, mix, weight, out, partial, height, width,
     C: tl.constexpr, C_PADDED: tl.constexpr, GROUPED: tl.constexpr, SCALED: tl.constexpr, PRECISION: tl.constexpr,
@@ -160,7 +160,7 @@ def gate(p: Tensor, scale: Tensor | None, mix: Tensor, weight: Tensor) -> tuple[
     how = f"{'grouped' if grouped else 'depthwise'}{'' if scale is None else ' scaled'}"
     KERNEL.launch(
         out,
-        f"{height}x{width}x{channels} {kind(out.dtype)} {how}",
+        f"{measures(frames, height, width, channels)} {kind(out.dtype)} {how}",
         lambda config: (parts, frames),
         p, partial if scale is None else scale, mix, weight, out, partial, height, width,
         C=channels, C_PADDED=triton.next_power_of_2(channels), GROUPED=grouped, SCALED=scale is not None,

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from vsgshift.engine.cuda.attention import parts_of
 from vsgshift.engine.cuda.halves import dense, empty, kind
-from vsgshift.engine.cuda.tuning import Config, Kernel
+from vsgshift.engine.cuda.tuning import Config, Kernel, measures
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width"])
 def _multiply(
     z, weight, out, partial, height, width,
     C: tl.constexpr, POOL: tl.constexpr,
@@ -103,7 +103,7 @@ def multiply(z: Tensor, weight: Tensor, *, pool: bool) -> tuple[Tensor, Tensor |
 
     KERNEL.launch(
         out,
-        f"{height}x{width}x{channels} {kind(out.dtype)}{' pooled' if pool else ''}",
+        f"{measures(frames, height, width, channels)} {kind(out.dtype)}{' pooled' if pool else ''}",
         grid,
         z, weight, out, out if partial is None else partial, height, width,
         C=channels, POOL=pool,

@@ -14,11 +14,11 @@ import triton.language as tl
 from torch import Tensor
 
 from vsgshift.engine.cuda.halves import Operand, bases, dense, kind, load_row, precision
-from vsgshift.engine.cuda.tuning import Kernel
+from vsgshift.engine.cuda.tuning import Kernel, measures
 from vsgshift.network.shifted import Shifted
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels"])
 def _project(
     frames, edge, own, neighbour, held, g, scale, weight, bias, out, pixels,
     C: tl.constexpr, EDGE_C: tl.constexpr, SHIFT: tl.constexpr, PRECISION: tl.constexpr,
@@ -89,7 +89,7 @@ def project(x: Shifted | Tensor, g: Tensor, scale: Tensor, weight: Tensor, bias:
     if operand.count:
         KERNEL.launch(
             out,
-            f"{height}x{width}x{channels} {kind(out.dtype)}",
+            f"{measures(operand.count, height, width, channels)} {kind(out.dtype)}",
             lambda config: (triton.cdiv(operand.pixels, config["BLOCK_M"]), operand.count),
             *operand.pointers, dense(g), scale, weight, bias, out, operand.pixels,
             PRECISION=precision(out.dtype), **operand.constants,

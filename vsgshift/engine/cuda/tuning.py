@@ -26,6 +26,7 @@ from torch import Tensor
 from triton.runtime.errors import OutOfResources, PTXASError
 
 from vsgshift.files import atomic_write
+from vsgshift.streaming.graphed import device_lock
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Kernel:
         self.function = function
         self.name: str = function.__name__.strip("_")
         self.configs = tuple(configs)
-        self._chosen: dict[tuple[str, str], Config] = {}
+        self._chosen: dict[tuple[torch.device, str], Config] = {}
 
     def launch(
         self,
@@ -65,28 +66,35 @@ class Kernel:
 
         Args:
             like: any tensor of the launch.
-            key: what the choice depends on besides the card: the frame's size, widths, data type.
+            key: what the choice depends on besides the card: `measures` of the frames, widths, data type.
             grid: the number of programs along each axis, for a configuration.
             arguments: the function's tensors and numbers.
             constants: its compile-time constants, without those of the configurations.
         """
 
         def run(config: Config) -> None:
-            self.function[grid(config)](*arguments, **constants, **config)
+            # Asked for, since results depend on it and the environment can turn it off.
+            self.function[grid(config)](*arguments, **constants, **config, enable_fp_fusion=True)
 
         if like.device.type != "cuda":
             run(self.configs[0])
             return
         with torch.cuda.device(like.device):
-            run(self.choose(torch.cuda.get_device_name(like.device), key, run))
+            run(self.choose(like.device, key, run))
 
-    def choose(self, card: str, key: str, run: Callable[[Config], None]) -> Config:
-        """The configuration for a card and key: chosen before, remembered, or timed now by ``run``."""
-        chosen = self._chosen.get((card, key))
+    def choose(self, device: torch.device, key: str, run: Callable[[Config], None]) -> Config:
+        """The configuration for a device and key: chosen before, remembered, or timed now by ``run``."""
+        chosen = self._chosen.get((device, key))
         if chosen is not None:
             return chosen
         if torch.cuda.is_current_stream_capturing():
             return self.configs[0]
+        with device_lock(device):
+            chosen = self._chosen[device, key] = self._remembered(torch.cuda.get_device_name(device), key, run)
+        return chosen
+
+    def _remembered(self, card: str, key: str, run: Callable[[Config], None]) -> Config:
+        """The configuration that the card's file has for a key, else the fastest, which goes there."""
         path = self._file(card)
         remembered = read(path).get(key)
         chosen = next((config for config in self.configs if config == remembered), None)
@@ -98,7 +106,6 @@ class Kernel:
                 chosen = self.configs[0]
             else:
                 write(path, {**read(path), key: dict(chosen)})
-        self._chosen[card, key] = chosen
         return chosen
 
     def _file(self, card: str) -> Path:
@@ -107,6 +114,11 @@ class Kernel:
         source = getattr(self.function, "cache_key", "")
         what = f"{triton.__version__} {source} {self.configs}"
         return cache_folder() / re.sub(r"\W+", "-", card) / f"{self.name}-{sha256(what.encode()).hexdigest()[:16]}.json"
+
+
+def measures(frames: int, height: int, width: int, channels: int) -> str:
+    """Sizes for a key. Numbers of frames count by the next power of two: few of them, and what is timed is near."""
+    return f"{triton.next_power_of_2(frames)}x{height}x{width}x{channels}"
 
 
 def fastest(configs: Sequence[Config], run: Callable[[Config], None]) -> Config:
