@@ -52,7 +52,7 @@ def stream_bytes(variant: Variant, block: int, size: int, dtype: torch.dtype = t
     with torch.inference_mode(), Meter() as meter:
         # Until the first frames have come out and all that they were merged with has gone, and two runs more.
         for run in range((variant.radius + variant.merge) // block + 3):
-            frames = torch.empty((block, 3, size, size), device="meta", dtype=dtype)
+            frames = torch.empty((block, 3, size, size), device="meta")
             noise = frames.new_empty((block, 1, size, size)) if variant.task == "denoise" else None
             span = range(run * block, (run + 1) * block)
             pipeline.step(span, span.stop, cuts={0})

@@ -342,6 +342,20 @@ def test_nothing_is_timed_while_a_graph_is_captured(card: None, monkeypatch: pyt
     assert kernel.choose(CARD, "5x7", lambda config: pytest.fail("ran")) == {"BLOCK": 1}
 
 
+def test_the_first_use_of_a_card_is_told(card: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triton.testing.do_bench", lambda run, **_: 1.0)
+    kernel = tuning.Kernel(attention.KERNEL.function, [{"BLOCK": 1}, {"BLOCK": 2}])
+    told: list[str] = []
+    with tuning.telling(told.append):
+        for key in ("5x7", "5x8", "5x7"):
+            kernel.choose(CARD, key, lambda config: None)
+        tuning.Kernel(attention.KERNEL.function, kernel.configs).choose(CARD, "5x7", lambda config: None)
+    kernel.choose(CARD, "5x9", lambda config: None)
+    start = "first use on A card, about a minute in all: compiling and timing 2 ways to run attention ("
+    assert [text.startswith(start) for text in told] == [True, True]
+    assert len(set(told)) == 2, "each says how far it is"
+
+
 def test_no_graph_is_captured_on_a_device_while_kernels_are_timed_there(
     card: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

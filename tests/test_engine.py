@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,18 @@ import torch
 from standin import lively
 from torch import Tensor
 
+from vsgshift.engine import compiler, prepare
 from vsgshift.engine.prepare import checked
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.network.shift import Direction
 from vsgshift.network.timeline import Timeline
 from vsgshift.streaming import Pipeline
+
+
+@pytest.fixture(autouse=True)
+def _untold() -> None:
+    """Nothing has been warned about yet."""
+    prepare._warn_once.cache_clear()
 
 
 def test_the_package_imports_without_triton() -> None:
@@ -57,6 +65,31 @@ def test_a_fused_network_is_checked_on_a_whole_stream(part: str, caplog: pytest.
 
     assert checked(plain, fuse) is plain
     assert f"no {part}" in caplog.text
+    caplog.clear()
+    assert checked(plain, fuse) is plain
+    assert not caplog.records, "a warning of one kind is told once"
+
+
+def test_a_compiler_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fuse(network: ShiftNet) -> ShiftNet:
+        raise RuntimeError("Failed to find C compiler.")
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    plain = lively(ShiftNet(VARIANTS["deblur-tiny"]))
+    assert checked(plain, fuse) is plain
+    assert caplog.messages == [
+        "the fused kernels do not work here, the plain network runs: there is no C compiler; install gcc, or set CC"
+    ]
+    monkeypatch.setenv("CC", "nowhere/cc")
+    assert "the C compiler that CC names, nowhere/cc, is not found" in str(compiler.missing())
+    monkeypatch.setenv("CC", sys.executable)
+    monkeypatch.setattr("sysconfig.get_path", lambda name, scheme: str(tmp_path))
+    assert f"Python.h is not in {tmp_path}" in str(compiler.missing())
+    (tmp_path / "Python.h").touch()
+    assert compiler.missing() is None
 
 
 def test_a_fused_network_must_agree_with_the_plain_one(caplog: pytest.LogCaptureFixture) -> None:

@@ -162,3 +162,21 @@ def test_misuse_is_refused(tiny: ShiftNet) -> None:
         restore(tiny, torch.rand(2, 3, 8, 8), cuts=(2,))
     with pytest.raises(ValueError, match="block"):
         Stream(tiny, block=0)
+
+
+@pytest.mark.parametrize("name", ["deblur-tiny", "denoise-tiny"])
+def test_half_precision_leaves_the_source_in_single(name: str) -> None:
+    torch.manual_seed(1)
+    network = lively(ShiftNet(VARIANTS[name])).to(torch.bfloat16)
+    length = network.radius + 6
+    clip = torch.rand(length, 3, 16, 16)
+    noise = torch.full((length, 1, 16, 16), 0.1) if network.variant.task == "denoise" else None
+    restored = restore(network, clip, noise)
+    assert restored.dtype == torch.float32
+    change = (restored - clip).norm()
+    rounded = restore(network, clip.bfloat16(), None if noise is None else noise.bfloat16())
+    assert float((rounded.float() - restored).norm() / change) > 2e-3, "the source rounded costs that much"
+    # With nothing added but what merging brings, which is single precision too.
+    network.to_rgb.weight.data.zero_()
+    restored = restore(network, clip, None if noise is None else torch.zeros_like(noise))
+    assert torch.equal(restored, clip)

@@ -199,9 +199,7 @@ def fake_cupy(device: FakeDevice) -> Any:
 class Bench:
     """A `CudaTransfer` on the stand-in; what torch would queue on the network's stream waits there as well."""
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype = torch.float32, seed: int | None = None
-    ) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seed: int | None = None) -> None:
         self.device = FakeDevice(seed)
         self.caller = self.current = FakeStream(self.device)
         cuda = SimpleNamespace(
@@ -209,7 +207,7 @@ class Bench:
             current_stream=lambda _device: self.current,
             stream=self.on_stream,
         )
-        self.transfer = CudaTransfer(torch.device("cpu", 0), dtype, fake_cupy(self.device), cuda)
+        self.transfer = CudaTransfer(torch.device("cpu", 0), fake_cupy(self.device), cuda)
         for name in ("unpack", "pack"):
             work = getattr(cuda_transfer, name)
             monkeypatch.setattr(cuda_transfer, name, lambda *args, name=name, work=work: self.queue(name, work, *args))
@@ -243,10 +241,10 @@ class Bench:
 
 
 def transfers(
-    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype = torch.float32
+    monkeypatch: pytest.MonkeyPatch,
 ) -> list[tuple[Transfer, Bench | None]]:
-    bench = Bench(monkeypatch, dtype)
-    return [(CpuTransfer(dtype), None), (bench.transfer, bench)]
+    bench = Bench(monkeypatch)
+    return [(CpuTransfer(), None), (bench.transfer, bench)]
 
 
 def expected(frames: Sequence[FakeFrame], channels: int, size: tuple[int, int]) -> NDArray[np.float64]:
@@ -284,17 +282,10 @@ def test_a_single_pixel_fills_the_frame(monkeypatch: pytest.MonkeyPatch) -> None
         assert torch.equal(tensor, torch.full((1, 1, 8, 16), float(frame.plane(0)[0, 0])))
 
 
-def test_half_precision_holds_sixteen_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(monkeypatch, torch.float16)
-    frame: Any = FakeFrame(np.full((3, 2, 2), 65535, np.uint16), 16)
-    assert torch.equal(bench.settled(bench.transfer.upload([frame], 3, (2, 2))), torch.ones(1, 3, 2, 2).half())
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_planes_come_back_without_the_border(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    restored = torch.rand(2, 3, 8, 16).to(dtype).contiguous(memory_format=torch.channels_last)
-    inside = restored[:, :, :5, :7].float()
-    for transfer, _ in transfers(monkeypatch, dtype):
+def test_planes_come_back_without_the_border(monkeypatch: pytest.MonkeyPatch) -> None:
+    restored = torch.rand(2, 3, 8, 16).contiguous(memory_format=torch.channels_last)
+    inside = restored[:, :, :5, :7]
+    for transfer, _ in transfers(monkeypatch):
         for planes, wanted in ((3, inside), (1, inside.mean(1, keepdim=True))):
             download = transfer.download(restored, planes, (5, 7))
             found = download.wait()
@@ -388,7 +379,6 @@ class Noting(CpuTransfer):
     blocks_ahead = 1
 
     def __init__(self, notes: list[tuple[str, int]]) -> None:
-        super().__init__(torch.float32)
         self.notes, self.blocks, self.fetched = notes, 0, 0
 
     def running(self) -> AbstractContextManager[object]:
@@ -437,7 +427,7 @@ def test_the_filter_pushes_the_next_block_before_it_waits(
 
     wanted = restored(range(length))
     notes: list[tuple[str, int]] = []
-    monkeypatch.setattr(restorer, "transfer_for", lambda _device, _dtype: Noting(notes))
+    monkeypatch.setattr(restorer, "transfer_for", lambda _device: Noting(notes))
     found = restored(range(length))
     for n in range(length):
         np.testing.assert_allclose(found[n], wanted[n], atol=1e-5)

@@ -94,8 +94,7 @@ def torch_and_devices() -> list[Finding]:
         for number, name, memory, capability in known["devices"]
     ]
     if known["devices"]:
-        findings.append(_usable())
-        findings.append(_cupy())
+        findings += [_usable(), _cupy(), _compiler()]
     else:
         findings.append(_no_gpu(known["cuda"]))
     return findings
@@ -136,6 +135,24 @@ def _cupy() -> Finding:
     except ProgramError as error:
         advice = f"on the CPU, with device_id=-1, it is not needed; for the GPU: {PIP} 'vsgshift[cuda]'"
         return warning("CuPy", f"does not work: {error}", advice)
+
+
+_COMPILER = """
+from vsgshift.engine.compiler import missing
+answer(missing=missing())
+"""
+
+
+def _compiler() -> Finding:
+    """Whether the kernels for half precision can be compiled."""
+    try:
+        missing = ask(_COMPILER)["missing"]
+    except ProgramError as error:
+        return warning("kernels", f"cannot be looked at: {error}", "see what is said of torch and vsgshift")
+    if missing:
+        reason, advice = missing
+        return warning("kernels", f"those for half precision cannot be compiled: {reason}", advice)
+    return ok("kernels", "what compiles those for half precision is there")
 
 
 def _no_gpu(cuda: str | None) -> Finding:

@@ -3,10 +3,12 @@
 import copy
 import logging
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 
 import torch
 
+from vsgshift.engine.compiler import missing
 from vsgshift.engine.cpu.library import kernels
 from vsgshift.network import ShiftNet
 from vsgshift.network.gated import ShiftStep
@@ -22,22 +24,28 @@ STEADY_FRAMES = 24
 """Length of the clip that both are compared on, beyond the radius: the graph is replayed before it ends."""
 
 
-def prepared(network: ShiftNet) -> ShiftNet:
+def prepared(network: ShiftNet, tell: Callable[[str], object] = logger.info) -> ShiftNet:
     """A network for inference that gives the same results faster; `network` itself is left as it is.
 
     On a CPU, in float32, where kernels were compiled for its instruction set, they run shift steps and residual
     blocks. On a CUDA device of compute capability 8.0 or more, in half precision, Triton's kernels run the shift
     steps, once they have been seen to agree with the plain ones on that device. Elsewhere the result is `network`.
     A prepared network can be neither trained nor saved.
+
+    Args:
+        tell: is told, as lines, how far it is where that takes long: on a card's first use about a minute, in which
+            kernels are compiled and timed.
     """
     if runs_compiled(network):
         return _for_cpu(network)
     weight = network.embed.weight
     if weight.device.type == "cuda" and weight.dtype != torch.float32 and find_spec("triton") is not None:
+        from vsgshift.engine.cuda import tuning
         from vsgshift.engine.cuda.blocks import fuse, supported
 
         if supported(weight.device):
-            return checked(network, fuse)
+            with tuning.telling(tell):
+                return checked(network, fuse)
     return network
 
 
@@ -63,18 +71,24 @@ def _for_cpu(network: ShiftNet) -> ShiftNet:
 
 
 def checked(network: ShiftNet, fuse: Callable[[ShiftNet], ShiftNet]) -> ShiftNet:
-    """What `fuse` makes of a network, if that works and agrees with it; else the network, and a warning."""
+    """What `fuse` makes of a network, if that works and agrees with it; else the network, and a warning, told once."""
     try:
         fused = fuse(network)
         apart = _apart(network, fused)
     except Exception as error:  # compilers and drivers fail in ways of their own
-        logger.warning("the fused kernels do not work here, the plain network runs: %s", str(error).partition("\n")[0])
+        reason = "; ".join(missing() or [str(error).partition("\n")[0]])
+        _warn_once(f"the fused kernels do not work here, the plain network runs: {reason}")
         return network
     # Not a number is not within either.
     if not apart <= AGREEMENT:
-        logger.warning("the fused kernels are off by %.2g here, the plain network runs; please report this", apart)
+        _warn_once(f"the fused kernels are off by {apart:.2g} here, the plain network runs; please report this")
         return network
     return fused
+
+
+@cache
+def _warn_once(text: str) -> None:
+    logger.warning(text)
 
 
 def _apart(network: ShiftNet, fused: ShiftNet) -> float:
@@ -85,9 +99,9 @@ def _apart(network: ShiftNet, fused: ShiftNet) -> float:
     weight = network.embed.weight
     generator = torch.Generator().manual_seed(0)
     length = network.radius + STEADY_FRAMES
-    clip = torch.rand(length, 3, 48, 80, generator=generator).to(weight.device, weight.dtype)
+    clip = torch.rand(length, 3, 48, 80, generator=generator).to(weight.device)
     noise = clip.new_full((length, 1, *clip.shape[2:]), 0.1) if network.variant.task == "denoise" else None
     expected, found = (
-        restore(each, clip, noise, cuts=[length - STEADY_FRAMES // 2]).float() - clip for each in (network, fused)
+        restore(each, clip, noise, cuts=[length - STEADY_FRAMES // 2]) - clip for each in (network, fused)
     )
     return float((found - expected).norm() / expected.norm())

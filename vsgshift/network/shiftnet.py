@@ -89,7 +89,8 @@ class ShiftNet(nn.Module):
     def run(self, clip: Tensor, noise: Tensor | None, time: Timeline, *, strength: float = 1.0) -> Tensor:
         """Restore the frames that ``time`` lets through; arguments as in `forward`, unchecked.
 
-        ``strength`` scales what the network adds to the source.
+        ``strength`` scales what the network adds to the source. Where the clip and the noise are of more precision
+        than the network, so is the result: what the network leaves alone stays as it is.
         """
         if self.merger is None:
             x = space_to_depth(clip if noise is None else torch.cat((clip, noise), 1), self.variant.shuffle)
@@ -99,7 +100,7 @@ class ShiftNet(nn.Module):
             assert isinstance(time, WindowTimeline)
             x, clip, added = self._merged(self.merger, clip, noise, time)
             change = time.keep(added)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.to(self.embed.weight.dtype).contiguous(memory_format=torch.channels_last)
         early = self.embed_block(self.embed(x), self.embed_slope)
         single = self.unets_before(early)
         features = self.transition(single)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from vsgshift.network import ShiftNet
-from vsgshift.streaming.footprint import Footprint, footprint
+from vsgshift.streaming.footprint import FLUSH, Footprint, footprint
 from vsgshift.streaming.tiles import Tiling
 
 SMALL_TILE = 512
@@ -57,7 +57,8 @@ class Demand:
         frames = 4 * self.block + 2 * self.threads if self.device.type == "cpu" else 2 * self.block
         waiting = frames * PLANES * self.size[0] * self.size[1]
         stream = self.footprint().on_device(self.device.type, offload=self.offload, streams=self.streams)
-        return stream + self.streams * waiting
+        timed = self.device.type == "cuda" and self.dtype != torch.float32
+        return stream + self.streams * waiting + (FLUSH if timed else 0)
 
 
 def fit(demand: Demand, offload: bool | None, *, free: int | None) -> Demand:

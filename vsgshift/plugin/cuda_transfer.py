@@ -96,7 +96,6 @@ class CudaTransfer:
 
     Args:
         device: a CUDA device, with its index.
-        dtype: of the tensors that the network gets.
         cupy: the module, or what stands in for it in a test; likewise ``cuda``, `torch.cuda`.
 
     The network's stream is the filter's own. Filters on one device thus run side by side as far as the
@@ -105,8 +104,8 @@ class CudaTransfer:
 
     blocks_ahead = 1
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, cupy: ModuleType, cuda: Any = torch.cuda) -> None:
-        self.device, self.dtype, self._cupy, self._cuda = device, dtype, cupy, cuda
+    def __init__(self, device: torch.device, cupy: ModuleType, cuda: Any = torch.cuda) -> None:
+        self.device, self._cupy, self._cuda = device, cupy, cuda
         self._buffers: dict[tuple[str, tuple[int, ...], np.dtype[Any]], _Buffers] = {}
         with cupy.cuda.Device(device.index):
             self._up, self._down = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
@@ -133,9 +132,7 @@ class CudaTransfer:
             buffers.staging[:count].set(host.array[:count], stream=self._up)
             host.copied.record(self._up)
             self._network_waits_for(host.copied)
-            tensor = torch.empty(
-                (count, channels, *size), dtype=self.dtype, device=self.device, memory_format=torch.channels_last
-            )
+            tensor = torch.empty((count, channels, *size), device=self.device, memory_format=torch.channels_last)
             unpack(buffers.tensor[:count], tensor, peak(first))
             self._network_records(buffers.idle)
         return tensor
@@ -199,9 +196,7 @@ class _Download:
 def unpack(raw: Tensor, tensor: Tensor, white: float) -> None:
     """Samples (T, 1 or C, h, w), in which ``white`` counts as 1, into (T, C, H, W); the border is repeated."""
     height, width = raw.shape[2:]
-    # Half precision cannot hold all that 16 bits can: first to the [0, 1] scale.
-    samples = raw if raw.is_floating_point() else raw.float().mul_(1 / white)
-    tensor[:, :, :height, :width] = samples
+    tensor[:, :, :height, :width] = raw if raw.is_floating_point() else raw.float().mul_(1 / white)
     fill_border(tensor, (height, width))
 
 

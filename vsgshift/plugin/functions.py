@@ -103,11 +103,11 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
         streams=choices.num_streams,
     )
     demand = fit(demand, choices.offload, free=free_memory(device))
-    fast = prepared(network)
+    name = task.capitalize()
+    fast = prepared(network, lambda text: core.log("information", f"{name}: {text}"))
     by_scene = choices.scenechange != SceneChange.IGNORE
     options = Options(
         device=device,
-        dtype=dtype,
         block=demand.block,
         strength=choices.strength,
         scenechange=by_scene,
@@ -117,7 +117,6 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
         offload=demand.offload,
         needs=figures(demand),
     )
-    name = task.capitalize()
     props = core.invoke("std", "BlankClip", width=1, height=1, length=1, format=GRAY8, keep=1)
 
     def make(node: Node) -> Node:

@@ -34,7 +34,6 @@ class Options:
     """What a filter was created with."""
 
     device: torch.device
-    dtype: torch.dtype
     block: int
     strength: float
     scenechange: bool
@@ -83,7 +82,7 @@ class Restorer:
         self.props, self.options = props, options
         multiple = network.variant.multiple
         self.size = (clip.height + -clip.height % multiple, clip.width + -clip.width % multiple)
-        self.transfer = transfer_for(options.device, options.dtype)
+        self.transfer = transfer_for(options.device)
         self.worker: Worker = worker(options.device)
         self.schedule: Schedule[Frame, Frame] = Schedule(
             length=clip.num_frames,

@@ -1,6 +1,6 @@
 """Planes of VapourSynth frames to tensors where the network is, and back.
 
-Frames are RGB or GRAY, of any sample type; tensors are (T, C, H, W) on the [0, 1] scale and may be
+Frames are RGB or GRAY, of any sample type; tensors are (T, C, H, W), float32, on the [0, 1] scale and may be
 larger than the frames: rows and columns beyond a frame's repeat its last ones. A GRAY frame fills
 all channels, and comes back as their mean. CUDA devices have `vsgshift.plugin.cuda_transfer`.
 """
@@ -61,9 +61,6 @@ class CpuTransfer:
 
     blocks_ahead = 0
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-
     def running(self) -> AbstractContextManager[object]:
         return nullcontext()
 
@@ -79,10 +76,10 @@ class CpuTransfer:
                 else:
                     np.multiply(plane, scale, out=target[channel], dtype=np.float32)
         fill_border(tensor, (height, width))
-        return tensor.to(self.dtype)
+        return tensor
 
     def download(self, tensor: Tensor, planes: int, size: Size) -> Download:
-        inside = tensor[:, :, : size[0], : size[1]].float()
+        inside = tensor[:, :, : size[0], : size[1]]
         return _CpuDownload(inside if planes == inside.shape[1] else inside.mean(1, keepdim=True))
 
     def close(self) -> None:
@@ -103,12 +100,12 @@ class _CpuDownload:
         pass
 
 
-def transfer_for(device: torch.device, dtype: torch.dtype) -> Transfer:
+def transfer_for(device: torch.device) -> Transfer:
     """The transfer of a device, for one filter. On a CUDA device it waits for what the caller's stream has to do."""
     if device.type == "cpu":
-        return CpuTransfer(dtype)
+        return CpuTransfer()
     import cupy
 
     from vsgshift.plugin.cuda_transfer import CudaTransfer
 
-    return CudaTransfer(device, dtype, cupy)
+    return CudaTransfer(device, cupy)

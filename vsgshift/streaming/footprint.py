@@ -19,6 +19,9 @@ own buffers, and gaps between what was freed and taken, which differ by a fifth 
 on the CPU, as resident memory (tests/peak.py); on CUDA a guess."""
 FIXED = {"cpu": 24 * 2**20, "cuda": 24 * 2**20, "fused": 72 * 2**20}
 """Bytes that the first run takes for itself, of whatever size."""
+FLUSH = 256 * 2**20
+"""Bytes of a CUDA device with which its cache is flushed while kernels for half precision are timed."""
+SINGLE = torch.float32.itemsize
 KEPT = 7.3
 """Bytes for each pixel of a frame that the CPU's compiled kernels keep for merging: luma and samples."""
 
@@ -73,7 +76,7 @@ def footprint(
     Args:
         variant: of the network.
         size: height and width of the frames.
-        dtype: of the network and the frames.
+        dtype: of the network; frames are float32.
         block: frames per run.
         weights: bytes of the network's weights.
         fused: whether the compiled kernels for the CPU run.
@@ -84,13 +87,16 @@ def footprint(
     all_tiles = tiles * tile
     # Frames, noise maps and results of a block, three planes each, are kept in addition to the tiles.
     blended = 9 * block * rows.length * columns.length if tiles > 1 else 0
-    work = max(_work(variant, fused) * block, _merging(variant, fused, block))
+    given = variant.input_channels * variant.shuffle**-2
+    work = max(
+        (_work(variant, fused) * dtype.itemsize + given * SINGLE) * block, _merging(variant, fused, block) * SINGLE
+    )
     return Footprint(
         weights=weights,
-        waiting=int(all_tiles * _waiting(variant, block) * dtype.itemsize),
-        window=int(all_tiles * variant.merge * (2 * KEPT + 12 if fused else 2 * 3 * dtype.itemsize)),
+        waiting=int(all_tiles * (_waiting(variant, block) * dtype.itemsize + _frames_waiting(variant) * SINGLE)),
+        window=int(all_tiles * variant.merge * (2 * KEPT + 12 if fused else 2 * 3 * SINGLE)),
         shifts=int(all_tiles * sum(_shifts(variant)) * dtype.itemsize),
-        work=int((tile * work + blended) * dtype.itemsize),
+        work=int(tile * work + blended * SINGLE),
         tiles=tiles,
         fused=fused,
     )
@@ -103,16 +109,22 @@ def _waiting(variant: Variant, block: int) -> float:
     """
     full = variant.shuffle**-2 * variant.width
     late = variant.radius - variant.merge
-    total = (3 + full + full) * late
-    if variant.merge:
-        # The noise, at half resolution, of frames that wait to be merged; then what merging added to frames.
-        total += 0.25 * variant.merge + 3 * late
+    total = 2 * full * late
     lates = [blocks * variant.steps // 2 for blocks in (*variant.encoder_blocks, *variant.decoder_blocks)]
     for level in range(variant.levels - 1):
         # A skip leaves after its level's encoder and is met before its level's decoder.
         lag = sum(lates[level + 1 : len(lates) - 1 - level])
         total += lag * variant.core_width * _share(variant, level)
     return total
+
+
+def _frames_waiting(variant: Variant) -> float:
+    """The same of frames, which are single precision whatever the network is."""
+    late = variant.radius - variant.merge
+    if not variant.merge:
+        return 3 * late
+    # The noise, at half resolution, of frames that wait to be merged; then frames, and what merging added to them.
+    return 0.25 * variant.merge + 6 * late
 
 
 def _shifts(variant: Variant) -> Iterator[float]:
@@ -128,15 +140,15 @@ def _shifts(variant: Variant) -> Iterator[float]:
 
 
 def _work(variant: Variant, fused: bool) -> float:
-    """Numbers for each pixel of the picture and frame of a run, at its peak, beyond those between runs.
+    """Numbers for each pixel of the picture and frame of a run, at its peak, beyond those between runs and the input.
 
     The peak is in a gated block that joins what a shift at half resolution brought, on the way up: there are
     the most channels at the highest resolution of the core.
     """
     full = variant.width * variant.shuffle**-2
     core = variant.core_width * _share(variant, 0)
-    # The frames themselves and the two skips at full resolution, just put aside; what the core was given.
-    around = variant.input_channels * variant.shuffle**-2 + 2 * full + full
+    # The two skips at full resolution, just put aside; what the core was given.
+    around = 2 * full + full
     # What came from the level below; then what the shift blocks, the step and the gated block were given.
     given = core / 4 + 3 * core
     # The channels that arrived, aligned; joined to the others, and normalised; expanded, and depthwise. Fused, only

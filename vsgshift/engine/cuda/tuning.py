@@ -10,12 +10,14 @@ A configuration decides in what order a frame's sums are taken, so that two choi
 the last bits; one choice always gives the same bits.
 """
 
+import itertools
 import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,20 @@ logger = logging.getLogger(__name__)
 
 Config = Mapping[str, int]
 """Tile sizes by the names of a kernel's parameters, and Triton's num_warps, num_stages and maxnreg."""
+
+
+_tell: ContextVar[Callable[[str], object]] = ContextVar("tell", default=logger.info)
+_timed = itertools.count(1)
+
+
+@contextmanager
+def telling(tell: Callable[[str], object]) -> Iterator[None]:
+    """Have the choices that this thread must make told, one line each."""
+    token = _tell.set(tell)
+    try:
+        yield
+    finally:
+        _tell.reset(token)
 
 
 def cache_folder() -> Path:
@@ -99,6 +115,8 @@ class Kernel:
         remembered = read(path).get(key)
         chosen = next((config for config in self.configs if config == remembered), None)
         if chosen is None:
+            ways = f"{len(self.configs)} ways to run {self.name}"
+            _tell.get()(f"first use on {card}, about a minute in all: compiling and timing {ways} ({next(_timed)})")
             try:
                 chosen = fastest(self.configs, run)
             except torch.OutOfMemoryError:
