@@ -38,32 +38,33 @@ def tiled(network: ShiftNet, tiling: Tiling, clip: Tensor, noise: Tensor | None 
     return torch.cat([stream.push(clip, noise), stream.finish()])
 
 
-def test_tiles_cover_the_picture_and_count_for_one() -> None:
-    for multiple in (4, 8):
-        for size in range(2 * multiple, 9 * multiple, 5):
-            for overlap in range(0, size // 2 // multiple * multiple + 1, 7):
-                if size // multiple * multiple < 2 * -(-overlap // multiple) * multiple:
-                    continue
-                for length in (1, size, size + 1, 97):
-                    line = Line.laid(length, size, overlap, multiple)
-                    assert line.size <= max(size, multiple)
-                    assert all(start % multiple == 0 for start in line.starts)
-                    assert line.starts[0] == 0
-                    assert 0 <= line.starts[-1] + line.size - length < multiple
-                    for start, following in zip(line.starts, line.starts[1:], strict=False):
-                        assert start < following <= start + line.size - overlap
-                    total = torch.zeros(length)
-                    for span, weight in zip(line.spans, line.weights, strict=True):
-                        assert weight.min() > 0
-                        total[span] += weight
-                    torch.testing.assert_close(total, torch.ones(length))
+@pytest.mark.parametrize(("multiple", "grid"), [(4, 4), (8, 8), (8, 16)])
+def test_tiles_cover_the_picture_and_count_for_one(multiple: int, grid: int) -> None:
+    for size in range(2 * grid, 9 * grid, 5):
+        for overlap in range(0, size // 2 // multiple * multiple + 1, 7):
+            common = -(-overlap // multiple) * multiple
+            if size < max(2 * common, common + grid) + grid - multiple:
+                continue
+            for length in (1, size, size + 1, 97):
+                line = Line.laid(length, size, overlap, multiple, grid)
+                assert line.size <= max(size, multiple)
+                assert all(start % grid == 0 for start in line.starts)
+                assert line.starts[0] == 0
+                assert 0 <= line.starts[-1] + line.size - length < multiple
+                for start, following in zip(line.starts, line.starts[1:], strict=False):
+                    assert start < following <= start + line.size - overlap
+                total = torch.zeros(length)
+                for span, weight in zip(line.spans, line.weights, strict=True):
+                    assert weight.min() > 0
+                    total[span] += weight
+                torch.testing.assert_close(total, torch.ones(length))
 
 
 def test_tiles_are_as_few_as_the_overlap_allows_and_equally_large() -> None:
-    line = Line.laid(1080, 512, 32, 8)
+    line = Line.laid(1080, 512, 32, 8, 8)
     assert (line.size, line.starts) == (384, (0, 344, 696))
-    assert Line.laid(1080, 0, 32, 8) == Line(1080, 1080, (0,))
-    assert Line.laid(97, 512, 32, 8) == Line(97, 104, (0,))
+    assert Line.laid(1080, 0, 32, 8, 8) == Line(1080, 1080, (0,))
+    assert Line.laid(97, 512, 32, 8, 8) == Line(97, 104, (0,))
 
 
 def test_one_tile_is_the_whole_picture(tiny: ShiftNet) -> None:
@@ -75,7 +76,7 @@ def test_each_tile_is_a_clip_of_its_own(tiny: ShiftNet) -> None:
     clip, noise = torch.rand(9, 3, 37, 51), torch.rand(9, 1, 37, 51) * 0.2
     found = tiled(tiny, Tiling(size=(32, 24), overlap=(8, 8)), clip, noise)
     wanted = torch.zeros_like(clip)
-    rows, columns = Line.laid(37, 24, 8, 8), Line.laid(51, 32, 8, 8)
+    rows, columns = Line.laid(37, 24, 8, 8, 8), Line.laid(51, 32, 8, 8, 8)
     assert len(rows.starts) == 2
     assert len(columns.starts) == 2
     for down, row in zip(rows.weights, rows.spans, strict=True):
@@ -306,7 +307,7 @@ def test_no_step_where_tiles_meet(task: str, name: str, size: tuple[int, int]) -
     clip = footage(name, size, 3)
     noise = torch.full_like(clip[:, :1], 5 / 255) if task == "denoise" else None
     network = prepared(load_network(f"tiny-{task}"))
-    (_, columns) = Tiling(size=(256, 0)).lines(*size, network.variant.multiple)
+    (_, columns) = Tiling(size=(256, 0)).lines(*size, network.variant)
     tiles = [restore(network, clip[..., span], None if noise is None else noise[..., span]) for span in columns.spans]
     whole = tiled(network, Tiling(size=(256, 0)), clip, noise)
     steps, differences = [], []

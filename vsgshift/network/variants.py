@@ -92,6 +92,12 @@ class Variant:
         unet_levels = 2 if self.unets else 0
         return self.shuffle << max(self.levels, unet_levels)
 
+    @property
+    def grid(self) -> int:
+        """A part of a picture is seen as in the whole if it begins at multiples of this many pixels."""
+        # The merge's coarsest search has a vector for 16 pixels.
+        return max(self.multiple, 16) if self.merge else self.multiple
+
 
 def _plus(name: str, task: Task, *, shifted_cabs: bool, authors: AuthorsRun) -> Variant:
     return Variant(

@@ -85,7 +85,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
         raise ValueError(f"model {model} is made for gshift.{right}; the default model here is tiny")
     tiling = Tiling.chosen(choices.tilesize, choices.overlap)
     if tiling is not None:
-        tiling.check(network.variant.multiple)
+        tiling.check(network.variant)
     if choices.scenechange == SceneChange.DETECT:
         clip = mark_scenes(core, clip)
     if choices.strength == 0 or choices.sigma == 0:

@@ -81,7 +81,7 @@ def footprint(
         weights: bytes of the network's weights.
         fused: whether the compiled kernels for the CPU run.
     """
-    rows, columns = (tiling or Tiling(size=(0, 0))).lines(*size, variant.multiple)
+    rows, columns = (tiling or Tiling(size=(0, 0))).lines(*size, variant)
     tiles = len(rows.starts) * len(columns.starts)
     tile = rows.size * columns.size
     all_tiles = tiles * tile
@@ -123,8 +123,8 @@ def _frames_waiting(variant: Variant) -> float:
     late = variant.radius - variant.merge
     if not variant.merge:
         return 3 * late
-    # The noise, at half resolution, of frames that wait to be merged; then frames, and what merging added to them.
-    return 0.25 * variant.merge + 6 * late
+    # The noise of frames, at half resolution; once they are merged frames, and what merging added to them.
+    return 0.25 * variant.radius + 6 * late
 
 
 def _shifts(variant: Variant) -> Iterator[float]:

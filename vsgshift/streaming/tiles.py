@@ -10,12 +10,13 @@ the tiles, a little and everywhere, and the more the smaller they are.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import count, product
 
 import torch
 from torch import Tensor
 
 from vsgshift.network import ShiftNet
+from vsgshift.network.variants import Variant
 from vsgshift.streaming.stream import Stream
 
 OVERLAP = 64
@@ -50,22 +51,25 @@ class Tiling:
             if overlap < 0:
                 raise ValueError(f"overlap={overlap} is out of range; a number of pixels, 0 or more")
 
-    def check(self, multiple: int) -> None:
-        """Raise ValueError if no such tiles can be laid for a network that needs multiples of ``multiple``."""
+    def check(self, variant: Variant) -> None:
+        """Raise ValueError if no such tiles can be laid for a network."""
+        multiple, grid = variant.multiple, variant.grid
         for size, overlap in zip(self.size, self.overlap, strict=True):
-            # With less, a tile's two borders would meet in its middle.
-            least = max(2 * _up(overlap, multiple), multiple)
+            common = _up(overlap, multiple)
+            # With less, a tile's two borders would meet in its middle, or tiles would not come forward.
+            least = max(2 * common, common + grid) + grid - multiple
             if 0 < size < least:
                 raise ValueError(
                     f"tilesize={size} is too small for overlap={overlap}; at least {least}, or 0 for the whole picture"
                 )
 
-    def lines(self, height: int, width: int, multiple: int) -> "tuple[Line, Line]":
+    def lines(self, height: int, width: int, variant: Variant) -> "tuple[Line, Line]":
         """The rows and the columns of tiles for a picture."""
         across, down = self.size
+        multiple, grid = variant.multiple, variant.grid
         return (
-            Line.laid(height, down, self.overlap[1], multiple),
-            Line.laid(width, across, self.overlap[0], multiple),
+            Line.laid(height, down, self.overlap[1], multiple, grid),
+            Line.laid(width, across, self.overlap[0], multiple, grid),
         )
 
 
@@ -84,16 +88,23 @@ class Line:
     starts: tuple[int, ...]
 
     @classmethod
-    def laid(cls, length: int, size: int, overlap: int, multiple: int) -> "Line":
-        """As few tiles of at most ``size`` as overlap by at least ``overlap``; equally large, and evenly spread."""
+    def laid(cls, length: int, size: int, overlap: int, multiple: int, grid: int) -> "Line":
+        """As few tiles of at most ``size`` as overlap by at least ``overlap``; equally large, and evenly spread.
+
+        They begin at multiples of ``grid``, and end at multiples of ``multiple``, which divides it.
+        """
         whole = _up(length, multiple)
-        size, overlap = size // multiple * multiple or whole, _up(overlap, multiple)
-        if size >= whole:
+        most, overlap = size // multiple * multiple or whole, _up(overlap, multiple)
+        if most >= whole:
             return cls(length, whole, (0,))
-        count = -(-(whole - overlap) // (size - overlap))
-        size = _up(-(-(whole + (count - 1) * overlap) // count), multiple)
-        room = (whole - size) // multiple
-        return cls(length, size, tuple(index * room // (count - 1) * multiple for index in range(count)))
+        # So large that the last one, too, begins on the grid and ends with the picture.
+        sizes = range(overlap + grid + (whole - overlap) % grid, most + 1, grid)
+        for gaps in count(1):
+            for size in sizes:
+                room = (whole - size) // grid
+                if room <= gaps * ((size - overlap) // grid):
+                    return cls(length, size, tuple(index * room // gaps * grid for index in range(gaps + 1)))
+        raise AssertionError
 
     @property
     def spans(self) -> list[slice]:
@@ -152,10 +163,9 @@ class TiledStream:
         strength: float = 1.0,
         offload: bool = False,
     ) -> None:
-        tiling.check(network.variant.multiple)
+        tiling.check(network.variant)
         self._network, self._strength = network, strength
         self._block, self._midway, self._offload = block, midway, offload
-        self._multiple = network.variant.multiple
         self._tiling = tiling
         # One stands for all of them until the picture's size is known.
         self._streams = [self._stream()]
@@ -199,7 +209,7 @@ class TiledStream:
 
     def _lay(self, frames: Tensor) -> tuple[Line, Line]:
         height, width = frames.shape[-2:]
-        rows, columns = self._lines = self._tiling.lines(height, width, self._multiple)
+        rows, columns = self._lines = self._tiling.lines(height, width, self._network.variant)
         self._streams = [self._stream() for _ in product(rows.starts, columns.starts)]
         self._weights = [
             (down[:, None] * across).to(frames.device) for down, across in product(rows.weights, columns.weights)
