@@ -10,6 +10,7 @@ from torch import Tensor
 from vsgshift.engine import prepared
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.network.merge import Merge, motion, pyramid
+from vsgshift.network.shiftnet import LARGEST
 from vsgshift.network.timeline import WholeClip
 from vsgshift.streaming import Stream, restore
 from vsgshift.streaming.pipeline import _WindowSite
@@ -151,3 +152,12 @@ def test_memory_holds_the_window_and_no_more(network: ShiftNet) -> None:
         stream.push(torch.rand(4, 3, 16, 16), torch.full((4, 1, 16, 16), SIGMA))
     (site,) = (site for site in stream._pipeline._sites if isinstance(site, _WindowSite))
     assert len(site.frames) == 2 * network.variant.merge
+
+
+def test_no_value_changes_by_more_than_noise_can_be(network: ShiftNet) -> None:
+    clip = noisy(scene(5, 16, 24))
+    noise = torch.rand(5, 1, 8, 12).mul(0.02).repeat_interleave(2, -1).repeat_interleave(2, -2)
+    with torch.inference_mode():
+        change = (network(clip, noise) - clip).abs()
+    assert (change <= LARGEST * noise + 1e-6).all()
+    assert (change > 0.9 * LARGEST * noise).any()

@@ -13,6 +13,9 @@ from vsgshift.network.merge import Merge
 from vsgshift.network.timeline import Timeline, WholeClip, WindowTimeline
 from vsgshift.network.variants import Variant
 
+LARGEST = 4.5
+"""Deviations of the noise by which a network that merges may change a value, at most; noise itself hardly ever does."""
+
 
 class FrameUNets(nn.ModuleList):
     """Frame-UNets in sequence; in deblurring networks a skip goes around all of them."""
@@ -94,12 +97,12 @@ class ShiftNet(nn.Module):
         """
         if self.merger is None:
             x = space_to_depth(clip if noise is None else torch.cat((clip, noise), 1), self.variant.shuffle)
-            change = None
+            merged = None
         else:
             assert noise is not None
             assert isinstance(time, WindowTimeline)
-            x, clip, added = self._merged(self.merger, clip, noise, time)
-            change = time.keep(added)
+            x, clip, added, levels = self._merged(self.merger, clip, noise, time)
+            merged = time.keep(added), time.keep(levels)
         x = x.to(self.embed.weight.dtype).contiguous(memory_format=torch.channels_last)
         early = self.embed_block(self.embed(x), self.embed_slope)
         single = self.unets_before(early)
@@ -113,14 +116,16 @@ class ShiftNet(nn.Module):
         x = self.merge_activation(self.merge.late(waiting(), temporal))
         x = self.to_rgb(self.unets_after(x))
         residual = depth_to_space(x, self.variant.shuffle)
-        if change is not None:
-            residual = residual + change()
+        if merged is not None:
+            change, level = merged
+            most = F.interpolate(LARGEST * level(), scale_factor=2.0, mode="nearest")
+            residual = torch.minimum(torch.maximum(residual + change(), -most), most)
         return torch.add(frames(), residual, alpha=strength)
 
     def _merged(
         self, merger: Merge, clip: Tensor, noise: Tensor, time: WindowTimeline
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The input for the frames that have their neighbours, those frames, and what merging adds to them."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The input for the frames that have their neighbours, those frames, what merging adds, and their noise."""
         shuffle = self.variant.shuffle
         frames, levels = time.keep(clip), time.keep(F.avg_pool2d(noise, 2))
         window = time.window(merger.keep(clip), merger.reach)
@@ -128,7 +133,7 @@ class ShiftNet(nn.Module):
         change, shares = merger(window, noise)
         left = noise * shares.sqrt()
         x = torch.cat((space_to_depth(clip + change, shuffle), space_to_depth(clip, shuffle), noise, left), 1)
-        return x, clip, change
+        return x, clip, change, noise
 
     def check(self, clip: Tensor, noise: Tensor | None) -> None:
         """Raise ValueError if the arguments of `forward` do not fit the network."""
