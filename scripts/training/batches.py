@@ -59,7 +59,12 @@ def spoilt(pair: Pair, recipe: Recipe, *key: int) -> tuple[Tensor, Tensor | None
         return degraded, None, clean
     sigma = dice.uniform() ** recipe.data.sigma_power * recipe.data.sigma / 255
     generator = torch.Generator(clean.device).manual_seed(seed_of(recipe.seed, "noise", *key))
-    degraded = degradations.add_noise(degraded, sigma, generator)
+    present = sigma
+    if recipe.data.quiet and dice.chance(recipe.data.quiet):
+        present *= 0.0 if dice.chance(0.5) else dice.uniform()
+    degraded = degradations.add_noise(degraded, present, generator)
+    if recipe.data.rounded and dice.chance(recipe.data.rounded):
+        degraded = (degraded.clamp(0.0, 1.0) * 255).round() / 255
     if recipe.data.camera and dice.chance(0.3):
         degraded = degradations.recorded(degraded, dice.generator)
     return degraded, clean.new_full((len(clean), 1, *clean.shape[2:]), sigma), clean

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .clips import degradations, synthetic
+from .clips import degradations, graphics, synthetic
 from .clips.dice import Dice, seed_of, seeded
 from .clips.photographs import Photographs
 from .recipe import Recipe, TrainingError
@@ -45,7 +45,12 @@ def make(
     dice = Dice(generator)
     speed = dice.log_uniform(*made.speeds)
     if recipe.task == "denoise":
-        clean = synthetic.clip(generator, frames=frames, size=shot, device=device, pool=pool, speed=speed)
+        if made.graphics and dice.chance(made.graphics):
+            clean = graphics.graphics(dice, frames=frames, size=shot).to(device)
+        else:
+            clean = synthetic.clip(generator, frames=frames, size=shot, device=device, pool=pool, speed=speed)
+            if made.graphics and dice.chance(made.graphics):
+                clean = graphics.titled(dice, clean)
         return clean, clean
     if sharp is None:
         sharp = dice.chance(made.sharp)

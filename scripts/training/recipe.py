@@ -36,6 +36,10 @@ class Data:
     """Noise standard deviations are drawn from 0 to this, on the 8-bit scale; for denoising."""
     sigma_power: float = 1.0
     """They are `sigma` times a uniform number to this power: with 1 uniform, above 1 small ones are more frequent."""
+    quiet: float = 0.0
+    """Fraction of clips with less noise than the network is told, half of them without any; for denoising."""
+    rounded: float = 0.0
+    """Fraction of noisy clips that are cut off at 0 and 1 and rounded to 8 bits; for denoising."""
     subframes: tuple[int, int] = (7, 23)
     """Fewest and most instants averaged into a blurred frame, odd numbers; for deblurring without pairs."""
     camera: bool = False
@@ -64,6 +68,8 @@ class Generated:
     """Side of a scene; about four times the crop or more."""
     calm: float = 0.0
     """Fraction of stocks whose scenes are calm, almost without texture: what is hard for denoising."""
+    graphics: float = 0.0
+    """Fraction of clips that are drawn without texture (bars, cartoons, screens); as many others bear a title."""
     photographs: str = ""
     """Folder of photographs that scenes are cut from; painted ones alone if empty."""
     photographed: float = 0.8
@@ -257,9 +263,18 @@ def _complaints(recipe: Recipe) -> typing.Iterator[str]:
     if generated.speeds[0] > generated.speeds[1]:
         yield "generated.speeds must be the smaller and the larger one"
     if not 0 <= fit.average < 1 or not all(
-        0 <= share <= 1 for share in (generated.sharp, generated.calm, generated.photographed, data.hard)
+        0 <= share <= 1
+        for share in (
+            generated.sharp,
+            generated.calm,
+            generated.photographed,
+            generated.graphics,
+            data.hard,
+            data.quiet,
+            data.rounded,
+        )
     ):
-        yield "fit.average must be in [0, 1), generated.sharp, .calm, .photographed and data.hard in [0, 1]"
+        yield "fit.average must be in [0, 1); shares of clips in [0, 1]"
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
