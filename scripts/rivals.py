@@ -1,11 +1,14 @@
-"""The bundled denoiser beside V-BM3D (`bm3dcpu`) on real clips with white noise: PSNR, flicker and CPU time.
+"""The bundled denoisers beside V-BM3D (`bm3dcpu`) and `dfttest2` on clips with white noise.
 
-    python -m venv rivals && rivals/bin/pip install vapoursynth==79 vapoursynth-bm3dcpu numpy
+    python -m venv rivals
+    rivals/bin/pip install vapoursynth==79 vapoursynth-bm3dcpu vapoursynth-dfttest2-cpu dfttest2 numpy
     python scripts/rivals.py CLIP ... --rival-python rivals/bin/python --output rivals.json
 
-`bm3dcpu`'s wheel is for VapourSynth 79 and earlier, so it runs in an environment of its own. Noise of a known sigma is
-added to RGB, not clipped. V-BM3D works on YUV444PS with radius 4, a basic and a final step; its sigma is tuned on the
-clips, over once and 1.2 times the true one. Only the frames in the middle count: all of them have all neighbours.
+`bm3dcpu`'s wheel is for VapourSynth 79 and earlier, so the rivals run in an environment of their own. Noise of a known
+sigma is added to RGB, not clipped. V-BM3D works on YUV444PS with radius 4, a basic and a final step, `dfttest2` on RGBS
+with tbsize 5; their sigma is tuned for each level on the mean over the clips. Only the frames in the middle count: all
+of them have all neighbours. Every filter has one thread. The report is written after each clip, and a run that was
+stopped goes on from it.
 """
 
 import argparse
@@ -13,28 +16,38 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
+Row = dict[str, Any]
+
 RADIUS = 4
-SETTINGS = {"V-BM3D, steps 8/7": ((8, 7), (7, 7)), "V-BM3D, steps 4/3": ((4, 3), (12, 6))}
-"""Block steps and ranges of both steps."""
-SCALES = (1.0, 1.2)
-NAME = "tiny-denoise"
+RIVALS: dict[str, list[Row]] = {
+    "V-BM3D, steps 8/7": [
+        {"scale": scale, "steps": (8, 7), "ranges": (7, 7)} for scale in (1.0, 1.15)
+    ],
+    "V-BM3D, steps 4/3": [
+        {"scale": scale, "steps": (4, 3), "ranges": (12, 6)} for scale in (1.0, 1.15)
+    ],
+    "dfttest2": [{"scale": scale, "power": True} for scale in (0.7, 1.0, 1.4)],
+}  # fmt: skip
+"""Settings of each filter that the best of is taken; its sigma, or for `dfttest2` the power, is scaled."""
+OURS = ("tiny-denoise",)
 MARGIN = 8
 """Frames at each end that do not count."""
 
 
-def vbm3d(folder: Path) -> None:
-    """Run in the rivals' environment: restore folder/noisy.npy as folder/task.json says, into folder/restored.npy."""
+def run_rivals(folder: Path) -> None:
+    """Run in the rivals' environment: restore folder/noisy.npy as each of folder/tasks.json says."""
     import vapoursynth as vs
 
     core = vs.core
     core.num_threads = 1
-    task = json.loads((folder / "task.json").read_text())
     noisy = np.load(folder / "noisy.npy")
 
     def fill(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
@@ -43,18 +56,34 @@ def vbm3d(folder: Path) -> None:
             np.copyto(np.asarray(f[plane]), noisy[n, plane])
         return f
 
+    def restored(clip: vs.VideoNode, task: Row) -> vs.VideoNode:
+        if "power" in task:
+            import dfttest2  # type: ignore[import-not-found]
+
+            return dfttest2.DFTTest(clip, sigma=task["scale"] * task["sigma"] ** 2, tbsize=5)
+        clip = clip.resize.Bicubic(format=vs.YUV444PS, matrix=1)
+        ref: vs.VideoNode | None = None
+        for step, reach in zip(task["steps"], task["ranges"], strict=True):
+            how = {"sigma": [task["scale"] * task["sigma"]] * 3, "block_step": step, "bm_range": reach}
+            how |= {"radius": RADIUS, "chroma": True} | ({} if ref is None else {"ref": ref})
+            ref = core.bm3dcpu.BM3Dv2(clip, **how)
+        assert ref is not None
+        return ref.resize.Bicubic(format=vs.RGBS, matrix_in=1)
+
     blank = core.std.BlankClip(width=noisy.shape[3], height=noisy.shape[2], length=len(noisy), format=vs.RGBS)
-    clip = core.std.ModifyFrame(blank, blank, fill).resize.Bicubic(format=vs.YUV444PS, matrix=1)
-    ref: vs.VideoNode | None = None
-    for step, reach in zip(task["steps"], task["ranges"], strict=True):
-        how = {"sigma": [task["sigma"]] * 3, "block_step": step, "bm_range": reach, "radius": RADIUS, "chroma": True}
-        ref = core.bm3dcpu.BM3Dv2(clip, **how) if ref is None else core.bm3dcpu.BM3Dv2(clip, ref=ref, **how)
-    assert ref is not None
-    out = ref.resize.Bicubic(format=vs.RGBS, matrix_in=1)
-    start = time.process_time()
-    frames = [np.stack([np.asarray(frame[plane]) for plane in range(3)]) for frame in out.frames(close=True)]
-    np.save(folder / "restored.npy", np.stack(frames))
-    (folder / "seconds.json").write_text(json.dumps((time.process_time() - start) / len(frames)))
+    # Made once, so that it does not count as the filter's time.
+    source = core.std.ModifyFrame(blank, blank, fill)
+    frames = [frame.copy() for frame in source.frames(close=True)]
+    clip = core.std.ModifyFrame(blank, blank, lambda n, f: frames[n])
+    seconds = []
+    for number, task in enumerate(json.loads((folder / "tasks.json").read_text())):
+        start = time.process_time()
+        found = [
+            np.stack([np.asarray(x[plane]) for plane in range(3)]) for x in restored(clip, task).frames(close=True)
+        ]
+        seconds.append((time.process_time() - start) / len(found))
+        np.save(folder / f"{number}.npy", np.stack(found))
+    (folder / "seconds.json").write_text(json.dumps(seconds))
 
 
 def read(path: Path, frames: int, size: int) -> np.ndarray:
@@ -70,19 +99,48 @@ def read(path: Path, frames: int, size: int) -> np.ndarray:
     scale = min(1.0, size / max(clip.width, clip.height))
     width, height = (int(length * scale) // 2 * 2 for length in (clip.width, clip.height))
     matrix = opened.props.get("_Matrix", UNSPECIFIED)
-    told = {"matrix_in": usual_matrix(clip.width, clip.height)} if matrix == UNSPECIFIED else {}
-    clip = clip.resize.Bicubic(width=width, height=height, format=vs.RGBS, **told)
+    known = {"matrix_in": usual_matrix(clip.width, clip.height)} if matrix == UNSPECIFIED else {}
+    clip = clip.resize.Bicubic(width=width, height=height, format=vs.RGBS, **known)
     return np.stack([np.stack([np.asarray(frame[plane]) for plane in range(3)]) for frame in clip.frames(close=True)])
 
 
-def ours(noisy: np.ndarray, sigma: float) -> tuple[np.ndarray, float]:
+def moved(path: Path, frames: int, size: int) -> np.ndarray:
+    """A photograph as a clip: a camera that pans, turns and comes nearer; as `read` gives it."""
+    import torch
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    # Twice what the view shows, so that sampling it at fractions of a pixel does not soften it.
+    scale = max(1.0, 2.4 * size / max(picture.size))
+    pixels = np.asarray(picture.resize([round(length * scale) for length in picture.size], Image.Resampling.LANCZOS))
+    whole = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+    width, height = size, size * 9 // 16
+    draw = np.random.default_rng(sum(path.name.encode()))
+    pan, turn, zoom = draw.uniform(-3, 3, 2), draw.uniform(-0.004, 0.004), draw.uniform(-0.003, 0.003)
+    y, x = torch.meshgrid(torch.arange(2 * height) - height + 0.5, torch.arange(2 * width) - width + 0.5, indexing="ij")
+    out = []
+    for number in range(frames):
+        time_from_middle = number - frames / 2
+        angle, factor = turn * time_from_middle, 1 + zoom * time_from_middle
+        across = factor * (np.cos(angle) * x - np.sin(angle) * y) + 2 * pan[0] * time_from_middle
+        down = factor * (np.sin(angle) * x + np.cos(angle) * y) + 2 * pan[1] * time_from_middle
+        grid = torch.stack((2 * across / whole.shape[3], 2 * down / whole.shape[2]), -1)[None].float()
+        seen = torch.nn.functional.grid_sample(
+            whole, grid, mode="bicubic", padding_mode="reflection", align_corners=False
+        )
+        out.append(torch.nn.functional.avg_pool2d(seen, 2)[0].clamp(0, 1).numpy())
+    return np.stack(out)
+
+
+def ours(name: str, noisy: np.ndarray, sigma: float) -> tuple[np.ndarray, float]:
     """Restored frames, and the CPU seconds that each took."""
     import torch
 
     from vsgshift import load_network, prepared, restore
 
     torch.set_num_threads(1)
-    network = prepared(load_network(NAME))
+    network = prepared(load_network(name))
     clip = torch.from_numpy(noisy)
     level = torch.full((len(clip), 1, *clip.shape[2:]), sigma / 255)
     start = time.process_time()
@@ -90,59 +148,128 @@ def ours(noisy: np.ndarray, sigma: float) -> tuple[np.ndarray, float]:
     return found.numpy(), (time.process_time() - start) / len(clip)
 
 
+def vmaf(found: np.ndarray, clean: np.ndarray) -> float:
+    """VMAF of a restored clip, by ffmpeg; both rounded to 8 bits."""
+    from vsgshift.video.programs import find_ffmpeg
+
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        inputs: list[str] = []
+        for name, clip in (("found", found), ("clean", clean)):
+            pixels = (clip * 255).round().clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+            (folder / name).write_bytes(np.ascontiguousarray(pixels).tobytes())
+            inputs += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{clip.shape[3]}x{clip.shape[2]}", "-i", name]
+        graph = "[0]format=yuv444p[a];[1]format=yuv444p[b];[a][b]libvmaf=log_fmt=json:log_path=log"
+        command = [find_ffmpeg(), "-v", "error", *inputs, "-lavfi", graph, "-f", "null", "-"]
+        subprocess.run(command, check=True, cwd=folder)
+        return float(json.loads((folder / "log").read_text())["pooled_metrics"]["vmaf"]["mean"])
+
+
 def scores(found: np.ndarray, clean: np.ndarray) -> dict[str, float]:
-    """PSNR in dB, mean over frames; and flicker: how much the error changes from frame to frame, on the 8-bit scale."""
-    count = len(clean)
-    part = slice(MARGIN, count - MARGIN) if count > 2 * MARGIN + 1 else slice(count // 2 - 1, count // 2 + 1)
-    error = found[part].astype(np.float64).clip(0, 1) - clean[part]
-    psnr = float((-10 * np.log10((error**2).mean((1, 2, 3)))).mean())
-    return {"psnr": psnr, "flicker": 255 * float(np.sqrt((np.diff(error, axis=0) ** 2).mean()))}
+    """Mean PSNR (dB), SSIM and flicker (how much the error changes from frame to frame, 8-bit scale), and VMAF."""
+    import torch
+
+    from evaluation import metrics
+
+    part = slice(MARGIN, len(clean) - MARGIN)
+    pair = [torch.from_numpy(np.ascontiguousarray(clip[part])) for clip in (found, clean)]
+    measures = {"psnr": metrics.psnr, "ssim": metrics.ssim, "flicker": metrics.flicker}
+    return {name: float(measure(*pair).mean()) for name, measure in measures.items()} | {
+        "vmaf": vmaf(found[part], clean[part])
+    }
 
 
-def compare(paths: list[Path], python: str, sigmas: list[float], frames: int, size: int) -> list[dict[str, object]]:
-    """A row for each clip, sigma and filter."""
-    rows: list[dict[str, object]] = []
-    for path in paths:
-        clean = read(path, frames, size)
-        for sigma in sigmas:
-            noise = np.random.default_rng(0).standard_normal(clean.shape)
-            noisy = (clean + sigma / 255 * noise).astype(np.float32)
-            where: dict[str, object] = {"clip": path.name, "size": f"{clean.shape[3]}x{clean.shape[2]}", "sigma": sigma}
-            found, seconds = ours(noisy, sigma)
-            rows.append(where | {"filter": NAME, "cpu_seconds": seconds} | scores(found, clean))
-            for name, (steps, ranges) in SETTINGS.items():
-                for scale in SCALES:
-                    with TemporaryDirectory() as made:
-                        folder = Path(made)
-                        np.save(folder / "noisy.npy", noisy)
-                        task = {"sigma": scale * sigma, "steps": steps, "ranges": ranges}
-                        (folder / "task.json").write_text(json.dumps(task))
-                        subprocess.run([python, __file__, "--vbm3d", made], check=True)
-                        found = np.load(folder / "restored.npy")
-                        seconds = json.loads((folder / "seconds.json").read_text())
-                    row = where | {"filter": name, "scale": scale, "cpu_seconds": seconds} | scores(found, clean)
-                    rows.append(row)
-            print(*(f"{row['filter']}: {row['psnr']:.2f}" for row in rows[-5:]), path.name, sigma, flush=True)
-    return rows
+def rows_of(name: str, clean: np.ndarray, sigma: float, python: str) -> Iterator[Row]:
+    """A row for each filter and setting, on one clip with one sigma."""
+    noise = np.random.default_rng(0).standard_normal(clean.shape)
+    noisy = (clean + sigma / 255 * noise).astype(np.float32)
+    where: Row = {"clip": name, "size": f"{clean.shape[3]}x{clean.shape[2]}", "sigma": sigma}
+    yield where | {"filter": "none"} | scores(noisy, clean)
+    for model in OURS:
+        found, seconds = ours(model, noisy, sigma)
+        yield where | {"filter": model, "cpu_seconds": seconds} | scores(found, clean)
+    tasks = [{"filter": rival, "sigma": sigma} | how for rival, settings in RIVALS.items() for how in settings]
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        np.save(folder / "noisy.npy", noisy)
+        (folder / "tasks.json").write_text(json.dumps(tasks))
+        subprocess.run([python, __file__, "--run-rivals", made], check=True)
+        seconds_each = json.loads((folder / "seconds.json").read_text())
+        for number, (task, seconds) in enumerate(zip(tasks, seconds_each, strict=True)):
+            row = where | {"filter": task["filter"], "scale": task["scale"], "cpu_seconds": seconds}
+            yield row | scores(np.load(folder / f"{number}.npy"), clean)
+
+
+def best(rows: list[Row]) -> list[Row]:
+    """For each filter and sigma, the rows of the scale that is best in the mean over the clips."""
+    groups: dict[tuple[str, float], dict[float | None, list[Row]]] = {}
+    for row in rows:
+        groups.setdefault((row["filter"], row["sigma"]), {}).setdefault(row.get("scale"), []).append(row)
+    return [
+        row
+        for scales in groups.values()
+        for row in max(scales.values(), key=lambda group: sum(row["psnr"] for row in group) / len(group))
+    ]
+
+
+def table(rows: list[Row]) -> str:
+    """The means over the clips as Markdown: a line for each filter, and how many clips are below each rival's."""
+    chosen = best(rows)
+    sigmas = sorted({row["sigma"] for row in rows})
+    filters = list(dict.fromkeys(row["filter"] for row in rows))
+    lines = ["| filter | measure | " + " | ".join(f"sigma {sigma:g}" for sigma in sigmas) + " |"]
+    lines.append("|---" * (2 + len(sigmas)) + "|")
+
+    def values(name: str, sigma: float, key: str) -> dict[str, float]:
+        return {row["clip"]: row[key] for row in chosen if (row["filter"], row["sigma"]) == (name, sigma)}
+
+    for key, digits in (("psnr", 2), ("ssim", 4), ("vmaf", 1), ("flicker", 2), ("cpu_seconds", 3)):
+        for name in filters:
+            if name == "none" and key == "cpu_seconds":
+                continue
+            means = [list(values(name, sigma, key).values()) for sigma in sigmas]
+            lines.append(f"| {name} | {key} | " + " | ".join(f"{np.mean(x):.{digits}f}" for x in means) + " |")
+    for rival in RIVALS:
+        for name in OURS:
+            gains = []
+            for sigma in sigmas:
+                theirs = values(rival, sigma, "psnr")
+                differences = [value - theirs[clip] for clip, value in values(name, sigma, "psnr").items()]
+                gains.append(f"{np.mean(differences):+.2f} ({min(differences):+.2f})")
+            lines.append(f"| {name} over {rival} | psnr, mean (worst clip) | " + " | ".join(gains) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Read the command line and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", nargs="+", type=Path)
-    parser.add_argument("--rival-python", required=True, help="of the environment that has bm3dcpu")
+    parser.add_argument("clips", nargs="*", type=Path, help="videos, or photographs, which are then moved by code")
+    parser.add_argument("--rival-python", default="rivals/bin/python", help="of the environment that has the rivals")
     parser.add_argument("--sigma", nargs="+", type=float, default=[3, 5, 10, 20, 30, 50])
-    parser.add_argument("--frames", type=int, default=20)
+    parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--size", type=int, default=640, help="pixels of the long side, at most")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    rows = compare(options.clips, options.rival_python, options.sigma, options.frames, options.size)
-    report = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "rows": rows}
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
+    report: dict[str, Any] = {"rows": []}
+    if options.output.is_file():
+        report = json.loads(options.output.read_text())
+    done = {(row["clip"], row["sigma"]) for row in report["rows"]}
+    for path in options.clips:
+        missing = [sigma for sigma in options.sigma if (path.name, sigma) not in done]
+        if not missing:
+            continue
+        still = path.suffix.lower() in (".jpg", ".jpeg", ".png")
+        clean = (moved if still else read)(path, options.frames, options.size)
+        for sigma in missing:
+            report["rows"] += rows_of(path.name, clean, sigma, options.rival_python)
+            report["date"] = datetime.now(UTC).isoformat(timespec="seconds")
+            options.output.write_text(json.dumps(report, indent=1) + "\n")
+            print(path.name, f"sigma {sigma:g}", flush=True)
+    print(table(report["rows"]))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--vbm3d"]:
-        vbm3d(Path(sys.argv[2]))
+    if sys.argv[1:2] == ["--run-rivals"]:
+        run_rivals(Path(sys.argv[2]))
     else:
         main()
