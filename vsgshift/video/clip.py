@@ -9,6 +9,7 @@ from typing import Any
 
 from vsgshift.errors import VideoError
 from vsgshift.h273 import UNSPECIFIED, usual_matrix
+from vsgshift.video.times import Times, complete
 
 SAMPLES = 5
 """Frames, spread over the film, whose properties are looked at."""
@@ -26,10 +27,8 @@ class Clip:
     """Properties of the first frame."""
     sampled: list[dict[str, Any]]
     """Properties of some frames that are spread over the film."""
-    timestamps: list[int]
-    """When each frame is shown, in ticks, as the file says; empty if it does not say so of every frame."""
-    time_base: Fraction
-    """Seconds of a tick."""
+    times: Times
+    """When its frames are shown."""
 
 
 def open_clip(file: Path, options: dict[str, Any] | None = None) -> Clip:
@@ -67,8 +66,11 @@ def open_clip(file: Path, options: dict[str, Any] | None = None) -> Clip:
         node=node,
         props=sampled[0],
         sampled=sampled,
-        timestamps=[] if NO_TIME in stamps else stamps,
-        time_base=Fraction(opened.get("timebasenum", 1), opened.get("timebaseden", 1)),
+        times=complete(
+            [None if stamp == NO_TIME else stamp for stamp in stamps],
+            Fraction(opened.get("timebasenum", 1), opened.get("timebaseden", 1)),
+            Fraction(node.fps),
+        ),
     )
 
 

@@ -11,11 +11,10 @@ import numpy as np
 from vsgshift.errors import VideoError
 from vsgshift.video.clip import open_clip, to_rgb
 from vsgshift.video.script import FilterCall
+from vsgshift.video.times import UNKNOWN_RATE
 
 type Picture = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 """(H, W, 3), RGB."""
-USUAL_RATE = Fraction(25)
-"""Frames per second of a clip that does not tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,8 @@ class Comparison:
         self._nodes = [to_rgb(clip, node, vs.RGB24) for node in (clip.node, restored)]
         self._error: type[Exception] = vs.Error
         self.length = int(clip.node.num_frames)
-        self.rate = Fraction(clip.node.fps) or USUAL_RATE
+        self.rate = Fraction(clip.node.fps) or UNKNOWN_RATE
+        self._times = clip.times
 
     def frame_of(self, moment: Moment | None) -> int:
         """The number of the frame at a moment; None is the middle.
@@ -68,18 +68,18 @@ class Comparison:
         """
         if moment is None:
             return self.length // 2
-        number = moment.frame if moment.frame is not None else int((moment.seconds or 0.0) * self.rate)
-        if number >= self.length:
-            end = f"{self.length} frames, {self.time_of(self.length)}"
-            wanted = f"frame {number}" if moment.frame is not None else self.time_of(number)
-            raise VideoError(f"{wanted} is after the end: the video has {end}")
+        end = self._times.seconds(self.length - 1) + (self._times.step * self._times.time_base or 1 / self.rate)
+        seconds, number = moment.seconds or 0.0, moment.frame
+        if number is None and seconds < end:
+            return self._times.shown_at(seconds)
+        if number is None or number >= self.length:
+            wanted = _clock(Fraction(seconds)) if number is None else f"frame {number}"
+            raise VideoError(f"{wanted} is after the end: the video has {self.length} frames, {_clock(end)}")
         return number
 
     def time_of(self, number: int) -> str:
         """h:mm:ss.mmm at which a frame is shown."""
-        thousandths = round(1000 * number / self.rate)
-        minutes, rest = divmod(thousandths, 60_000)
-        return f"{minutes // 60}:{minutes % 60:02}:{rest // 1000:02}.{rest % 1000:03}"
+        return _clock(self._times.seconds(number))
 
     def pairs(self, numbers: range) -> Iterator[Pair]:
         """Frames before and after, in order.
@@ -93,6 +93,12 @@ class Comparison:
                 yield Pair(before=_picture(first), after=_picture(second), number=number, time=self.time_of(number))
         except self._error as error:
             raise VideoError(str(error)) from error
+
+
+def _clock(seconds: Fraction) -> str:
+    """h:mm:ss.mmm"""
+    minutes, rest = divmod(round(1000 * seconds), 60_000)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest // 1000:02}.{rest % 1000:03}"
 
 
 def _picture(frame: Any) -> Picture:

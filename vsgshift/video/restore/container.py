@@ -1,9 +1,11 @@
 """What files hold besides the picture, and what each kind of file can hold."""
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 from av.stream import AttachmentStream, Disposition, Stream
@@ -48,8 +50,10 @@ class Track:
     """Of the stream in the file."""
     size: tuple[int, int]
     """Width and height as stored."""
-    seconds: float
-    """How long the film is said to be; 0 if nothing is said."""
+    rate: Fraction
+    """Frames per second; 0 if nothing is said."""
+    end: float
+    """When the film is said to end, in seconds on its own clock; 0 if nothing is said."""
 
 
 def video_track(path: Path) -> Track:
@@ -57,9 +61,21 @@ def video_track(path: Path) -> Track:
     with opened(path) as source:
         for stream in source.streams.video:
             if not stream.disposition & Disposition.attached_pic:
-                seconds = (source.duration or 0) / av.time_base
-                return Track(index=stream.index, size=(stream.width, stream.height), seconds=seconds)
+                # With a clock that does not start at 0, some kinds of file say when it ends, and others how long it is.
+                end = ((source.duration or 0) + min(source.start_time or 0, 0)) / av.time_base
+                rate = exact(stream.average_rate)
+                return Track(index=stream.index, size=(stream.width, stream.height), rate=rate, end=end)
     raise VideoError(f"{path} has no video in it")
+
+
+def last_moment(path: Path) -> float:
+    """When the last packet of any kind ends, in seconds on the film's clock. Reads the whole file."""
+    last = Fraction(0)
+    with opened(path) as source, suppress(av.FFmpegError):
+        for packet in source.demux([stream for stream in source.streams if stream.type in ("video", "audio")]):
+            if packet.pts is not None and packet.size:
+                last = max(last, (packet.pts + (packet.duration or 0)) * exact(packet.time_base))
+    return float(last)
 
 
 def opened(path: Path) -> "InputContainer":
@@ -143,6 +159,11 @@ def add_beside(out: "OutputContainer", stream: Stream, film: Path) -> Stream | N
         out.add_attachment(f"cover.{ending}", mimetype, data)
         return None
     return add_copy(out, stream)
+
+
+def exact(value: Any) -> Fraction:
+    """A rational number of PyAV's as one of Python's; None is 0."""
+    return Fraction(value.numerator, value.denominator) if value else Fraction(0)
 
 
 def reason(error: BaseException) -> str:

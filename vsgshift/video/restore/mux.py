@@ -15,7 +15,7 @@ import av
 from av.stream import Disposition, Stream
 
 from vsgshift.errors import VideoError
-from vsgshift.video.restore.container import FORMATS, add_beside, add_copy, companions, opened, reason
+from vsgshift.video.restore.container import FORMATS, add_beside, add_copy, companions, exact, opened, reason
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -199,15 +199,20 @@ def _others(
         return
     if timing.cut and timing.start - RUN_UP > Fraction(film.start_time or 0, av.time_base):
         film.seek(int((timing.start - RUN_UP) * av.time_base))
+    clocks: dict[int, Clock] = {}
     for packet in film.demux([film.streams[index] for index in copies]):
         if packet.stream.disposition & Disposition.attached_pic and packet.size:
             packet.pts = packet.dts = 0
             packet.stream = copies[packet.stream_index]
             yield packet
             continue
-        if packet.pts is None or not packet.size:
+        if not packet.size:
             continue
-        base = Fraction(packet.time_base.numerator, packet.time_base.denominator)
+        base = exact(packet.time_base)
+        if packet.stream.type == "audio":
+            clocks.setdefault(packet.stream_index, Clock()).set(packet)
+        if packet.pts is None:
+            continue
         start = packet.pts * base
         if timing.cut:
             if start > timing.end + OVERRUN:
@@ -228,9 +233,24 @@ def _others(
         yield packet
 
 
+class Clock:
+    """Times for a stream's packets of sound that have none, or one that goes back: they follow the one before."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        """When the next packet is due, in ticks."""
+        self._last: int | None = None
+
+    def set(self, packet: "Packet[Any]") -> None:
+        """Give a packet a time if it has no usable one. Those of a stream come one after the other."""
+        if packet.pts is None or (self._last is not None and packet.pts <= self._last):
+            packet.pts = self._next if self._last is None else max(self._next, self._last + 1)
+            packet.dts = packet.pts
+        self._last, self._next = packet.pts, packet.pts + (packet.duration or 0)
+
+
 def _when(packet: "Packet[Any]") -> Fraction:
-    base = packet.time_base
-    return Fraction(packet.dts or 0) * base.numerator / base.denominator
+    return (packet.dts or 0) * exact(packet.time_base)
 
 
 def _describe(copy: Stream, stream: Stream) -> None:
@@ -246,7 +266,7 @@ def _chapters(film: "InputContainer", timing: Timing, origin: Fraction) -> list[
     """The chapters of the stretch, on the output's clock."""
     kept = []
     for chapter in film.chapters():
-        base = Fraction(chapter["time_base"].numerator, chapter["time_base"].denominator)
+        base = exact(chapter["time_base"])
         start, end = chapter["start"] * base, chapter["end"] * base
         if timing.cut:
             start, end = max(start, timing.start), min(end, timing.end)

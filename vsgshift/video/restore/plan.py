@@ -9,11 +9,12 @@ from vsgshift._version import __version__
 from vsgshift.errors import VideoError
 from vsgshift.video.encoder import Encoding, Tags
 from vsgshift.video.programs import Programs
-from vsgshift.video.restore.container import Track, video_track
+from vsgshift.video.restore.container import Track, last_moment, video_track
 from vsgshift.video.restore.mux import Orientation, Timing
 from vsgshift.video.restore.parts import PART_FRAMES
-from vsgshift.video.restore.probe import UNKNOWN_RATE, Source, probe
+from vsgshift.video.restore.probe import Source, probe
 from vsgshift.video.script import FilterCall, conversion, script_text, source_options, y4m_format
+from vsgshift.video.times import UNKNOWN_RATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,7 @@ class Plan:
     job: Job
     programs: Programs
     source: Source
+    track: Track
     first: int
     """The first frame wanted."""
     stop: int
@@ -69,11 +71,11 @@ class Plan:
     @property
     def timing(self) -> Timing:
         """When they are shown."""
-        stamps = self.source.timestamps
-        end = stamps[self.stop] if self.stop < len(stamps) else stamps[-1] + self._last_duration
-        shown = [*stamps[self.first : self.stop], end]
+        times = self.source.times
+        ticks = times.ticks
+        end = ticks[self.stop] if self.stop < len(ticks) else ticks[-1] + self._last_duration
         cut = self.job.start is not None or self.job.end is not None
-        return Timing(time_base=self.source.time_base, shown=shown, cut=cut)
+        return Timing(time_base=times.time_base, shown=[*ticks[self.first : self.stop], end], cut=cut)
 
     @property
     def orientation(self) -> Orientation:
@@ -87,10 +89,22 @@ class Plan:
 
     @property
     def _last_duration(self) -> int:
-        stamps = self.source.timestamps
-        if len(stamps) > 1:
-            return stamps[-1] - stamps[-2]
-        return max(round(1 / (self.source.fps or UNKNOWN_RATE) / self.source.time_base), 1)
+        times = self.source.times
+        if len(times.ticks) > 1:
+            return times.ticks[-1] - times.ticks[-2]
+        return max(round(1 / (self.source.fps or UNKNOWN_RATE) / times.time_base), 1)
+
+    @property
+    def _rate(self) -> list[str]:
+        """The lines that give the clip a rate where the file's own is wrong, for the encoder to budget by."""
+        source, times = self.source, self.source.times
+        if source.fps and not times.placed:
+            return []
+        seen = 1 / (times.step * times.time_base) if times.step else UNKNOWN_RATE
+        # Ticks are coarse: a rate that is claimed is exact, if it is about what is seen.
+        claims = [rate for rate in (self.track.rate, source.fps) if abs(rate - seen) < seen / 20]
+        rate = claims[0] if claims else seen.limit_denominator(1001)
+        return [f"clip = clip.std.AssumeFPS(fpsnum={rate.numerator}, fpsden={rate.denominator})"]
 
     @property
     def pipe_format(self) -> str:
@@ -109,7 +123,7 @@ class Plan:
             header=["Written by vsgshift restore; what runs it is the command that --dry-run prints."],
             file=source.path,
             options=source_options(source.track, self.index),
-            before=[] if source.fps else [f"clip = clip.std.AssumeFPS(fpsnum={UNKNOWN_RATE})"],
+            before=self._rate,
             filters=self.job.filters,
             after=after,
         )
@@ -159,18 +173,20 @@ def make_plan(job: Job, index: Path) -> Plan:
     programs = Programs.find()
     track = video_track(job.source)
     source = probe(job.source, track.index, index)
-    first = 0 if job.start is None else source.first_from(job.start)
-    stop = source.frames if job.end is None else source.first_from(job.end)
+    first = 0 if job.start is None else source.times.first_from(job.start)
+    stop = source.frames if job.end is None else source.times.first_from(job.end)
     if first >= stop:
-        length = (source.timestamps[-1] - source.timestamps[0]) * source.time_base
-        raise VideoError(f"there is no frame between --start and --end; the last one is at {float(length):.3f} s")
+        last = float(source.times.seconds(source.frames - 1))
+        raise VideoError(f"there is no frame between --start and --end; the last one is at {last:.3f} s")
     encoding = job.encoding.completed(job.ending, source.bits)
-    for remark in _remarks(source, track, encoding):
+    for remark in _remarks(job, source, track, encoding):
         job.remark(remark)
-    return Plan(job=job, programs=programs, source=source, first=first, stop=stop, encoding=encoding, index=index)
+    return Plan(
+        job=job, programs=programs, source=source, track=track, first=first, stop=stop, encoding=encoding, index=index
+    )
 
 
-def _remarks(source: Source, track: Track, encoding: Encoding) -> Iterator[str]:
+def _remarks(job: Job, source: Source, track: Track, encoding: Encoding) -> Iterator[str]:
     """What is not as the user may think."""
     assert encoding.codec is not None
     if lost := Tags(source.props).lost(encoding.codec):
@@ -181,7 +197,14 @@ def _remarks(source: Source, track: Track, encoding: Encoding) -> Iterator[str]:
         across, down = track.size
         now = f"{source.width}x{source.height}"
         yield f"the picture is {across}x{down}, which its format does not divide; it becomes {now}"
-    length = float((source.timestamps[-1] - source.timestamps[0]) * source.time_base)
-    if track.seconds - length > max(2.0, track.seconds / 20):
-        claim = f"the film should last {track.seconds:.0f} s, but its picture ends at {length:.0f} s"
+    times = source.times
+    if not times.told and not source.fps:
+        yield f"the film says neither when its frames are shown nor at what rate; {UNKNOWN_RATE} frames/s are taken"
+    if times.placed:
+        frames = f"{times.placed} of {source.frames} frames have no timestamp, or a wrong one"
+        yield f"{frames}; they are placed between the others"
+    ends = float((times.ticks[-1] + times.step) * times.time_base)
+    # A film may well have more sound than pictures; what is missing lacks both.
+    if track.end - ends > max(2.0, track.end / 20) and track.end - (last := last_moment(job.source)) > 2:
+        claim = f"the film should last until {track.end:.0f} s, but ends at {max(last, ends):.0f} s"
         yield f"{claim}; is the file complete?"

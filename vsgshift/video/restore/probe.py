@@ -10,7 +10,6 @@ import signal
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,10 @@ from vsgshift.errors import ProgramError, VideoError
 from vsgshift.processes import run
 from vsgshift.video.clip import open_clip
 from vsgshift.video.script import source_options
+from vsgshift.video.times import Times
 
 ERROR = "vsgshift: "
 """How a line of the child process begins that is meant for the user."""
-UNKNOWN_RATE = Fraction(25)
-"""Frames per second of a film that has neither timestamps nor a rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +39,9 @@ class Source:
     bits: int
     is_float: bool
     fps: Fraction
-    """The mean rate; 0 if the file has none."""
-    time_base: Fraction
-    """Seconds of a tick of the timestamps."""
-    timestamps: tuple[int, ...]
-    """When each frame is shown, in ticks, increasing."""
+    """The rate that the file claims; 0 if it claims none."""
+    times: Times
+    """When its frames are shown."""
     props: dict[str, Any]
     """Properties of the first frame."""
     dynamic: bool
@@ -54,19 +50,12 @@ class Source:
     @property
     def frames(self) -> int:
         """The number of frames."""
-        return len(self.timestamps)
+        return len(self.times.ticks)
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height."""
         return self.width, self.height
-
-    def first_from(self, seconds: float) -> int:
-        """The number of the first frame that is shown at a time, counted from the film's start, or later."""
-        start = self.timestamps[0] * self.time_base
-        # Half a millisecond of room: what a player shows as 1.000 may be 1.0004.
-        limit = Fraction(seconds) + start - Fraction(1, 2000)
-        return next((n for n, ticks in enumerate(self.timestamps) if ticks * self.time_base >= limit), self.frames)
 
 
 def probe(path: Path, track: int, index: Path) -> Source:
@@ -85,12 +74,13 @@ def probe(path: Path, track: int, index: Path) -> Source:
         if str(signal.strsignal(signal.SIGBUS)) in reason:
             reason += "; does something else change the file, or is a disk full?"
         raise VideoError(f"{path}: BestSource {reason}") from error
-    time_base, fps = Fraction(*answer.pop("time_base")), Fraction(*answer.pop("fps"))
-    stamps, frames = answer.pop("timestamps"), answer.pop("frames")
-    if any(after <= before for before, after in pairwise(stamps)) or not stamps:
-        # Bare streams have none, and some broken files have them out of order.
-        time_base, stamps = 1 / (fps or UNKNOWN_RATE), range(frames)
-    return Source(path=path, track=track, fps=fps, time_base=time_base, timestamps=tuple(stamps), **answer)
+    times = Times(
+        ticks=tuple(answer.pop("ticks")),
+        time_base=Fraction(*answer.pop("time_base")),
+        placed=answer.pop("placed"),
+        told=answer.pop("told"),
+    )
+    return Source(path=path, track=track, fps=Fraction(*answer.pop("fps")), times=times, **answer)
 
 
 def _answer(path: str, track: str, index: str) -> dict[str, Any]:
@@ -102,14 +92,15 @@ def _answer(path: str, track: str, index: str) -> dict[str, Any]:
     return {
         "width": node.width,
         "height": node.height,
-        "frames": node.num_frames,
         "format": node.format.name,
         "family": vs.ColorFamily(node.format.color_family).name,
         "bits": node.format.bits_per_sample,
         "is_float": node.format.sample_type == vs.FLOAT,
         "fps": (node.fps.numerator, node.fps.denominator or 1),
-        "time_base": (clip.time_base.numerator, clip.time_base.denominator),
-        "timestamps": clip.timestamps,
+        "ticks": clip.times.ticks,
+        "time_base": clip.times.time_base.as_integer_ratio(),
+        "placed": clip.times.placed,
+        "told": clip.times.told,
         "props": {key: plain for key, value in clip.props.items() if (plain := _plain(value)) is not None},
         "dynamic": any(key.startswith(("DolbyVision", "HDR10Plus")) for props in clip.sampled for key in props),
     }

@@ -1,0 +1,123 @@
+"""When the frames of a film are shown, also where its file does not say so of every frame."""
+
+import math
+import statistics
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+UNKNOWN_RATE = Fraction(25)
+"""Frames per second of a film that has neither timestamps nor a rate."""
+ROOM = Fraction(1, 2000)
+"""Seconds by which a time may miss a frame's: what a player shows as 1.000 may be 1.0004."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """When each frame is shown."""
+
+    ticks: tuple[int, ...]
+    """Increasing; at least one."""
+    time_base: Fraction
+    """Seconds of a tick."""
+    placed: int = 0
+    """How many frames have a time of ours, since the file has none for them or one that makes no sense."""
+    told: bool = True
+    """Whether the file has times at all; bare streams have none."""
+
+    @property
+    def step(self) -> Fraction:
+        """The usual time between two frames, in ticks; 0 of a single one."""
+        gaps = [after - before for before, after in pairwise(self.ticks)]
+        return Fraction(statistics.median(gaps)) if gaps else Fraction(0)
+
+    def seconds(self, number: int) -> Fraction:
+        """When a frame is shown, counted from the first one."""
+        return (self.ticks[number] - self.ticks[0]) * self.time_base
+
+    def shown_at(self, seconds: float) -> int:
+        """The number of the frame that is on the screen at a time, counted from the first one."""
+        return max(bisect_right(self.ticks, self._tick(Fraction(seconds) + ROOM)) - 1, 0)
+
+    def first_from(self, seconds: float) -> int:
+        """The number of the first frame that is shown at a time, counted from the first one, or later."""
+        return bisect_left(self.ticks, self._tick(Fraction(seconds) - ROOM))
+
+    def _tick(self, seconds: Fraction) -> Fraction:
+        return self.ticks[0] + seconds / self.time_base
+
+
+def complete(stamps: Sequence[int | None], time_base: Fraction, rate: Fraction) -> Times:
+    """Keep the timestamps that make sense, and place the other frames between them.
+
+    What makes sense is the longest run of increasing ones, whatever lies between: a single wrong stamp costs that
+    frame alone, and pauses stay.
+
+    Args:
+        stamps: of the frames, in the order in which they are shown, in ticks; None where the file has none.
+        time_base: seconds of a tick.
+        rate: frames per second that the file claims; 0 if it does not.
+    """
+    kept = _increasing(stamps)
+    if not kept:
+        return Times(ticks=tuple(range(len(stamps))), time_base=1 / (rate or UNKNOWN_RATE), told=False)
+    if len(kept) == len(stamps):
+        return Times(ticks=tuple(stamp for stamp in stamps if stamp is not None), time_base=time_base)
+    known = [(number, stamp) for number in kept if (stamp := stamps[number]) is not None]
+    steps = [Fraction(after - before, there - here) for (here, before), (there, after) in pairwise(known)]
+    step = statistics.median(steps) if steps else 1 / ((rate or UNKNOWN_RATE) * time_base)
+    # As many frames as lie between two stamps need as many ticks.
+    finer = max([math.ceil(1 / gap) for gap in steps if gap < 1], default=1) if steps else 1
+    finer = max(finer, math.ceil(1 / step))
+    known, step = [(number, stamp * finer) for number, stamp in known], step * finer
+    ticks: list[int] = []
+    first, stamp = known[0]
+    ticks += [stamp - _nearest(step * (first - number)) for number in range(first)]
+    for (here, before), (there, after) in pairwise(known):
+        gap = Fraction(after - before, there - here)
+        # At the usual rate after the one before, so that a pause stays a pause; or evenly, where there is no room.
+        apart = min(step, gap)
+        ticks += [before + _nearest(apart * index) for index in range(there - here)]
+    last, stamp = known[-1]
+    ticks += [stamp + _nearest(step * index) for index in range(len(stamps) - last)]
+    return Times(ticks=tuple(ticks), time_base=time_base / finer, placed=len(stamps) - len(known))
+
+
+def _nearest(ticks: Fraction) -> int:
+    """Round half up: unlike half to even, what is a tick apart stays apart."""
+    return math.floor(ticks + Fraction(1, 2))
+
+
+def _increasing(stamps: Sequence[int | None]) -> list[int]:
+    """Numbers of the stamps of the longest increasing run; of several, the one that is most even."""
+    present = [(number, stamp) for number, stamp in enumerate(stamps) if stamp is not None]
+    if all(before < after for (_, before), (_, after) in pairwise(present)):
+        return [number for number, _ in present]
+    values = [stamp for _, stamp in present]
+    before, after = _lengths(values), _lengths([-value for value in reversed(values)])[::-1]
+    longest = max(before)
+    levels: list[list[int]] = [[] for _ in range(longest)]
+    for index, (up_to, from_here) in enumerate(zip(before, after, strict=True)):
+        if up_to + from_here - 1 == longest:
+            levels[up_to - 1].append(index)
+    gaps = [b - a for a, b in pairwise(values) if b > a]
+    step = statistics.median(gaps) if gaps else 1
+    chosen = [levels[0][0]]
+    for level in levels[1:]:
+        last = chosen[-1]
+        fits = [index for index in level if index > last and values[index] > values[last]]
+        chosen.append(min(fits, key=lambda index: abs(values[index] - values[last] - step * (index - last))))
+    return [present[index][0] for index in chosen]
+
+
+def _lengths(values: Sequence[int]) -> list[int]:
+    """Length of the longest increasing run that ends at each value."""
+    ends: list[int] = []
+    lengths = []
+    for value in values:
+        place = bisect_left(ends, value)
+        ends[place : place + 1] = [value]
+        lengths.append(place + 1)
+    return lengths
