@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from training.batches import spoilt
@@ -58,3 +59,18 @@ def test_rounded_clips_are_of_whole_levels_in_range() -> None:
         assert torch.equal((degraded * 255).round() / 255, degraded)
         assert degraded.max() <= 1
         assert target is clean
+
+
+@pytest.mark.parametrize("coded", [0.0, 1.0])
+def test_real_noise_is_told_about_and_drawn_by_the_key(coded: float) -> None:
+    clean = torch.rand(4, 3, 1, 1).expand(4, 3, 96, 96).contiguous()
+    wanted = recipe(real=1.0, coded=coded, misjudged=(1.0, 1.0))
+    for step in range(4):
+        degraded, told, target = spoilt((clean, clean), wanted, step)
+        again, _, _ = spoilt((clean, clean), wanted, step)
+        assert torch.equal(degraded, again)
+        assert target is clean
+        assert told is not None
+        assert told.shape == (4, 1, 96, 96)
+        assert 0 <= told.min() <= told.max() <= 3 * recipe().data.sigma / 255
+        assert not torch.equal(degraded, clean)

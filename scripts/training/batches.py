@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .clips import degradations
+from .clips import degradations, noise
 from .clips.dice import Dice, seed_of, seeded
 from .generated import Pair
 from .recipe import Recipe
@@ -58,6 +58,13 @@ def spoilt(pair: Pair, recipe: Recipe, *key: int) -> tuple[Tensor, Tensor | None
             degraded = degradations.camera(degraded, dice.generator)
         return degraded, None, clean
     sigma = dice.uniform() ** recipe.data.sigma_power * recipe.data.sigma / 255
+    if recipe.data.real and dice.chance(recipe.data.real):
+        coded = dice.chance(recipe.data.coded)
+        # White noise is there anyway, but not coded.
+        kinds = [kind for kind in noise.KINDS if kind.endswith(noise.CODED) == coded and kind != "white"]
+        degraded, told = noise.noisy(clean.cpu(), dice.choice(kinds), sigma, dice.generator)
+        told *= dice.log_uniform(*recipe.data.misjudged)
+        return degraded.to(clean), told.to(clean), clean
     generator = torch.Generator(clean.device).manual_seed(seed_of(recipe.seed, "noise", *key))
     present = sigma
     if recipe.data.quiet and dice.chance(recipe.data.quiet):
@@ -91,7 +98,7 @@ def batches(pairs: Iterator[Pair], recipe: Recipe, items: range, first: int, dev
                 degraded = pair[0].to(device, non_blocking=True)
                 clean = degraded if pair[1] is pair[0] else pair[1].to(device, non_blocking=True)
                 made.append(spoilt((degraded, clean), recipe, step, item))
-            maps = [noise for _, noise, _ in made if noise is not None]
+            maps = [told for _, told, _ in made if told is not None]
             yield Batch(
                 degraded=torch.cat([degraded for degraded, _, _ in made]),
                 noise=torch.cat(maps) if maps else None,

@@ -36,6 +36,14 @@ class Data:
     """Noise standard deviations are drawn from 0 to this, on the 8-bit scale; for denoising."""
     sigma_power: float = 1.0
     """They are `sigma` times a uniform number to this power: with 1 uniform, above 1 small ones are more frequent."""
+    real: float = 0.0
+    """Fraction of clips whose noise is not white but that of cameras, film and tapes (`training.clips.noise`), or which
+    an encoder has been at; for denoising."""
+    coded: float = 0.5
+    """Fraction of those that a real encoder has been at."""
+    misjudged: tuple[float, float] = (0.8, 2.0)
+    """What the deviation that the network is told of such noise is multiplied with, at least and at most: more than
+    there is, since noise that is correlated is stronger where the picture is coarse."""
     quiet: float = 0.0
     """Fraction of clips with less noise than the network is told, half of them without any; for denoising."""
     rounded: float = 0.0
@@ -270,6 +278,8 @@ def _complaints(recipe: Recipe) -> typing.Iterator[str]:
             generated.photographed,
             generated.graphics,
             data.hard,
+            data.real,
+            data.coded,
             data.quiet,
             data.rounded,
         )
