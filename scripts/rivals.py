@@ -179,16 +179,25 @@ def scores(found: np.ndarray, clean: np.ndarray) -> dict[str, float]:
     }
 
 
-def rows_of(name: str, clean: np.ndarray, sigma: float, python: str) -> Iterator[Row]:
-    """A row for each filter and setting, on one clip with one sigma."""
+def rows_of(name: str, clean: np.ndarray, sigma: float, python: str, done: set[str]) -> Iterator[Row]:
+    """A row for each filter and setting, on one clip with one sigma; but for those filters that are done."""
     noise = np.random.default_rng(0).standard_normal(clean.shape)
     noisy = (clean + sigma / 255 * noise).astype(np.float32)
     where: Row = {"clip": name, "size": f"{clean.shape[3]}x{clean.shape[2]}", "sigma": sigma}
-    yield where | {"filter": "none"} | scores(noisy, clean)
+    if "none" not in done:
+        yield where | {"filter": "none"} | scores(noisy, clean)
     for model in OURS:
-        found, seconds = ours(model, noisy, sigma)
-        yield where | {"filter": model, "cpu_seconds": seconds} | scores(found, clean)
-    tasks = [{"filter": rival, "sigma": sigma} | how for rival, settings in RIVALS.items() for how in settings]
+        if model not in done:
+            found, seconds = ours(model, noisy, sigma)
+            yield where | {"filter": model, "cpu_seconds": seconds} | scores(found, clean)
+    tasks = [
+        {"filter": rival, "sigma": sigma} | how
+        for rival, settings in RIVALS.items()
+        if rival not in done
+        for how in settings
+    ]
+    if not tasks:
+        return
     with TemporaryDirectory() as made:
         folder = Path(made)
         np.save(folder / "noisy.npy", noisy)
@@ -248,20 +257,29 @@ def main() -> None:
     parser.add_argument("--sigma", nargs="+", type=float, default=[3, 5, 10, 20, 30, 50])
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--size", type=int, default=640, help="pixels of the long side, at most")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="JSON; a run goes on from what is there")
+    parser.add_argument("--again", nargs="*", default=[], help="filters to run again, though they are in the report")
     options = parser.parse_args()
     report: dict[str, Any] = {"rows": []}
     if options.output.is_file():
         report = json.loads(options.output.read_text())
-    done = {(row["clip"], row["sigma"]) for row in report["rows"]}
+    report["rows"] = [row for row in report["rows"] if row["filter"] not in options.again]
+    done: dict[tuple[str, float], set[str]] = {}
+    for row in report["rows"]:
+        done.setdefault((row["clip"], row["sigma"]), set()).add(row["filter"])
+    everything = {"none", *OURS, *RIVALS}
     for path in options.clips:
-        missing = [sigma for sigma in options.sigma if (path.name, sigma) not in done]
+        missing = [sigma for sigma in options.sigma if everything - done.get((path.name, sigma), set())]
         if not missing:
             continue
         still = path.suffix.lower() in (".jpg", ".jpeg", ".png")
         clean = (moved if still else read)(path, options.frames, options.size)
+        if len(clean) <= 2 * MARGIN + 1:
+            print(path.name, "is too short: left out", flush=True)
+            continue
         for sigma in missing:
-            report["rows"] += rows_of(path.name, clean, sigma, options.rival_python)
+            already = done.get((path.name, sigma), set())
+            report["rows"] += rows_of(path.name, clean, sigma, options.rival_python, already)
             report["date"] = datetime.now(UTC).isoformat(timespec="seconds")
             options.output.write_text(json.dumps(report, indent=1) + "\n")
             print(path.name, f"sigma {sigma:g}", flush=True)
