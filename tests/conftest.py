@@ -44,7 +44,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Files of tiny networks that nobody trained and that change pictures visibly, by task."""
+    """Files of tiny networks that are untrained and that change pictures visibly, by task."""
     import torch
     from standin import lively
 

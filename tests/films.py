@@ -56,10 +56,10 @@ class Stream:
 def streams(file: Path) -> list[Stream]:
     """What a file holds."""
     with av.open(str(file)) as container:
-        found = []
+        contents = []
         for stream in container.streams:
             if stream.type == "attachment":
-                found.append(Stream("attachment", "", dict(stream.metadata), [], [stream.data]))
+                contents.append(Stream("attachment", "", dict(stream.metadata), [], [stream.data]))
                 continue
             container.seek(0)
             packets = sorted((p for p in container.demux(stream) if p.size), key=lambda packet: packet.pts)
@@ -69,8 +69,8 @@ def streams(file: Path) -> list[Stream]:
             codec = stream.codec_context.name if stream.codec_context else ""
             aspect = stream.sample_aspect_ratio if stream.type == "video" else None
             data = [bytes(packet) for packet in packets]
-            found.append(Stream(stream.type, codec, dict(stream.metadata), times, data, aspect))
-        return found
+            contents.append(Stream(stream.type, codec, dict(stream.metadata), times, data, aspect))
+        return contents
 
 
 def frame_props(file: Path) -> dict[str, Any]:

@@ -21,13 +21,13 @@ class Meter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        for found in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(found, Tensor):
-                self._follow(found)
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, Tensor):
+                self._follow(tensor)
         return out
 
-    def _follow(self, found: Tensor) -> None:
-        storage = found.untyped_storage()
+    def _follow(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
         key = storage._cdata
         if key not in self._known:
             self._known.add(key)

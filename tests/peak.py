@@ -40,11 +40,11 @@ def measured(name: str, size: tuple[int, int], block: int, tile: int) -> tuple[i
         stream.push(frames, torch.full((block, 1, *size), 0.1) if variant.task == "denoise" else None)
         give_back_freed()
     peak = int(peak_resident() * 2**20)
-    told = footprint(variant, size, dtype=torch.float32, block=block, weights=weights, tiling=tiling, fused=fused)
-    return peak - before, told.on_device("cpu")
+    estimate = footprint(variant, size, dtype=torch.float32, block=block, weights=weights, tiling=tiling, fused=fused)
+    return peak - before, estimate.on_device("cpu")
 
 
 if __name__ == "__main__":
     name, width, height, block, *tile = sys.argv[1:]
-    found, told = measured(name, (int(height), int(width)), int(block), int(tile[0]) if tile else 0)
-    sys.stdout.write(f"{found} {told}\n")
+    actual, estimate = measured(name, (int(height), int(width)), int(block), int(tile[0]) if tile else 0)
+    sys.stdout.write(f"{actual} {estimate}\n")

@@ -69,9 +69,9 @@ def lively(network: ShiftNet) -> ShiftNet:
     return network.eval().requires_grad_(False)
 
 
-def relative_error(found: Tensor, wanted: Tensor) -> float:
+def relative_error(actual: Tensor, expected: Tensor) -> float:
     """L2 norm of the difference over that of what is wanted."""
-    return float((found - wanted).norm() / wanted.norm())
+    return float((actual - expected).norm() / expected.norm())
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Callable[[int], None]]:
-    """A disk of so many bytes, mounted at an empty folder; gives a function that makes it larger.
+    """A disk of this size in bytes, mounted at an empty folder; gives a function that makes it larger.
 
     Skips the test where mounting is not allowed.
     """

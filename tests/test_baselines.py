@@ -51,9 +51,9 @@ def test_noise_is_removed(name: str) -> None:
     noisy = Noisy(Stack(clean), SIGMA, seed=0, name="clip")
     clip = Clip(name="clip", source=noisy, target=Stack(clean))
     setting = tuned(baseline, clip, [range(8)], (48, 64), SIGMA)
-    found = torch.cat(list(baseline.restore(noisy, range(8), SIGMA, setting)))
-    assert found.shape == clean.shape
-    assert float(psnr(found, clean).mean()) > float(psnr(noisy.read(range(8)), clean).mean()) + 5
+    actual = torch.cat(list(baseline.restore(noisy, range(8), SIGMA, setting)))
+    assert actual.shape == clean.shape
+    assert float(psnr(actual, clean).mean()) > float(psnr(noisy.read(range(8)), clean).mean()) + 5
 
 
 @pytest.mark.parametrize("name", ["bm3d", "nlmeans"])
@@ -84,20 +84,20 @@ def test_blurred_edges_are_sharpened() -> None:
         blurred[..., 32 + offset] = 0.5 + 0.5 * (offset + 0.5) / 7
     clip = Clip(name="edge", source=Stack(blurred), target=Stack(sharp))
     setting = tuned(baseline, clip, [range(1)], (32, 64), None)
-    found = torch.cat(list(baseline.restore(clip.source, range(1), None, setting)))
-    assert float(psnr(found, sharp)) > float(psnr(blurred, sharp))
-    steepest, before = (float(clip.diff(dim=-1).max()) for clip in (found, blurred))
+    actual = torch.cat(list(baseline.restore(clip.source, range(1), None, setting)))
+    assert float(psnr(actual, sharp)) > float(psnr(blurred, sharp))
+    steepest, before = (float(clip.diff(dim=-1).max()) for clip in (actual, blurred))
     assert steepest > 1.1 * before
 
 
 def test_ffmpeg_gives_back_what_it_does_not_change() -> None:
     installed("nlmeans")
     frames = torch.rand(5, 3, 9, 14)
-    found = torch.cat(list(ffmpeg.filtered(iter(frames.split(2)), (9, 14), "null")))
-    torch.testing.assert_close(found, (frames * 255).round() / 255)
+    actual = torch.cat(list(ffmpeg.filtered(iter(frames.split(2)), (9, 14), "null")))
+    torch.testing.assert_close(actual, (frames * 255).round() / 255)
 
 
-def test_what_ffmpeg_refuses_is_told_in_one_line() -> None:
+def test_what_ffmpeg_refuses_is_reported_in_one_line() -> None:
     installed("nlmeans")
     with pytest.raises(EvaluationError, match=r"ffmpeg: .*") as refusal:
         list(ffmpeg.filtered(iter([torch.rand(1, 3, 8, 8)]), (8, 8), "nosuchfilter"))
@@ -166,7 +166,7 @@ def test_climbing_keeps_within_the_bounds() -> None:
     assert max(asked) == 2.0
 
 
-def test_settings_are_told_in_words() -> None:
+def test_settings_are_printed_in_words() -> None:
     assert described(BASELINES["bm3d"], {"option": 1, "factor": 1.0800001}) == {"option": "vn", "factor": 1.08}
 
 

@@ -36,13 +36,13 @@ def test_verdicts() -> None:
         return reference.verdict(known, **{"model": "m", "kind": "cpu", "device": "other", **other}, size=size, fps=fps)
 
     for fps, word in ((4.9, "slow"), (5.1, "normal"), (19.9, "normal"), (20.1, "fast")):
-        assert (found := judge(fps))
-        assert (found.word, found.known) == (word, row)
-    assert (found := judge(10.0, device="new"))
-    assert (found.ratio, found.word) == (0.1, "slow")
+        assert (judged := judge(fps))
+        assert (judged.word, judged.known) == (word, row)
+    assert (judged := judge(10.0, device="new"))
+    assert (judged.ratio, judged.word) == (0.1, "slow")
     # Other sizes by the pixels per second of the nearest one.
-    assert (found := judge(1.25, (400, 200)))
-    assert (found.ratio, found.known.size) == (1.0, "200x200")
+    assert (judged := judge(1.25, (400, 200)))
+    assert (judged.ratio, judged.known.size) == (1.0, "200x200")
     assert judge(1.0, model="unknown") is None
     assert judge(1.0, kind="mps") is None
 
@@ -73,7 +73,7 @@ def test_a_case_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert row["verdict"]["known"]["size"] == "320x180"
 
 
-def test_failures_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failures_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "--model", "nobody"]) == 1
     assert re.match("vsgshift: unknown model 'nobody'", capsys.readouterr().err)
     assert main(["benchmark", "--model", "tiny-deblur", "--size", "8x8", "--tilesize", "1", "--device", "cpu"]) == 1
@@ -112,7 +112,7 @@ def test_what_would_take_too_long_is_left_out(
     assert "took more than 9 seconds; ask with" in lines["huge", "320x180"]
     assert "left out: no figures at a smaller size" in lines["huge", "640x360"]
     assert "no such weights" in lines["broken", "320x180"]
-    # Twice its share of what is left for each: nobody uses up the others' time.
+    # Twice its share of what is left for each: none uses up the time of the others.
     assert patiences[0] == pytest.approx(2 * 110 / 11, abs=3)
     assert max(patiences) <= 110
     # Who names a model gets it, however long it takes.

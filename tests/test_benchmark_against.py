@@ -79,11 +79,11 @@ def test_same_weights_same_output(tmp_path: Path) -> None:
     assert result["largest_change"] > 0.25
     assert (result["frames"], result["their_chunk"]) == (2, 96)
     for way in ("clip", "steady"):
-        wanted = result["theirs_s_per_frame"] / result[f"ours_{way}_s_per_frame"]
-        assert result[f"ratio_{way}"] == pytest.approx(wanted, rel=0.05)
+        expected = result["theirs_s_per_frame"] / result[f"ours_{way}_s_per_frame"]
+        assert result[f"ratio_{way}"] == pytest.approx(expected, rel=0.05)
 
 
-def test_what_cannot_be_compared_is_told_in_one_line(tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(AuthorsError, match="is not a folder; give a checkout"):
         find_networks(tmp_path / "nowhere", CPU, torch.float32)
     with pytest.raises(AuthorsError, match="no file there has a class named ShiftNet"):

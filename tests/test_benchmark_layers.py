@@ -38,7 +38,7 @@ def test_bytes_by_hand() -> None:
     work = count_costs(VARIANTS["deblur-tiny"], (64, 96), 4, torch.float16, parts)
     # The input is shuffled to half its size, and the core's first level is half of that.
     half, pixels, itemsize = 24, 16 * 24, 2
-    steps = (1 + 2) * 2  # one block before and two behind the lower level, of two steps each
+    steps = (1 + 2) * 2  # one block before and two after the lower level, of two steps each
     weights = half * 9 * itemsize / 4  # once for all four frames
     assert work["align"].least_bytes == steps * (2 * half * pixels * itemsize + weights)
     assert work["align"].operations == steps * 2 * 9 * half * pixels
@@ -67,18 +67,18 @@ def test_hooks_fit_every_variant(name: str) -> None:
 def test_hooks_do_not_change_results_and_are_gone_after_an_error() -> None:
     network = random_network(VARIANTS["denoise-tiny"])
     clip, noise = torch.rand(3, 3, 16, 24), torch.full((3, 1, 16, 24), 0.1)
-    wanted = network(clip, noise)
+    expected = network(clip, noise)
     calls: list[str] = []
     groups = hooks.groups(network)
     with hooks.hooked(network, groups, calls.append, lambda *_: None):
-        torch.testing.assert_close(network(clip, noise), wanted, rtol=0, atol=0)
+        torch.testing.assert_close(network(clip, noise), expected, rtol=0, atol=0)
     assert set(calls) == {name for name in groups if not name.startswith("frame-UNet")}
     with (
         pytest.raises(ZeroDivisionError),
         hooks.hooked(network, groups, lambda _: 1 / 0, lambda *_: None),  # type: ignore[arg-type, return-value]
     ):
         network(clip, noise)
-    torch.testing.assert_close(network(clip, noise), wanted, rtol=0, atol=0)
+    torch.testing.assert_close(network(clip, noise), expected, rtol=0, atol=0)
 
 
 def test_the_floor() -> None:

@@ -182,7 +182,7 @@ def test_networks_by_name(tmp_path: Path) -> None:
         networks.subjects(["nobody"], tmp_path)
 
 
-def test_mistakes_are_told_in_one_line(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_reported_in_one_line(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, why in (
         (["engine", "--model", "nobody"], "unknown model 'nobody'"),
         (["engine", "--size", "480i"], "'480i' is no size; give width and height, as 640x360, or one of 360p"),

@@ -967,7 +967,7 @@ def test_two_cores_at_once() -> None:
     assert_clean(python(POLICY + body))
 
 
-def test_a_python_without_the_package_is_told_so() -> None:
+def test_a_python_without_the_package_is_reported() -> None:
     body = """
         sys.modules["vsgshift.plugin._bridge"] = None
         try:

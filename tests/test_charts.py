@@ -102,7 +102,7 @@ def test_growth_is_drawn_to_scale(tools: tuple[ModuleType, ModuleType]) -> None:
     assert (bottom - memory[1][1]) / (bottom - memory[0][1]) == pytest.approx(1.01, abs=0.002)
 
 
-def test_comparisons_are_drawn_and_told(tools: tuple[ModuleType, ModuleType]) -> None:
+def test_comparisons_are_drawn_and_described(tools: tuple[ModuleType, ModuleType]) -> None:
     charts, measured = tools
     assert {"3 s", "1.5 s (2.00 x)", "1 s (3.00 x)"} <= set(words(charts.against_bars(AGAINST)))
     assert "| `deblur-small 256x256` | 12 | 2.00 | 3.00 | 4000.0 | 500.0 | 1e-06 |" in measured.against(AGAINST)

@@ -84,14 +84,14 @@ def assert_restored(clip: vs.VideoNode, file: str, *readings: Colour) -> None:
     ):
         assert after.format.id == frame.format.id
         assert dict(after.props) == dict(frame.props)
-        wanted = reading.from_rgb(picture)
-        for index, (found, plane) in enumerate(zip(samples(after), wanted, strict=True)):
+        expected = reading.from_rgb(picture)
+        for index, (output, plane) in enumerate(zip(samples(after), expected, strict=True)):
             kind = frame.format
             if kind.sample_type == vs.INTEGER:
                 allowed = 0.5 + TOLERANCE * 2**kind.bits_per_sample
             else:
                 allowed = TOLERANCE + (np.abs(plane) * 2**-11 if kind.bits_per_sample == 16 else 0)
-            assert (np.abs(found - plane) <= allowed).all(), f"plane {index}: {np.abs(found - plane).max()}"
+            assert (np.abs(output - plane) <= allowed).all(), f"plane {index}: {np.abs(output - plane).max()}"
         assert max_abs_diff(frame, after) > 0.1 * (1 if kind.sample_type == vs.FLOAT else 2**kind.bits_per_sample)
 
 
@@ -177,10 +177,12 @@ def test_matrices_that_need_a_transfer(matrix: int, untrained: dict[str, str]) -
             np.copyto(np.asarray(out[plane]), values.astype(np.float32))
         return out
 
-    wanted = inside.std.ModifyFrame(inside, replace).resize.Bicubic(format=clip.format.id, matrix=matrix, range=1)
-    for found, want in zip(core.gshift.Deblur(clip, model=untrained["deblur"]).frames(), wanted.frames(), strict=True):
-        assert dict(found.props) == dict(want.props)
-        assert max_abs_diff(found, want) <= 1
+    expected = inside.std.ModifyFrame(inside, replace).resize.Bicubic(format=clip.format.id, matrix=matrix, range=1)
+    for output, reference in zip(
+        core.gshift.Deblur(clip, model=untrained["deblur"]).frames(), expected.frames(), strict=True
+    ):
+        assert dict(output.props) == dict(reference.props)
+        assert max_abs_diff(output, reference) <= 1
 
 
 def test_every_matrix_is_tested() -> None:

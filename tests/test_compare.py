@@ -105,7 +105,7 @@ def test_stretches() -> None:
                 assert frames.stop <= length
 
 
-def test_the_place_has_change_and_something_to_see() -> None:
+def test_the_excerpt_has_change_and_detail() -> None:
     random = np.random.default_rng(0)
     after = np.full((60, 80, 3), 100, np.uint8)
     after[10:20, 8:24] += random.integers(0, 60, (10, 16, 1), np.uint8)
@@ -115,9 +115,9 @@ def test_the_place_has_change_and_something_to_see() -> None:
     assert most_telling(everywhere, after, (10, 16)).left in range(4, 60)
     here = everywhere.copy()
     here[30:] = after[30:]
-    found = most_telling(here, after, (10, 16))
-    assert abs(found.top - 10) <= 2
-    assert abs(found.left - 8) <= 2
+    actual = most_telling(here, after, (10, 16))
+    assert abs(actual.top - 10) <= 2
+    assert abs(actual.left - 8) <= 2
     whole = most_telling(here, after, (60, 80))
     assert whole == Box(top=0, left=0, height=60, width=80)
     assert most_telling(after, after, (10, 16)).left in {8, 56}
@@ -189,13 +189,13 @@ def test_the_page(card: Path, pair: Pair, tmp_path: Path) -> None:
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
     pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(address[22:])))) for address in page.addresses]
     first = restored_pair(card, 0)
-    wanted = [
+    expected = [
         box.cut(picture)
         for shown in (pair, first)
         for box in (Box(top=0, left=0, height=HEIGHT, width=WIDTH), layout(shown)[1])
         for picture in (shown.before, shown.after)
     ]
-    assert all(np.array_equal(*two) for two in zip(pictures, wanted, strict=True))
+    assert all(np.array_equal(*two) for two in zip(pictures, expected, strict=True))
 
 
 PROBE = """<script>
@@ -232,10 +232,10 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     command = [str(CHROMIUM), *options, profile, "--dump-dom", file.as_uri()]
     page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    found = re.search(r'data-told="([^"]*)"', page)
-    assert found, page[-2000:]
-    told = json.loads(found[1].replace("&quot;", '"'))
-    assert told == {
+    match = re.search(r'data-report="([^"]*)"', page)
+    assert match, page[-2000:]
+    report = json.loads(match[1].replace("&quot;", '"'))
+    assert report == {
         "images": [900, 900, 160, 160],
         "start": ["50", "inset(0px 0px 0px 50%)"],
         "touched": ["25", "inset(0px 0px 0px 25%)"],
@@ -263,8 +263,8 @@ def test_the_film(ending: str, card: Path, tmp_path: Path) -> None:
     assert (frame.props["_Matrix"], frame.props["_Range"]) == (vs.MATRIX_BT709, vs.RANGE_LIMITED)
     # Brightness alone: 4:2:0 blurs the card's colours.
     shown = np.asarray(frame[0])[LINE:].astype(float)
-    wanted = restored_pair(card, 3)
-    for left, own, other in ((0, wanted.before, wanted.after), (WIDTH + GAP, wanted.after, wanted.before)):
+    expected = restored_pair(card, 3)
+    for left, own, other in ((0, expected.before, expected.after), (WIDTH + GAP, expected.after, expected.before)):
         half = shown[:, left : left + WIDTH]
         distances = [np.abs(half - 16 - 219 / 255 * (picture @ LUMA)).mean() for picture in (own, other)]
         assert distances[0] < 2.5

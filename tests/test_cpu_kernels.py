@@ -86,8 +86,8 @@ def test_whole_network(name: str, build: None) -> None:
     fast = prepared(plain)
     assert fast is not plain
     clip, noise = clip_for(plain, 2, 8, 16)
-    wanted, found = restore(plain, clip, noise), restore(fast, clip, noise)
-    assert relative_error(found - clip, wanted - clip) <= TOLERANCE
+    expected, actual = restore(plain, clip, noise), restore(fast, clip, noise)
+    assert relative_error(actual - clip, expected - clip) <= TOLERANCE
 
 
 @needs_kernels
@@ -97,8 +97,8 @@ def test_bands_strips_and_edges(name: str, size: tuple[int, int, int], build: No
     # Bands of 32 rows and strips of 96 columns, at half and a quarter of these sizes and at their own.
     plain = network(name)
     clip, noise = clip_for(plain, *size)
-    wanted, found = restore(plain, clip, noise), restore(prepared(plain), clip, noise)
-    assert relative_error(found - clip, wanted - clip) <= TOLERANCE
+    expected, actual = restore(plain, clip, noise), restore(prepared(plain), clip, noise)
+    assert relative_error(actual - clip, expected - clip) <= TOLERANCE
 
 
 @needs_kernels
@@ -109,9 +109,9 @@ def test_a_shift_step(name: str, size: tuple[int, int, int], build: None) -> Non
     frames, height, width = size
     x = torch.randn(frames, step.arriving * 2, height, width)
     with torch.no_grad():
-        wanted = step(x, WholeClip(frames))
-        found = blocks.FastShiftStep(step)(x, WholeClip(frames))
-    assert relative_error(found - x, wanted - x) <= TOLERANCE
+        expected = step(x, WholeClip(frames))
+        actual = blocks.FastShiftStep(step)(x, WholeClip(frames))
+    assert relative_error(actual - x, expected - x) <= TOLERANCE
 
 
 @needs_kernels
@@ -131,14 +131,14 @@ def test_a_residual_block(width: int, build: None) -> None:
 def test_the_same_on_any_number_of_threads_and_in_any_block(threads: None) -> None:
     fast = prepared(network("deblur-tiny"))
     clip, _ = clip_for(fast, 5, 96, 40)
-    found = []
+    actual = []
     for count in (1, 2, 5):
         torch.set_num_threads(count)
-        found.append(cpu_part(fast, clip))
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
+        actual.append(cpu_part(fast, clip))
+    assert torch.equal(actual[0], actual[1])
+    assert torch.equal(actual[0], actual[2])
     single = torch.cat([cpu_part(fast, frame[None]) for frame in clip])
-    assert torch.equal(found[0], single)
+    assert torch.equal(actual[0], single)
 
 
 def cpu_part(network: ShiftNet, clip: Tensor) -> Tensor:
@@ -157,22 +157,22 @@ def test_streams_of_every_block_with_cuts(name: str) -> None:
     fast = prepared(plain)
     for length, cuts in ((1, ()), (2, (1,)), (9, ()), (17, (3, 4, 11)), (14, (13,)), (12, range(12))):
         clip, noise = clip_for(plain, length, 16, 8)
-        wanted = restore(plain, clip, noise, cuts=cuts)
+        expected = restore(plain, clip, noise, cuts=cuts)
         for block in (1, 3, 4, 20):
-            found = restore(fast, clip, noise, cuts=cuts, block=block)
-            assert relative_error(found - clip, wanted - clip) <= TOLERANCE
+            actual = restore(fast, clip, noise, cuts=cuts, block=block)
+            assert relative_error(actual - clip, expected - clip) <= TOLERANCE
 
 
 @needs_kernels
 def test_a_stream_entered_midway() -> None:
     plain = network("denoise-tiny")
     clip, noise = clip_for(plain, 3 * plain.radius, 8, 16)
-    found = []
+    actual = []
     for each in (plain, prepared(plain)):
         stream = Stream(each, block=2, midway=True)
         starts = [False] * len(clip)
-        found.append(torch.cat((stream.push(clip, noise, starts), stream.finish())) - clip[plain.radius :])
-    assert relative_error(found[1], found[0]) <= TOLERANCE
+        actual.append(torch.cat((stream.push(clip, noise, starts), stream.finish())) - clip[plain.radius :])
+    assert relative_error(actual[1], actual[0]) <= TOLERANCE
 
 
 @needs_kernels
@@ -180,9 +180,9 @@ def test_extreme_values_stay_finite(build: None) -> None:
     block = core_of(network("denoise-small")).climbs[0][0][0].refine
     x = torch.randn(1, 64, 8, 8) * 1e4
     with torch.no_grad():
-        wanted, found = block(x), blocks.FastGatedBlock(block)(x.contiguous(memory_format=torch.channels_last))
-    assert found.isfinite().all()
-    assert relative_error(found, wanted) <= TOLERANCE
+        expected, actual = block(x), blocks.FastGatedBlock(block)(x.contiguous(memory_format=torch.channels_last))
+    assert actual.isfinite().all()
+    assert relative_error(actual, expected) <= TOLERANCE
 
 
 @needs_kernels
@@ -209,9 +209,9 @@ def test_other_precisions_run_as_they_are() -> None:
 def test_a_forked_child_starts_its_own_threads() -> None:
     fast, slope = blocks.FastResidualBlock(ResidualBlock(16, 4)), torch.tensor([0.2])
     x = torch.randn(4, 16, 70, 8).contiguous(memory_format=torch.channels_last)
-    wanted = fast(x, slope).numpy()
+    expected = fast(x, slope).numpy()
     child = os.fork()
     if child == 0:
         # Nothing of torch that is shared out among its threads, which the child has not got.
-        os._exit(0 if np.array_equal(fast(x, slope).numpy(), wanted) else 1)
+        os._exit(0 if np.array_equal(fast(x, slope).numpy(), expected) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

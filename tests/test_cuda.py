@@ -44,12 +44,12 @@ def pixels(node: vs.VideoNode, numbers: Sequence[int] = range(LENGTH)) -> NDArra
     )
 
 
-def assert_same(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> None:
-    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
+def assert_same(actual: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+    assert np.abs(actual - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-def psnr(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
-    return float(-10 * np.log10(np.mean((found.astype(np.float64) - wanted) ** 2)))
+def psnr(actual: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    return float(-10 * np.log10(np.mean((actual.astype(np.float64) - expected) ** 2)))
 
 
 def filtered(clip: vs.VideoNode, untrained: dict[str, str], task: str, **more: Any) -> vs.VideoNode:
@@ -63,39 +63,39 @@ def filtered(clip: vs.VideoNode, untrained: dict[str, str], task: str, **more: A
 def test_the_filter_gives_what_it_gives_on_the_cpu(
     task: str, block: int, untrained: dict[str, str], source: vs.VideoNode
 ) -> None:
-    wanted = pixels(filtered(source, untrained, task, device_id=-1))
-    assert_same(pixels(filtered(source, untrained, task, device_id=0, block=block)), wanted)
+    expected = pixels(filtered(source, untrained, task, device_id=-1))
+    assert_same(pixels(filtered(source, untrained, task, device_id=0, block=block)), expected)
 
 
 @pytest.mark.parametrize("task", ["deblur", "denoise"])
 def test_half_precision_is_close(task: str, source: vs.VideoNode) -> None:
     bundled = {"deblur": "tiny", "denoise": "tiny"}
-    wanted = pixels(filtered(source, bundled, task, device_id=-1))
-    assert psnr(pixels(filtered(source, bundled, task, device_id=0, fp16=True)), wanted) >= 60
+    expected = pixels(filtered(source, bundled, task, device_id=-1))
+    assert psnr(pixels(filtered(source, bundled, task, device_id=0, fp16=True)), expected) >= 60
 
 
 @pytest.mark.parametrize("format", [vs.GRAYS, vs.YUV420P8, vs.RGB48, vs.RGBH], ids=lambda format: format.name)
 def test_formats(format: int, untrained: dict[str, str], source: vs.VideoNode) -> None:
     yuv = core.get_video_format(format).color_family != vs.RGB
     clip = source.resize.Bicubic(width=52, height=36, format=format, matrix=1 if yuv else None)[:12]
-    found, wanted = (pixels(filtered(clip, untrained, "deblur", device_id=device), range(12)) for device in (0, -1))
+    actual, expected = (pixels(filtered(clip, untrained, "deblur", device_id=device), range(12)) for device in (0, -1))
     peak = {vs.YUV420P8: 255, vs.RGB48: 65535}.get(format, 1)
     step = {vs.YUV420P8: 1 / 255, vs.RGB48: 1 / 65535, vs.RGBH: 1e-3}.get(format, 1e-5)
-    assert np.abs(found.astype(np.float64) - wanted).max() <= step * peak
+    assert np.abs(actual.astype(np.float64) - expected).max() <= step * peak
 
 
 def test_a_sigma_map(untrained: dict[str, str], source: vs.VideoNode) -> None:
     levels = core.std.BlankClip(source, format=vs.GRAYS, color=20 / 255)
-    found = core.gshift.Denoise(source, sigma_map=levels, model=untrained["denoise"], device_id=0)
-    assert_same(pixels(found), pixels(filtered(source, untrained, "denoise", device_id=-1)))
+    actual = core.gshift.Denoise(source, sigma_map=levels, model=untrained["denoise"], device_id=0)
+    assert_same(pixels(actual), pixels(filtered(source, untrained, "denoise", device_id=-1)))
 
 
 def test_any_order_of_requests(untrained: dict[str, str], source: vs.VideoNode) -> None:
-    wanted = pixels(filtered(source, untrained, "deblur", device_id=-1))
+    expected = pixels(filtered(source, untrained, "deblur", device_id=-1))
     for order in ([30, 2, 39, 38, 37, 12], range(LENGTH - 1, -1, -3), range(0, LENGTH, 7)):
-        assert_same(pixels(filtered(source, untrained, "deblur", device_id=0), order), wanted[list(order)])
+        assert_same(pixels(filtered(source, untrained, "deblur", device_id=0), order), expected[list(order)])
     for n, frame in enumerate(filtered(source, untrained, "deblur", device_id=0).frames(backlog=16)):
-        assert_same(np.stack([np.asarray(frame[plane]) for plane in range(3)]), wanted[n])
+        assert_same(np.stack([np.asarray(frame[plane]) for plane in range(3)]), expected[n])
 
 
 def test_scene_changes(untrained: dict[str, str], source: vs.VideoNode) -> None:
@@ -103,9 +103,9 @@ def test_scene_changes(untrained: dict[str, str], source: vs.VideoNode) -> None:
     marked = core.std.Splice(
         [source[n].std.SetFrameProps(_SceneChangePrev=1) if n in cuts else source[n] for n in range(LENGTH)]
     )
-    wanted = pixels(filtered(marked, untrained, "deblur", device_id=-1))
-    assert_same(pixels(filtered(marked, untrained, "deblur", device_id=0)), wanted)
-    assert_same(pixels(filtered(marked, untrained, "deblur", device_id=0), [21, 18]), wanted[[21, 18]])
+    expected = pixels(filtered(marked, untrained, "deblur", device_id=-1))
+    assert_same(pixels(filtered(marked, untrained, "deblur", device_id=0)), expected)
+    assert_same(pixels(filtered(marked, untrained, "deblur", device_id=0), [21, 18]), expected[[21, 18]])
 
 
 def test_filters_side_by_side_and_in_a_chain(untrained: dict[str, str], source: vs.VideoNode) -> None:
@@ -116,8 +116,8 @@ def test_filters_side_by_side_and_in_a_chain(untrained: dict[str, str], source: 
     assert_same(pixels(chain(0)), pixels(chain(-1)))
     first, second = (filtered(source, untrained, "deblur", device_id=0) for _ in range(2))
     both = core.std.Interleave([first, second])
-    found = pixels(both, range(2 * LENGTH))
-    assert_same(found[::2], found[1::2])
+    actual = pixels(both, range(2 * LENGTH))
+    assert_same(actual[::2], actual[1::2])
 
 
 def test_out_of_memory_says_what_to_do(untrained: dict[str, str]) -> None:
@@ -156,11 +156,11 @@ def test_graph_steady_state_and_pipeline_agree(name: str, dtype: torch.dtype) ->
     clip = torch.rand(length, 3, 32, 48, device="cuda", dtype=dtype)
     noise = torch.rand_like(clip[:, :1]) * 0.2 if network.variant.task == "denoise" else None
     cuts = {5, 2 * network.radius + 9, length - 6}
-    wanted = streamed(network, clip, noise, cuts, "pipeline") - clip
+    expected = streamed(network, clip, noise, cuts, "pipeline") - clip
     tolerance = 1e-5 if dtype == torch.float32 else 2e-3
     for execution in ("steady", "auto"):
-        found = streamed(network, clip, noise, cuts, execution) - clip  # type: ignore[arg-type]
-        assert relative_error(found.float(), wanted.float()) <= tolerance
+        actual = streamed(network, clip, noise, cuts, execution) - clip  # type: ignore[arg-type]
+        assert relative_error(actual.float(), expected.float()) <= tolerance
 
 
 def test_a_graph_goes_with_its_stream() -> None:

@@ -71,14 +71,14 @@ def shift_step(name: str, direction: Direction) -> ShiftStep:
     return step
 
 
-def psnr(found: Tensor, wanted: Tensor) -> float:
+def psnr(actual: Tensor, expected: Tensor) -> float:
     """Of half precision against float32; the peak is the largest value of what is wanted."""
-    return float(20 * torch.log10(wanted.abs().max()) - 10 * torch.log10((found.float() - wanted).square().mean()))
+    return float(20 * torch.log10(expected.abs().max()) - 10 * torch.log10((actual.float() - expected).square().mean()))
 
 
-def close(found: Tensor, wanted: Tensor) -> bool:
-    assert found.shape == wanted.shape
-    return relative_error(found, wanted) <= TOLERANCE
+def close(actual: Tensor, expected: Tensor) -> bool:
+    assert actual.shape == expected.shape
+    return relative_error(actual, expected) <= TOLERANCE
 
 
 def streamed(x: Tensor, edge: Tensor, direction: Direction, held: Iterable[bool]) -> Shifted:
@@ -111,9 +111,9 @@ def test_a_streamed_shift_is_that_of_the_clip(direction: Direction) -> None:
     x = random(4, 48, 2, 3)
     time = WholeClip(4, cuts=[2])
     past = direction is Direction.PAST
-    want = time.shift(x, direction)[1:] if past else time.shift(x, direction)[:-1]
+    expected = time.shift(x, direction)[1:] if past else time.shift(x, direction)[:-1]
     for edge in (x[:1], x[:1, 24:]) if past else (x[:1],):
-        assert torch.equal(streamed(x[1:], edge, direction, [False, True, False]).whole(), want)
+        assert torch.equal(streamed(x[1:], edge, direction, [False, True, False]).whole(), expected)
 
 
 @pytest.mark.parametrize("direction", Direction)
@@ -125,11 +125,11 @@ def test_align(name: str, frames: int, height: int, width: int, direction: Direc
     shifted = time.shift(x, direction)
     past = direction is Direction.PAST
     arrived = shifted[:, : step.arriving] if past else shifted[:, step.arriving :]
-    want = step.align(spatial_shift(arrived))
+    expected = step.align(spatial_shift(arrived))
     offsets = channel_offsets(step.arriving).T.contiguous().to(DEVICE)
     weight = folding.taps(step.align.weight)
     for way in (shifted, time.shift_lazily(x, direction)):
-        assert close(align.align(way, offsets, weight, past=past), want)
+        assert close(align.align(way, offsets, weight, past=past), expected)
 
 
 @pytest.mark.parametrize(("name", "frames", "height", "width"), SHAPES)
@@ -142,11 +142,11 @@ def test_expand(name: str, frames: int, height: int, width: int, beside: bool) -
     side = random(frames, step.arriving, height, width) if beside else None
     shifted = WholeClip(frames, boundary="wrap").shift_lazily(x, Direction.FUTURE)
     joined = shifted.whole() if side is None else torch.cat((shifted.whole(), side), 1)
-    want = block.expand(block.norm(joined))
+    expected = block.expand(block.norm(joined))
     folded = folding.gated(block)
     weights = columns(folded.expand, torch.float32), folded.expand_bias
-    assert close(expand.expand(shifted, side, *weights), want)
-    assert close(expand.expand(shifted.whole(), side, *weights), want)
+    assert close(expand.expand(shifted, side, *weights), expected)
+    assert close(expand.expand(shifted.whole(), side, *weights), expected)
 
 
 @pytest.mark.parametrize(("name", "frames", "height", "width"), SHAPES)
@@ -155,8 +155,8 @@ def test_multiply(name: str, frames: int, height: int, width: int) -> None:
     z = random(frames, 2 * VARIANTS[name].core_width, height, width)
     a, b = plus_identity(z, block.expand_depthwise).chunk(2, 1)
     weight = folding.taps(folding.gated(block).depthwise)
-    found, partial = multiply.multiply(z, weight, pool=True)
-    assert close(found, a * b)
+    actual, partial = multiply.multiply(z, weight, pool=True)
+    assert close(actual, a * b)
     assert partial is not None
     assert close(partial.sum(1), (a * b).sum((2, 3)))
     assert close(multiply.multiply(z, weight, pool=False)[0], a * b)
@@ -170,12 +170,12 @@ def test_gate(name: str, frames: int, height: int, width: int, scaled: bool) -> 
     scale = torch.rand(p.shape[:2], device=DEVICE) if scaled else None
     mixed = plus_identity(p if scale is None else p * scale[:, :, None, None], block.mix5, block.mix3)
     a, b = block.gate(mixed).chunk(2, 1)
-    want = a * torch.sigmoid(b)
+    expected = a * torch.sigmoid(b)
     folded = folding.gated(block)
     mix, weight = gate.layout(folded.mix, torch.float32), columns(folded.gate, torch.float32)
-    found, partial = gate.gate(p, scale, mix, weight)
-    assert close(found, want)
-    assert close(partial.sum(1), want.sum((2, 3)))
+    actual, partial = gate.gate(p, scale, mix, weight)
+    assert close(actual, expected)
+    assert close(partial.sum(1), expected.sum((2, 3)))
 
 
 def test_other_groups_are_refused() -> None:
@@ -188,8 +188,8 @@ def test_attention(name: str) -> None:
     plain = shift_step(name, Direction.PAST).refine.attention
     x = random(3, VARIANTS[name].core_width, 10, 13)
     partial = x.flatten(2).unflatten(2, (65, 2)).sum(3).transpose(1, 2).contiguous()
-    found = attention.attention(partial, *attention.layout(plain), 130)
-    assert close(found, plain.gate(x)[:, :, 0, 0])
+    actual = attention.attention(partial, *attention.layout(plain), 130)
+    assert close(actual, plain.gate(x)[:, :, 0, 0])
 
 
 @pytest.mark.parametrize(("name", "frames", "height", "width"), SHAPES)
@@ -199,11 +199,11 @@ def test_project(name: str, frames: int, height: int, width: int) -> None:
     x, g = random(frames, channels, height, width), random(frames, channels, height, width)
     scale = torch.rand(frames, channels, device=DEVICE)
     shifted = WholeClip(frames, boundary="wrap").shift_lazily(x, Direction.PAST)
-    want = shifted.whole() + block.beta * block.project(g * scale[:, :, None, None])
+    expected = shifted.whole() + block.beta * block.project(g * scale[:, :, None, None])
     folded = folding.gated(block)
     weights = columns(folded.project, torch.float32), folded.project_bias
     for way in (shifted, shifted.whole()):
-        assert close(project.project(way, g, scale, *weights), want)
+        assert close(project.project(way, g, scale, *weights), expected)
 
 
 @pytest.mark.parametrize("direction", Direction)
@@ -240,11 +240,11 @@ def test_half_precision(name: str, dtype: torch.dtype) -> None:
     step = shift_step(name, Direction.PAST)
     x = random(1, VARIANTS[name].core_width, 5, 9).to(dtype)
     time = WholeClip(1)
-    want = step(x.float(), time)
-    found = psnr(FusedShiftStep(step, dtype)(x, time), want)
+    expected = step(x.float(), time)
+    actual = psnr(FusedShiftStep(step, dtype)(x, time), expected)
     # The kernels round less often than the plain modules do.
-    assert found >= psnr(step.to(dtype)(x, time), want)
-    assert found >= (60 if dtype == torch.float16 else 42)
+    assert actual >= psnr(step.to(dtype)(x, time), expected)
+    assert actual >= (60 if dtype == torch.float16 else 42)
 
 
 def test_no_frames() -> None:
@@ -279,12 +279,12 @@ def test_every_configuration(module: ModuleType, as_shipped: None, monkeypatch: 
         gate: lambda: gate.gate(x, None, block.mix, block.gate_weight)[0],
         project: lambda: project.project(x, x, x[:, :, 0, 0].clone(), block.project_weight, block.project_bias),
     }
-    found = []
+    actual = []
     for config in module.KERNEL.configs:
         monkeypatch.setattr(module, "KERNEL", tuning.Kernel(module.KERNEL.function, [config]))
-        found.append(runs[module]())
-    for other in found[1:]:
-        assert close(other, found[0])
+        actual.append(runs[module]())
+    for other in actual[1:]:
+        assert close(other, actual[0])
 
 
 @pytest.fixture

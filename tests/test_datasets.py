@@ -79,7 +79,7 @@ def test_a_pair_of_single_clips_needs_no_common_name(tmp_path: Path) -> None:
     assert torch.equal(clip.target.read(range(2)), sharp)
 
 
-def test_missing_places_are_named(tmp_path: Path) -> None:
+def test_missing_folders_are_named(tmp_path: Path) -> None:
     for read in (clean_clips, paired_clips):
         with pytest.raises(EvaluationError, match=r"no such file or folder: .*nowhere"):
             read(tmp_path / "nowhere")
@@ -149,11 +149,11 @@ def test_a_video_is_read_as_it_is(tmp_path: Path) -> None:
         capture_output=True,
         check=True,
     ).stdout
-    wanted = torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(4, 24, 32, 3).permute(0, 3, 1, 2).float() / 255
+    expected = torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(4, 24, 32, 3).permute(0, 3, 1, 2).float() / 255
     (clip,) = clean_clips(file)
     assert (clip.name, len(clip.target), clip.target.size) == ("card", 4, (24, 32))
-    assert torch.equal(clip.target.read(range(4)), wanted)
-    assert torch.equal(clip.target.read(range(2, 3)), wanted[2:3])
+    assert torch.equal(clip.target.read(range(4)), expected)
+    assert torch.equal(clip.target.read(range(2, 3)), expected[2:3])
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p10le", "gray"])
@@ -201,8 +201,8 @@ def test_generated_blurred_clips_are_those_of_the_held_out_seed(monkeypatch: pyt
     monkeypatch.setattr(synthetic, "Pool", partial(synthetic.Pool, scenes=2, tiles=3, texels=128))
     generator = torch.Generator().manual_seed(987_654_321)
     pool, dice = synthetic.Pool(generator), Dice(generator)
-    wanted: list[tuple[Tensor, Tensor]] = []
-    while len(wanted) < 2:
+    expected: list[tuple[Tensor, Tensor]] = []
+    while len(expected) < 2:
         shutter = degradations.Shutter.draw(generator)
         count = 2 * dice.integer(3, 11) + 1
         times = (torch.arange(count) - (count - 1) / 2) / count * shutter.exposure
@@ -212,9 +212,9 @@ def test_generated_blurred_clips_are_those_of_the_held_out_seed(monkeypatch: pyt
         blurred = (light.mean(1) ** (1 / shutter.gamma)).clamp(0, 1)
         sharp = instants[:, count // 2].clamp(0, 1)
         if float((-10 * torch.log10((blurred - sharp).square().mean((1, 2, 3)))).mean()) <= 36:
-            wanted.append((blurred, sharp))
-    found = list(datasets.generated_blurred_clips(2))
-    assert [clip.name for clip in found] == ["generated-00", "generated-01"]
-    for clip, (blurred, sharp) in zip(found, wanted, strict=True):
+            expected.append((blurred, sharp))
+    actual = list(datasets.generated_blurred_clips(2))
+    assert [clip.name for clip in actual] == ["generated-00", "generated-01"]
+    for clip, (blurred, sharp) in zip(actual, expected, strict=True):
         torch.testing.assert_close(clip.source.read(range(13)), blurred)
         torch.testing.assert_close(clip.target.read(range(13)), sharp)

@@ -22,9 +22,9 @@ def test_the_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "new" / "out"
     assert main(["demo", "-o", str(folder), "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    found = re.fullmatch(r"PSNR: ([\d.]+) dB before, ([\d.]+) dB after", lines[0])
-    assert found
-    before, after = map(float, found.groups())
+    match = re.fullmatch(r"PSNR: ([\d.]+) dB before, ([\d.]+) dB after", lines[0])
+    assert match
+    before, after = map(float, match.groups())
     # Noise of sigma 25, less what is cut off at black and white.
     assert 20.1 < before < 21
     assert after > before + 9
@@ -58,7 +58,7 @@ def test_noise_is_the_same_each_time_and_as_strong_as_asked_for() -> None:
     assert float(first.std()) == pytest.approx(12.0, rel=0.01)
 
 
-def test_a_missing_package_is_told_in_one_line(
+def test_a_missing_package_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     genuine = builtins.__import__
@@ -75,7 +75,7 @@ def test_a_missing_package_is_told_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_ffmpeg_says_is_told(tmp_path: Path) -> None:
+def test_what_ffmpeg_says_is_reported(tmp_path: Path) -> None:
     (tmp_path / "noisy.mkv").mkdir()
     video = Comparison(Path(demo.__file__).with_name("flower.mkv"), [])
     with pytest.raises(VideoError, match=r"^ffmpeg: .*Is a directory"):

@@ -26,9 +26,9 @@ def unconfigured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def report(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, dict[str, str]]]:
     """Exit status, and the findings by subject; the last of each."""
     status = main(["doctor", "--json", *options])
-    said = capsys.readouterr()
-    assert said.err == ""
-    known = json.loads(said.out)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    known = json.loads(captured.out)
     assert known["ok"] == (status == 0)
     for finding in known["findings"]:
         assert "\n" not in finding["text"]
@@ -83,9 +83,9 @@ def test_nothing_that_is_broken_brings_it_down(
     assert findings["ffmpeg"]["state"] == "warning"
     assert findings["Python"]["state"] == "ok"
     assert main(["doctor", "--fix"]) == 1
-    said = capsys.readouterr().out
-    assert "to make it work:" in said
-    assert "nothing was changed" in said
+    captured = capsys.readouterr().out
+    assert "to make it work:" in captured
+    assert "nothing was changed" in captured
 
 
 def test_the_compiled_part_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,14 +69,14 @@ def test_download_installs(
 ) -> None:
     drive.confirm = confirm
     assert main(["download", "gopro-small"]) == 0
-    said = capsys.readouterr()
-    assert FILE in said.err
-    assert MODEL.page in said.err
-    assert "no licence" in said.err
-    assert "%" not in said.err, "a progress bar although this is no terminal"
+    captured = capsys.readouterr()
+    assert FILE in captured.err
+    assert MODEL.page in captured.err
+    assert "no licence" in captured.err
+    assert "%" not in captured.err, "a progress bar although this is no terminal"
     digest = hashlib.sha256(content).hexdigest()
-    assert f"installed {models / WEIGHTS}" in said.out
-    assert f"{len(content)} bytes, SHA-256 {digest}" in said.out
+    assert f"installed {models / WEIGHTS}" in captured.out
+    assert f"{len(content)} bytes, SHA-256 {digest}" in captured.out
     assert present(models) == [NOTE, WEIGHTS]
     assert metadata(models / WEIGHTS)["licence"] == "none stated by the authors"
     installed = load_network("gopro-small").state_dict()
@@ -168,7 +168,7 @@ def test_broken_connection_is_taken_up_again(drive: Drive, models: Path, monkeyp
 
 
 @pytest.mark.parametrize("case", ["whole already", "longer than the file", "no ranges"])
-def test_useless_partial_file_is_fetched_anew(case: str, drive: Drive, models: Path, content: bytes) -> None:
+def test_useless_partial_file_is_fetched_again(case: str, drive: Drive, models: Path, content: bytes) -> None:
     part = models / "downloads" / f"{FILE}abcd1234.part"
     part.parent.mkdir(parents=True)
     part.write_bytes({"whole already": content, "longer than the file": content + b"x"}.get(case, content[:1000]))

@@ -112,9 +112,9 @@ def test_a_fused_network_must_agree_with_the_plain_one(caplog: pytest.LogCapture
 
     assert checked(plain, copy.deepcopy) is not plain
     assert not caplog.records
-    for fuse, told in ((off, "off by"), (nowhere, "off by nan"), (broken, "no such instruction")):
+    for fuse, message in ((off, "off by"), (nowhere, "off by nan"), (broken, "no such instruction")):
         caplog.clear()
         assert checked(plain, fuse) is plain
         (record,) = caplog.records
-        assert told in record.getMessage()
+        assert message in record.getMessage()
         assert "\n" not in record.getMessage()

@@ -66,10 +66,10 @@ def noisy(
 
 def in_rgb(clip: vs.VideoNode, n: int) -> NDArray[np.float64]:
     """A frame as the network sees it, on the 8-bit scale."""
-    inside = vs.GRAYS if clip.format.color_family == vs.GRAY else vs.RGBS
-    # 6 is what a clip of this size is taken to have where it does not say.
-    untold = clip.format.color_family == vs.YUV and "_Matrix" not in clip.get_frame(n).props
-    with clip.resize.Bicubic(format=inside, matrix_in=6 if untold else None).get_frame(n) as frame:
+    network_format = vs.GRAYS if clip.format.color_family == vs.GRAY else vs.RGBS
+    # 6 is what a clip of this size is taken to have if it does not say.
+    unspecified = clip.format.color_family == vs.YUV and "_Matrix" not in clip.get_frame(n).props
+    with clip.resize.Bicubic(format=network_format, matrix_in=6 if unspecified else None).get_frame(n) as frame:
         return 255 * np.stack([np.asarray(frame[plane]).astype(np.float64) for plane in range(frame.format.num_planes)])
 
 
@@ -94,8 +94,8 @@ def test_every_format_measures_what_the_network_sees(format: int) -> None:
 def test_matrix_range_and_siting_count(matrix: int, range_: int, siting: int) -> None:
     clean = grey(vs.YUV420P8, _Matrix=matrix, _Range=range_, _ChromaLocation=siting, width=240, height=240)
     clip = noisy(clean, 9)
-    found = core.gshift.EstimateNoise(clip).get_frame(1).props[SIGMA]
-    assert found == pytest.approx(deviation(clip, clean, 1), rel=0.05)
+    actual = core.gshift.EstimateNoise(clip).get_frame(1).props[SIGMA]
+    assert actual == pytest.approx(deviation(clip, clean, 1), rel=0.05)
 
 
 def test_scales_of_float_and_of_unknown_matrices() -> None:
@@ -108,13 +108,13 @@ def test_scales_of_float_and_of_unknown_matrices() -> None:
 @pytest.mark.parametrize("order", [range(11, -1, -1), random.Random(3).sample(range(12), 12)])
 def test_properties_stay_and_order_does_not_matter(order: list[int]) -> None:
     clip = noisy(grey(vs.YUV420P8, frames=12, _Matrix=1), 12).std.SetFrameProps(Own=7, _SceneChangePrev=0)
-    wanted = [dict(frame.props) for frame in core.gshift.EstimateNoise(clip).frames()]
+    expected = [dict(frame.props) for frame in core.gshift.EstimateNoise(clip).frames()]
     node = core.gshift.EstimateNoise(clip)
     for n in order:
-        assert dict(node.get_frame(n).props) == wanted[n]
+        assert dict(node.get_frame(n).props) == expected[n]
     added = {SIGMA, CONFIDENCE}
-    assert {key: value for key, value in wanted[3].items() if key not in added} == dict(clip.get_frame(3).props)
-    assert added < set(wanted[3])
+    assert {key: value for key, value in expected[3].items() if key not in added} == dict(clip.get_frame(3).props)
+    assert added < set(expected[3])
 
 
 def test_wrong_arguments() -> None:
@@ -149,29 +149,29 @@ def steps(n: int) -> float:
     return 5 + n if n < 10 else 40
 
 
-def test_denoise_measures_where_it_is_not_told(model: str) -> None:
+def test_denoise_measures_if_no_sigma_is_given(model: str) -> None:
     clip = noisy(grey(vs.RGBS, frames=20, width=40, height=32), steps)
     cut = clip[:10] + clip[10].std.SetFrameProps(_SceneChangePrev=1) + clip[11:]
     levels = [Level(frame.props[SIGMA], frame.props[CONFIDENCE]) for frame in core.gshift.EstimateNoise(cut).frames()]
     sigmas = [weighted_median(levels[max(n - 8, 0) : min(n + 9, 10)]) for n in range(10)]
     sigmas += [weighted_median(levels[max(n - 8, 10) : n + 9]) for n in range(10, 20)]
     noise = torch.tensor(sigmas)[:, None, None, None].expand(-1, 1, 32, 40) / 255
-    wanted = restore(load_network(model), as_tensor(cut), noise, cuts=(10,))
-    assert (as_tensor(core.gshift.Denoise(cut, model=model)) - wanted).abs().max() <= 1e-4
+    expected = restore(load_network(model), as_tensor(cut), noise, cuts=(10,))
+    assert (as_tensor(core.gshift.Denoise(cut, model=model)) - expected).abs().max() <= 1e-4
     for order in ([19, 0, 10, 9], [15, 12, 9, 6, 3]):
         node = core.gshift.Denoise(cut, model=model)
         for n in order:
-            assert (as_tensor(node[n])[0] - wanted[n]).abs().max() <= 1e-4
+            assert (as_tensor(node[n])[0] - expected[n]).abs().max() <= 1e-4
 
 
 def asked(clip: vs.VideoNode, order: Sequence[int], requests: int) -> dict[int, vs.VideoFrame]:
-    """The frames, asked for in this order, so many at a time."""
-    room, found = threading.Semaphore(requests), {}
+    """The frames, asked for in this order, `requests` at a time."""
+    room, futures = threading.Semaphore(requests), {}
     for n in order:
         assert room.acquire(timeout=120), f"frame {n} waits for ever"
-        found[n] = clip.get_frame_async(n)
-        found[n].add_done_callback(lambda _: room.release())
-    return {n: future.result(timeout=120) for n, future in found.items()}
+        futures[n] = clip.get_frame_async(n)
+        futures[n].add_done_callback(lambda _: room.release())
+    return {n: future.result(timeout=120) for n, future in futures.items()}
 
 
 @pytest.fixture(scope="module")
@@ -207,8 +207,8 @@ def test_any_number_of_threads_and_requests(
         assert dict(frame.props) == props[n]
     denoised = core.gshift.Denoise(two_scenes, model=model, scenechange=2)
     for n, frame in asked(denoised, range(28), requests).items():
-        found = torch.from_numpy(np.stack([np.asarray(frame[plane]) for plane in range(3)]))
-        assert (found - pictures[n]).abs().max() <= 1e-5
+        actual = torch.from_numpy(np.stack([np.asarray(frame[plane]) for plane in range(3)]))
+        assert (actual - pictures[n]).abs().max() <= 1e-5
 
 
 def test_no_source_frame_is_read_twice_in_order(model: str) -> None:
@@ -263,6 +263,6 @@ def test_real_clips(name: str, format: int) -> None:
         # In chroma this noise counts for more than in luma: 50 must be 50 in RGB.
         added = sigma if format != vs.YUV420P8 else sigma / YUV_GAIN
         truth = deviation(noisy(room, added), room, 1)
-        found = core.gshift.EstimateNoise(noisy(clean, added)).get_frame(1).props
-        assert found[SIGMA] == pytest.approx(truth, rel=0.15), sigma
-        assert found[CONFIDENCE] > 0.5
+        actual = core.gshift.EstimateNoise(noisy(clean, added)).get_frame(1).props
+        assert actual[SIGMA] == pytest.approx(truth, rel=0.15), sigma
+        assert actual[CONFIDENCE] > 0.5

@@ -48,36 +48,36 @@ ROWS = [
 
 
 def test_only_the_frames_asked_for_are_judged_and_cropped() -> None:
-    wanted = torch.rand(6, 3, 17, 20)
-    found = wanted.clone()
-    found[3, :, :16, :16] += 0.1
-    found[0], found[:, :, 16:] = 0, 0
-    clip = Clip(name="a", source=Stack(found), target=Stack(wanted.clamp(max=0.9)))
+    expected = torch.rand(6, 3, 17, 20)
+    actual = expected.clone()
+    actual[3, :, :16, :16] += 0.1
+    actual[0], actual[:, :, 16:] = 0, 0
+    clip = Clip(name="a", source=Stack(actual), target=Stack(expected.clamp(max=0.9)))
     judged = judge(untouched, clip, [range(1, 3), range(3, 5)], (16, 16), name="input", show=3)
     assert judged.row.frames == 4
     assert judged.row.worst_psnr == pytest.approx(20, abs=1)
     assert judged.shown is not None
-    assert torch.equal(judged.shown, found[3, :, :16, :16])
+    assert torch.equal(judged.shown, actual[3, :, :16, :16])
 
 
 def test_flicker_is_that_of_neighbours_in_whatever_pieces_they_come() -> None:
-    wanted = torch.zeros(6, 3, 16, 16)
+    expected = torch.zeros(6, 3, 16, 16)
     offsets = torch.tensor([0.0, 0.1, 0.2, 0.8, 0.9, 0.5])[:, None, None, None]
-    clip = Clip(name="a", source=Stack(wanted + offsets), target=Stack(wanted))
+    clip = Clip(name="a", source=Stack(expected + offsets), target=Stack(expected))
 
     def whole(source: Frames, span: range) -> Iterator[Tensor]:
         yield source.read(span)
 
     for method in (untouched, whole):
-        found = judge(method, clip, [range(3), range(3, 5)], (16, 16), name="m").row
-        assert found.flicker == pytest.approx(0.1 * 255, rel=1e-5)
+        actual = judge(method, clip, [range(3), range(3, 5)], (16, 16), name="m").row
+        assert actual.flicker == pytest.approx(0.1 * 255, rel=1e-5)
     lone = judge(untouched, clip, [range(1), range(3, 4)], (16, 16), name="m").row
     assert math.isnan(lone.flicker)
     assert "flicker" not in table([lone], method="m")
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_methods_that_lose_or_invent_frames_are_found_out(count: int) -> None:
+def test_methods_that_lose_or_invent_frames_are_refused(count: int) -> None:
     clip = Clip(name="a", source=Stack(torch.rand(3, 3, 16, 16)), target=Stack(torch.rand(3, 3, 16, 16)))
 
     def method(source: Frames, span: range) -> Iterator[Tensor]:
@@ -125,9 +125,9 @@ def test_the_papers_figures() -> None:
 
 def test_figures_come_with_what_they_belong_to(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"abc")
-    told = surroundings(torch.device("cpu"), tmp_path / "weights.safetensors")
-    assert {"date", "commit", "device", "vsgshift", "python", "torch"} <= told.keys()
-    assert str(told["weights"]).count("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad") == 1
+    captured = surroundings(torch.device("cpu"), tmp_path / "weights.safetensors")
+    assert {"date", "commit", "device", "vsgshift", "python", "torch"} <= captured.keys()
+    assert str(captured["weights"]).count("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad") == 1
 
 
 def test_pictures_show_each_method_at_200_percent(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_pictures_show_each_method_at_200_percent(tmp_path: Path) -> None:
         assert picture.getpixel((4 + 64 + 4, 20)) == (255, 255, 255)
 
 
-def test_footage_is_told_apart_by_its_motion(tmp_path: Path) -> None:
+def test_footage_is_split_by_its_motion(tmp_path: Path) -> None:
     """A clip that rests on the left and moves on the right: the network's change is found where it is."""
     clip = torch.rand(1, 3, 32, 64).repeat(5, 1, 1, 1)
     clip[:, :, :, 32:] = torch.rand(5, 3, 32, 32)
@@ -156,14 +156,14 @@ def test_footage_is_told_apart_by_its_motion(tmp_path: Path) -> None:
 
     network = ShiftNet(VARIANTS["deblur-tiny"])
     run = Run(network=network, protocol=Fading(), pictures=tmp_path)
-    found = examine(run, Clip(name="a", source=Stack(clip), target=Stack(clip)))
-    assert (found.still.share, found.moving.share) == (0.5, 0.5)
-    assert found.still.psnr == math.inf
-    assert found.moving.psnr == pytest.approx(-10 * math.log10(float((clip[..., 32:] / 2).square().mean())), abs=1e-3)
-    assert found.still.contrast == pytest.approx(1, abs=0.01)
-    assert found.moving.contrast == pytest.approx(0.5, abs=0.03)
-    assert [frame.number for frame in found.frames] == [0, 1, 2, 3, 4]
-    assert all(frame.motion > STILL for frame in found.frames)
+    actual = examine(run, Clip(name="a", source=Stack(clip), target=Stack(clip)))
+    assert (actual.still.share, actual.moving.share) == (0.5, 0.5)
+    assert actual.still.psnr == math.inf
+    assert actual.moving.psnr == pytest.approx(-10 * math.log10(float((clip[..., 32:] / 2).square().mean())), abs=1e-3)
+    assert actual.still.contrast == pytest.approx(1, abs=0.01)
+    assert actual.moving.contrast == pytest.approx(0.5, abs=0.03)
+    assert [frame.number for frame in actual.frames] == [0, 1, 2, 3, 4]
+    assert all(frame.motion > STILL for frame in actual.frames)
     assert 1 <= len(list(tmp_path.glob("a-*.png"))) <= 3
 
 
@@ -230,9 +230,9 @@ def test_denoise_a_video(evaluate: Evaluate, video: Path, tmp_path: Path, capsys
     file, pictures = tmp_path / "new" / "report.json", tmp_path / "pictures"
     options = ["denoise", video, "--sigma", 10, 30, "--frames", 4, "--segments", 2, "--device", "cpu"]
     assert evaluate(*options, "--baselines", "nlmeans", "-o", file, "--pictures", pictures) == 0
-    told = capsys.readouterr().out
-    assert "ffmpeg nlmeans" in told
-    assert "tiny-denoise is" in told
+    captured = capsys.readouterr().out
+    assert "ffmpeg nlmeans" in captured
+    assert "tiny-denoise is" in captured
     report = json.loads(file.read_text())
     rows = {(row["sigma"], row["method"]): row for row in report["clips"]}
     assert len(rows) == 6
@@ -248,8 +248,8 @@ def test_denoise_a_video(evaluate: Evaluate, video: Path, tmp_path: Path, capsys
 
     again = tmp_path / "again.json"
     assert evaluate(*options, "--baselines", "-o", again) == 0
-    wanted = [row for row in report["clips"] if row["method"] != "ffmpeg nlmeans"]
-    assert json.loads(again.read_text())["clips"] == wanted
+    expected = [row for row in report["clips"] if row["method"] != "ffmpeg nlmeans"]
+    assert json.loads(again.read_text())["clips"] == expected
 
 
 def test_deblur_by_the_published_protocol(
@@ -330,10 +330,10 @@ def test_refusals_are_one_line(
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     assert evaluate(*options) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("evaluate.py: ")
-    assert complaint in told
-    assert told.count("\n") == 1
+    captured = capsys.readouterr().err
+    assert captured.startswith("evaluate.py: ")
+    assert complaint in captured
+    assert captured.count("\n") == 1
 
 
 @pytest.mark.parametrize(

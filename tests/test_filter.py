@@ -20,10 +20,10 @@ core = vs.core
 
 def test_equals_restore(untrained: dict[str, str]) -> None:
     clip = moving(frames=23, width=21, height=13)
-    wanted = restore(load_network(untrained["deblur"]), as_tensor(clip))
-    found = as_tensor(core.gshift.Deblur(clip, model=untrained["deblur"]))
-    assert (found - wanted).abs().max() <= 1e-5
-    assert (wanted - as_tensor(clip)).abs().max() > 1e-2
+    expected = restore(load_network(untrained["deblur"]), as_tensor(clip))
+    actual = as_tensor(core.gshift.Deblur(clip, model=untrained["deblur"]))
+    assert (actual - expected).abs().max() <= 1e-5
+    assert (expected - as_tensor(clip)).abs().max() > 1e-2
 
 
 def test_out_of_range_floats_pass(untrained: dict[str, str]) -> None:
@@ -49,27 +49,27 @@ def test_order_of_requests_does_not_matter(format: int, untrained: dict[str, str
     def filtered() -> vs.VideoNode:
         return core.gshift.Denoise(clip, sigma=20, model=untrained["denoise"])
 
-    wanted = list(filtered().frames())
+    expected = list(filtered().frames())
     tolerance = 1e-4 if format == vs.RGBS else 1
     shuffled = random.Random(1).sample(range(40), 40)
     for order in (range(39, -1, -1), shuffled, [39, 0, 39, 1, 20, 19, 20, 21], range(0, 40, 7)):
         node = filtered()
         for n in order:
-            assert max_abs_diff(node.get_frame(n), wanted[n]) <= tolerance
+            assert max_abs_diff(node.get_frame(n), expected[n]) <= tolerance
     for backlog in (1, 8, 32):
-        for found, want in zip(filtered().frames(backlog=backlog), wanted, strict=True):
-            assert max_abs_diff(found, want) <= tolerance
+        for actual, reference in zip(filtered().frames(backlog=backlog), expected, strict=True):
+            assert max_abs_diff(actual, reference) <= tolerance
     edited = core.std.Splice([filtered()[30:35], filtered()[5:8]])
-    for found, n in zip(edited.frames(), [*range(30, 35), *range(5, 8)], strict=True):
-        assert max_abs_diff(found, wanted[n]) <= tolerance
-    for found, n in zip(filtered()[::3].frames(), range(0, 40, 3), strict=True):
-        assert max_abs_diff(found, wanted[n]) <= tolerance
+    for actual, n in zip(edited.frames(), [*range(30, 35), *range(5, 8)], strict=True):
+        assert max_abs_diff(actual, expected[n]) <= tolerance
+    for actual, n in zip(filtered()[::3].frames(), range(0, 40, 3), strict=True):
+        assert max_abs_diff(actual, expected[n]) <= tolerance
 
 
-def test_places_side_by_side(untrained: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two places in turns, each by a stream of its own: nothing is begun anew, and nothing changes."""
+def test_positions_side_by_side(untrained: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two positions in turns, each by a stream of its own: no stream starts again, and nothing changes."""
     clip = moving(frames=120)
-    wanted = list(core.gshift.Deblur(clip, model=untrained["deblur"]).frames())
+    expected = list(core.gshift.Deblur(clip, model=untrained["deblur"]).frames())
     begun = 0
     new_stream = Restorer._new_stream
 
@@ -84,19 +84,19 @@ def test_places_side_by_side(untrained: dict[str, str], monkeypatch: pytest.Monk
         begun = 0
         filtered = core.gshift.Deblur(clip, model=untrained["deblur"], num_streams=streams)
         for n in [n for pair in zip(range(10, 30), range(80, 100), strict=True) for n in pair]:
-            assert max_abs_diff(filtered.get_frame(n), wanted[n]) <= 1e-5
+            assert max_abs_diff(filtered.get_frame(n), expected[n]) <= 1e-5
         begun_by[streams] = begun
     assert begun_by[1] > 8
     assert begun_by[2] == 2
 
 
-def test_more_places_than_streams(untrained: dict[str, str]) -> None:
+def test_more_positions_than_streams(untrained: dict[str, str]) -> None:
     clip = moving(frames=120)
-    wanted = list(core.gshift.Deblur(clip, model=untrained["deblur"]).frames())
+    expected = list(core.gshift.Deblur(clip, model=untrained["deblur"]).frames())
     filtered = core.gshift.Deblur(clip, model=untrained["deblur"], num_streams=2)
-    dice = random.Random(4)
-    for n in [dice.randrange(120) for _ in range(12)] + [5, 64, 4, 119, 65, 6, 0]:
-        assert max_abs_diff(filtered.get_frame(n), wanted[n]) <= 1e-5
+    rng = random.Random(4)
+    for n in [rng.randrange(120) for _ in range(12)] + [5, 64, 4, 119, 65, 6, 0]:
+        assert max_abs_diff(filtered.get_frame(n), expected[n]) <= 1e-5
 
 
 def test_no_source_frame_is_read_twice_in_order(untrained: dict[str, str]) -> None:
@@ -117,11 +117,11 @@ def test_no_source_frame_is_read_twice_in_order(untrained: dict[str, str]) -> No
 def test_two_filters_chained(untrained: dict[str, str]) -> None:
     clip = moving(frames=12)
     first = restore(load_network(untrained["deblur"]), as_tensor(clip))
-    wanted = restore(load_network(untrained["denoise"]), first, torch.full((12, 1, 16, 24), 10 / 255))
+    expected = restore(load_network(untrained["denoise"]), first, torch.full((12, 1, 16, 24), 10 / 255))
     chained = core.gshift.Denoise(
         core.gshift.Deblur(clip, model=untrained["deblur"]), sigma=10, model=untrained["denoise"]
     )
-    assert (as_tensor(chained) - wanted).abs().max() <= 1e-4
+    assert (as_tensor(chained) - expected).abs().max() <= 1e-4
 
 
 @pytest.mark.parametrize("prop", ["_SceneChangePrev", "_SceneChangeNext"])
@@ -138,11 +138,11 @@ def test_scene_changes(prop: str, untrained: dict[str, str]) -> None:
     )
     network = load_network(untrained["deblur"])
     honoured = core.gshift.Deblur(marked, model=untrained["deblur"])
-    wanted = restore(network, as_tensor(clip), cuts=(cut,))
-    assert (as_tensor(honoured) - wanted).abs().max() <= 1e-4
+    expected = restore(network, as_tensor(clip), cuts=(cut,))
+    assert (as_tensor(honoured) - expected).abs().max() <= 1e-4
     for n in (11, 9, 8, 10):
         node = core.gshift.Deblur(marked, model=untrained["deblur"])
-        assert (as_tensor(node[n])[0] - wanted[n]).abs().max() <= 1e-4
+        assert (as_tensor(node[n])[0] - expected[n]).abs().max() <= 1e-4
     ignored = core.gshift.Deblur(marked, model=untrained["deblur"], scenechange=False)
     assert (as_tensor(ignored) - restore(network, as_tensor(clip))).abs().max() <= 1e-4
 
@@ -241,7 +241,7 @@ class Log:
 @pytest.mark.parametrize("format", [vs.RGBS, vs.GRAYS, vs.RGBH], ids=lambda format: format.name)
 def test_samples_that_are_not_finite_stay_where_they_are(format: int, value: float, untrained: dict[str, str]) -> None:
     clip = moving(format=format)
-    wanted = list(core.gshift.Deblur(clip, model=untrained["deblur"]).frames())
+    expected = list(core.gshift.Deblur(clip, model=untrained["deblur"]).frames())
     holes = {8: [(0, 3, 5), (0, 3, 6)], 9: [(0, 0, 0)]}
 
     def punch(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
@@ -254,7 +254,7 @@ def test_samples_that_are_not_finite_stay_where_they_are(format: int, value: flo
         restored = core.gshift.Deblur(clip.std.ModifyFrame(clip, punch), model=untrained["deblur"])
         for n, frame in enumerate(restored.frames()):
             for plane in range(frame.format.num_planes):
-                samples, right = np.asarray(frame[plane]), np.asarray(wanted[n][plane]).copy()
+                samples, right = np.asarray(frame[plane]), np.asarray(expected[n][plane]).copy()
                 for other, row, column in holes.get(n, []):
                     if other == plane:
                         right[row, column] = value
@@ -310,7 +310,7 @@ def test_a_failing_source_frame_fails_its_neighbours_for_as_long_as_it_fails(
     untrained: dict[str, str], options: dict[str, int]
 ) -> None:
     source = moving(frames=60)
-    wanted = list(core.gshift.Deblur(source, model=untrained["deblur"]).frames())
+    expected = list(core.gshift.Deblur(source, model=untrained["deblur"]).frames())
     bad, broken = 20, True
 
     def fail(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
@@ -322,7 +322,7 @@ def test_a_failing_source_frame_fails_its_neighbours_for_as_long_as_it_fails(
         failed = set()
         for n in order:
             try:
-                assert max_abs_diff(node.get_frame(n), wanted[n]) <= 1e-5
+                assert max_abs_diff(node.get_frame(n), expected[n]) <= 1e-5
             except vs.Error:
                 failed.add(n)
         return failed
@@ -339,15 +339,15 @@ def test_a_failing_source_frame_fails_its_neighbours_for_as_long_as_it_fails(
 def test_sources_that_fail_now_and_then_change_no_frame(untrained: dict[str, str]) -> None:
     source = moving(frames=30)
     levels = core.std.BlankClip(source, format=vs.GRAYS, color=0.1, keep=True)
-    wanted = list(core.gshift.Denoise(source, sigma_map=levels, model=untrained["denoise"]).frames())
-    dice = random.Random(7)
+    expected = list(core.gshift.Denoise(source, sigma_map=levels, model=untrained["denoise"]).frames())
+    rng = random.Random(7)
 
     def flaky(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
-        if dice.random() < 0.03:
+        if rng.random() < 0.03:
             raise RuntimeError("flaky")
         return f
 
-    for order in (list(range(30)), dice.sample(range(30), 30)):
+    for order in (list(range(30)), rng.sample(range(30), 30)):
         clip, map_ = (each.std.ModifyFrame(each, flaky) for each in (source, levels))
         node = core.gshift.Denoise(clip, sigma_map=map_, model=untrained["denoise"])
         tries = 0
@@ -356,7 +356,7 @@ def test_sources_that_fail_now_and_then_change_no_frame(untrained: dict[str, str
             order = []
             for n, frame in frames:
                 try:
-                    assert max_abs_diff(frame.result(), wanted[n]) <= 1e-5
+                    assert max_abs_diff(frame.result(), expected[n]) <= 1e-5
                 except vs.Error:
                     order.append(n)
             tries += 1

@@ -107,17 +107,17 @@ def test_a_script_is_checked_as_vsjetpacks_users_check_theirs(tmp_path: Path) ->
     untouched = ",".join(f"vsgshift.{part}.*" for part in ("network", "streaming", "weights"))
     settings = f"[mypy]\nstrict = true\nmypy_path = {stubs.parents[1]}\n[mypy-{untouched}]\nfollow_imports = skip\n"
     (tmp_path / "mypy.ini").write_text(settings)
-    found = subprocess.run(
+    lines = subprocess.run(
         [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), "--no-error-summary", script.name],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     ).stdout.splitlines()
-    complaints = [line for line in found if ": error:" in line]
+    complaints = [line for line in lines if ": error:" in line]
     first = right.count("\n") + 1
-    wanted = [(f"script.py:{number}:", f"[{code}]") for number, code in enumerate(WRONG.values(), start=first)]
-    assert len(complaints) == len(wanted), found
-    for line, (place, code) in zip(complaints, wanted, strict=True):
-        assert line.startswith(place)
+    expected = [(f"script.py:{number}:", f"[{code}]") for number, code in enumerate(WRONG.values(), start=first)]
+    assert len(complaints) == len(expected), lines
+    for line, (position, code) in zip(complaints, expected, strict=True):
+        assert line.startswith(position)
         assert line.endswith(code)

@@ -66,7 +66,7 @@ def test_tiles_spare_work_and_not_what_waits() -> None:
 
 
 def demand(**options: object) -> Demand:
-    wanted = {
+    expected = {
         "network": ShiftNet(VARIANTS["denoise-tiny"]).half(),
         "size": (1080, 1920),
         "device": torch.device("cpu"),
@@ -75,7 +75,7 @@ def demand(**options: object) -> Demand:
         "tiling": None,
         "threads": 2,
     }
-    return Demand(**{**wanted, **options})  # type: ignore[arg-type]
+    return Demand(**{**expected, **options})  # type: ignore[arg-type]
 
 
 def test_what_fits_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,35 +105,35 @@ def test_timing_kernels_is_in_the_account(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.undo()
     frames = 2 * 4 * capacity.PLANES * 1080 * 1920
     for dtype, flush in ((torch.float32, 0), (torch.float16, FLUSH)):
-        wanted = demand(device=CUDA, dtype=dtype)
-        assert wanted.needed() == wanted.footprint().on_device("cuda") + frames + flush
+        expected = demand(device=CUDA, dtype=dtype)
+        assert expected.needed() == expected.footprint().on_device("cuda") + frames + flush
 
 
 def test_what_fits_with_its_skips_on_the_host_is_offloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a small card")
-    wanted = demand(device=CUDA)
-    offloaded = replace(wanted, offload=True).needed()
-    assert offloaded < wanted.needed()
-    assert fit(wanted, None, free=offloaded) == replace(wanted, offload=True)
+    expected = demand(device=CUDA)
+    offloaded = replace(expected, offload=True).needed()
+    assert offloaded < expected.needed()
+    assert fit(expected, None, free=offloaded) == replace(expected, offload=True)
     with pytest.raises(ValueError, match="are free on a small card"):
-        fit(wanted, False, free=offloaded)
+        fit(expected, False, free=offloaded)
 
 
 def test_the_refusal_says_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a small card")
-    wanted = demand()
-    free = replace(wanted, block=1).needed()
+    expected = demand()
+    free = replace(expected, block=1).needed()
     with pytest.raises(
         ValueError, match=r"^denoise-tiny needs about .* GiB at 1920x1080, .* GiB are free on this"
     ) as e:
-        fit(wanted, None, free=free)
+        fit(expected, None, free=free)
     assert f"with block=1 it needs {free / GIB:.1f} GiB" in str(e.value)
     assert "\n" not in str(e.value)
-    tiled = replace(wanted, block=1, tiling=Tiling(size=(512, 512)))
+    tiled = replace(expected, block=1, tiling=Tiling(size=(512, 512)))
     with pytest.raises(ValueError, match="with block=1 and tilesize=512 it needs"):
-        fit(wanted, None, free=tiled.needed())
+        fit(expected, None, free=tiled.needed())
     with pytest.raises(ValueError, match="choose a smaller model"):
-        fit(wanted, None, free=GIB // 100)
+        fit(expected, None, free=GIB // 100)
     on_card = replace(tiled, device=CUDA, dtype=torch.float16, offload=True)
     with pytest.raises(ValueError, match=r"with offload, .* with block=1, fp16=True and tilesize=512 it needs"):
         fit(demand(device=CUDA), None, free=on_card.needed())
@@ -213,5 +213,5 @@ def test_this_machine() -> None:
 def test_it_is_what_a_process_takes(how: str) -> None:
     program = Path(__file__).with_name("peak.py")
     done = subprocess.run([sys.executable, program, *how.split()], capture_output=True, text=True, check=True)
-    found, told = map(int, done.stdout.split())
-    assert found <= told <= 1.6 * found  # runs differ by a fifth
+    actual, estimate = map(int, done.stdout.split())
+    assert actual <= estimate <= 1.6 * actual  # runs differ by a fifth

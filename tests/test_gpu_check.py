@@ -1,4 +1,4 @@
-"""The check of a GPU: steps are bounded, failures are recorded and stop nobody, and the dry run measures."""
+"""The check of a GPU: steps are bounded, failures are recorded and do not stop the others, and the dry run measures."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def step(name: str, program: str, limit: float = 60) -> Step:
 
 
 def test_one_failure_does_not_stop_the_others() -> None:
-    told: list[str] = []
+    messages: list[str] = []
     write = "import sys; open(sys.argv[1], 'w').write('[1, 2]');"
     outcomes = check_steps.run(
         [
@@ -35,7 +35,7 @@ def test_one_failure_does_not_stop_the_others() -> None:
             step("after all", write),
         ],
         minutes=5,
-        tell=told.append,
+        tell=messages.append,
     )
     assert {name: outcome["status"] for name, outcome in outcomes.items()} == {
         "good": "passed",
@@ -53,7 +53,7 @@ def test_one_failure_does_not_stop_the_others() -> None:
     assert outcomes["bad"]["said"] == ["before the end", "no such device"]
     assert outcomes["garbled"]["unreadable"].startswith("JSONDecodeError")
     assert outcomes["good"]["command"].startswith("python")
-    assert len(told) == 7
+    assert len(messages) == 7
 
 
 def test_what_a_step_started_ends_with_it(tmp_path: Path) -> None:
@@ -103,21 +103,21 @@ def test_steps_of_a_gpu_and_of_a_dry_run_are_the_same_kinds() -> None:
 def test_a_dry_run_leaves_a_report(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     done = check("--dry", "--only", "tests", "soak", "layers", "-o", str(report))
-    found = json.loads(report.read_text())
-    assert done.returncode == 0, found["result"]
-    assert found["benchmark"] == "check"
-    assert found["dry"]
-    assert {"date", "commit", "device", "torch", "vapoursynth"} <= found.keys()
-    assert {name: outcome["status"] for name, outcome in found["result"].items()} == dict.fromkeys(
+    written = json.loads(report.read_text())
+    assert done.returncode == 0, written["result"]
+    assert written["benchmark"] == "check"
+    assert written["dry"]
+    assert {"date", "commit", "device", "torch", "vapoursynth"} <= written.keys()
+    assert {name: outcome["status"] for name, outcome in written["result"].items()} == dict.fromkeys(
         ("tests", "soak", "layers"), "passed"
     )
-    soak = found["result"]["soak"]["result"]["figures"]
-    assert found["ratios"]["soak: growth_percent"] == soak["growth_percent"]
-    assert "layers: tiny-deblur 32x24: floor_ratio" in found["ratios"]
-    assert found["result"]["soak"]["result"]["how"]["weights"] == {"tiny-deblur": "installed"}
+    soak = written["result"]["soak"]["result"]["figures"]
+    assert written["ratios"]["soak: growth_percent"] == soak["growth_percent"]
+    assert "layers: tiny-deblur 32x24: floor_ratio" in written["ratios"]
+    assert written["result"]["soak"]["result"]["how"]["weights"] == {"tiny-deblur": "installed"}
 
 
-def test_mistakes_are_told(tmp_path: Path) -> None:
+def test_mistakes_are_reported(tmp_path: Path) -> None:
     assert "no wheels in" in check("--wheels", str(tmp_path)).stderr
     done = check("--only", "nothing")
     assert done.returncode == 2

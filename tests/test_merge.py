@@ -44,8 +44,8 @@ def merged(merge: Merge, clip: Tensor, noise: float = SIGMA, cuts: tuple[int, ..
     return clip + change, shares
 
 
-def variance(found: Tensor, clean: Tensor) -> float:
-    return float((found - clean).square().mean()) / SIGMA**2
+def variance(actual: Tensor, clean: Tensor) -> float:
+    return float((actual - clean).square().mean()) / SIGMA**2
 
 
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (3, -5), (-9, 2)])
@@ -61,24 +61,24 @@ def test_motion_is_found_in_noise(down: int, right: int) -> None:
 
 def test_a_moving_clip_is_averaged() -> None:
     clean = scene(9, 64, 64, down=2, right=1)
-    found, shares = merged(Merge(4), noisy(clean))
-    middle = found[4, :, 16:-16, 16:-16]
+    actual, shares = merged(Merge(4), noisy(clean))
+    middle = actual[4, :, 16:-16, 16:-16]
     left = variance(middle, clean[4, :, 16:-16, 16:-16])
     # Nine frames at best; weights that noise alone makes smaller, and vectors that follow it, cost some.
     assert 1 / 9 < left < 0.2
-    told = shares[4, :, 8:-8, 8:-8].mean((1, 2))
-    assert (told > 1 / 9).all()
-    assert float(told.mean()) == pytest.approx(left, rel=0.35)
+    estimated = shares[4, :, 8:-8, 8:-8].mean((1, 2))
+    assert (estimated > 1 / 9).all()
+    assert float(estimated.mean()) == pytest.approx(left, rel=0.35)
 
 
 def test_what_differs_is_left_out() -> None:
     one, other = noisy(scene(3, 32, 32)), noisy(scene(3, 32, 32, seed=5))
-    found, shares = merged(Merge(2), torch.cat((one[:1], other[:2])))
-    assert (found[0] - one[0]).abs().max() < 3 * SIGMA
+    actual, shares = merged(Merge(2), torch.cat((one[:1], other[:2])))
+    assert (actual[0] - one[0]).abs().max() < 3 * SIGMA
     assert shares[0].mean() > 0.5
     # No neighbour at all: the frame itself, to the bit.
-    found, shares = merged(Merge(2), one, cuts=(1, 2))
-    assert torch.equal(found, one)
+    actual, shares = merged(Merge(2), one, cuts=(1, 2))
+    assert torch.equal(actual, one)
     assert torch.equal(shares, torch.ones_like(shares))
 
 
@@ -104,9 +104,9 @@ def test_samples_that_are_no_numbers_spoil_no_other_block() -> None:
     broken[1, :, 20, 20] = torch.nan
     for merge in (Merge(1), prepared(ShiftNet(VARIANTS["denoise-tiny"])).merger):
         assert merge is not None
-        found, _ = merged(merge, broken)
-        assert torch.isfinite(found[0]).all()
-        assert torch.isfinite(found[2]).all()
+        actual, _ = merged(merge, broken)
+        assert torch.isfinite(actual[0]).all()
+        assert torch.isfinite(actual[2]).all()
 
 
 @pytest.fixture(scope="module")

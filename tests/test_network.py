@@ -36,16 +36,16 @@ def standin(name: str) -> ShiftNet:
 
 def run(network: ShiftNet, clip: Tensor, noise: Tensor | None) -> dict[str, Tensor]:
     """The output and the named intermediate tensors of frames 2 and 3."""
-    found: dict[str, Tensor] = {}
+    actual: dict[str, Tensor] = {}
     for name, module in LAYERS.items():
         network.get_submodule(module).register_forward_hook(
-            lambda _module, _args, out, name=name: found.__setitem__(name, out[2:4])
+            lambda _module, _args, out, name=name: actual.__setitem__(name, out[2:4])
         )
     network.merge_activation.register_forward_pre_hook(
-        lambda _module, args: found.__setitem__("u_before_activation", args[0][2:4])
+        lambda _module, args: actual.__setitem__("u_before_activation", args[0][2:4])
     )
-    found["out"] = network(clip, noise)
-    return found
+    actual["out"] = network(clip, noise)
+    return actual
 
 
 def noise_for(network: ShiftNet, clip: Tensor) -> Tensor | None:
@@ -57,9 +57,9 @@ def test_golden_numbers(name: str) -> None:
     clip = torch.from_numpy(np.load(GOLDEN / "clip.npz")["clip"])
     golden = np.load(GOLDEN / f"{name}.npz")
     network = standin(name)
-    found = run(network, clip, noise_for(network, clip))
+    actual = run(network, clip, noise_for(network, clip))
     for key in golden:
-        sampled = found[key][..., ::4, ::4] if key == "out" else found[key][..., ::16, ::16]
+        sampled = actual[key][..., ::4, ::4] if key == "out" else actual[key][..., ::16, ::16]
         assert relative_error(sampled, torch.from_numpy(golden[key])) <= TOLERANCE, key
 
 
@@ -70,11 +70,11 @@ def test_all_shared_vectors(name: str) -> None:
         pytest.skip("the full vectors are not beside this checkout")
     vectors = {key: torch.from_numpy(array) for key, array in np.load(file).items()}
     network = standin(name)
-    found = run(network, vectors["clip"], vectors.get("noise"))
-    keys = found.keys() & vectors.keys()
+    actual = run(network, vectors["clip"], vectors.get("noise"))
+    keys = actual.keys() & vectors.keys()
     assert keys >= {"out", "f0", "s", "t", "g", "v"}
     for key in keys:
-        assert relative_error(found[key], vectors[key]) <= TOLERANCE, key
+        assert relative_error(actual[key], vectors[key]) <= TOLERANCE, key
     long = network(vectors["long_clip"], vectors.get("long_noise"))
     assert relative_error(long, vectors["long_out"]) <= TOLERANCE
 
@@ -106,9 +106,9 @@ def test_spatial_shift_moves_each_group_its_own_way() -> None:
         for _ in range(size):
             for y in range(21):
                 for col in range(18):
-                    inside = 0 <= y - dy < 21 and 0 <= col - dx < 18
-                    want = x[:, channel, y - dy, col - dx] if inside else torch.zeros(2)
-                    assert torch.equal(shifted[:, channel, y, col], want)
+                    within = 0 <= y - dy < 21 and 0 <= col - dx < 18
+                    expected = x[:, channel, y - dy, col - dx] if within else torch.zeros(2)
+                    assert torch.equal(shifted[:, channel, y, col], expected)
             channel += 1
     assert channel == channels
 

@@ -38,31 +38,31 @@ def measured(frames: NDArray[np.float32]) -> Level:
 @pytest.mark.parametrize("size", [(16, 16), (41, 23), (180, 320), (100, 1500), (1200, 90)])
 @pytest.mark.parametrize("sigma", [1, 50])
 def test_noise_alone(size: tuple[int, int], sigma: float) -> None:
-    found = [
+    actual = [
         level(with_noise(np.full(size, 128, np.float32), sigma, seed=seed), black=0, white=255) for seed in range(9)
     ]
     # The smaller the plane, the less there is to average.
     tolerance = 0.3 if min(size) < 20 else 0.12 if min(size) < 80 else 0.04
-    assert np.median([each.sigma for each in found]) == pytest.approx(sigma, rel=tolerance)
-    assert all(each.confidence > 0.7 for each in found)
+    assert np.median([each.sigma for each in actual]) == pytest.approx(sigma, rel=tolerance)
+    assert all(each.confidence > 0.7 for each in actual)
 
 
 @pytest.mark.parametrize("clipped", [False, True], ids=["unclipped", "8-bit"])
 def test_generated_clips(generated: list[NDArray[np.float32]], clipped: bool) -> None:
     for sigma in SIGMAS:
-        found = [measured(with_noise(clip, sigma, clipped=clipped)) for clip in generated]
-        errors = np.array([each.sigma / sigma - 1 for each in found])
+        actual = [measured(with_noise(clip, sigma, clipped=clipped)) for clip in generated]
+        errors = np.array([each.sigma / sigma - 1 for each in actual])
         assert np.median(np.abs(errors)) <= 0.06
         assert errors.min() >= -0.15
         # Fine texture all over the picture that moves looks like noise, but then confidence is low.
-        assert all(error <= 0.15 for error, each in zip(errors, found, strict=True) if each.confidence > 0.6)
+        assert all(error <= 0.15 for error, each in zip(errors, actual, strict=True) if each.confidence > 0.6)
         assert sigma < 20 or errors.max() <= 0.15
 
 
 def test_clean_generated_clips(generated: list[NDArray[np.float32]]) -> None:
-    found = [measured(with_noise(clip, 0, clipped=True)) for clip in generated]
-    assert np.median([each.sigma for each in found]) < 1
-    assert all(each.sigma < 2 or each.confidence < 0.5 for each in found)
+    actual = [measured(with_noise(clip, 0, clipped=True)) for clip in generated]
+    assert np.median([each.sigma for each in actual]) < 1
+    assert all(each.sigma < 2 or each.confidence < 0.5 for each in actual)
 
 
 def test_confidence_falls_where_texture_hides_the_noise(generated: list[NDArray[np.float32]]) -> None:

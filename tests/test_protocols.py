@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass
-class Watched(Stack):
+class Recorded(Stack):
     """Frames that remember which of them were read."""
 
     frames: Tensor
@@ -47,9 +47,9 @@ def noise_map(clip: Tensor, sigma: float) -> Tensor:
     return torch.full((len(clip), 1, *clip.shape[2:]), sigma / 255)
 
 
-def assert_same_change(found: Tensor, wanted: Tensor, source: Tensor) -> None:
-    assert found.shape == wanted.shape
-    assert relative_error(found - source, wanted - source) <= 1e-5
+def assert_same_change(actual: Tensor, expected: Tensor, source: Tensor) -> None:
+    assert actual.shape == expected.shape
+    assert relative_error(actual - source, expected - source) <= 1e-5
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_some_frames_lie_evenly_in_the_clip() -> None:
 def test_full_restores_every_frame_as_the_stream_does(denoising: ShiftNet) -> None:
     clip = torch.rand(13, 3, 16, 24)
     spans = Full().spans(denoising.variant, 13)
-    found = torch.cat([piece for span in spans for piece in Full().restore(denoising, Stack(clip), span, 20.0)])
-    assert torch.equal(found, restore(denoising, clip, noise_map(clip, 20.0)))
+    actual = torch.cat([piece for span in spans for piece in Full().restore(denoising, Stack(clip), span, 20.0)])
+    assert torch.equal(actual, restore(denoising, clip, noise_map(clip, 20.0)))
 
 
 @pytest.mark.parametrize("length", [9, 14, 40])
@@ -115,10 +115,10 @@ def test_some_frames_are_restored_as_among_all(deblurring: ShiftNet, length: int
     whole = restore(deblurring, clip)
     protocol = Full(frames=6, segments=3)
     for span in protocol.spans(deblurring.variant, length):
-        source = Watched(clip)
-        found = torch.cat(list(protocol.restore(deblurring, source, span, None)))
+        source = Recorded(clip)
+        actual = torch.cat(list(protocol.restore(deblurring, source, span, None)))
         part = slice(span.start, span.stop)
-        assert_same_change(found, whole[part], clip[part])
+        assert_same_change(actual, whole[part], clip[part])
         assert source.seen <= set(range(span.start - deblurring.radius, span.stop + deblurring.radius))
 
 
@@ -128,20 +128,20 @@ def test_chunks_are_fed_with_two_frames_on_either_side(deblurring: ShiftNet) -> 
     spans = protocol.spans(deblurring.variant, 12)
     assert spans == [range(2, 5), range(5, 8)]
     for span in spans:
-        source = Watched(clip)
-        found = torch.cat(list(protocol.restore(deblurring, source, span, None)))
+        source = Recorded(clip)
+        actual = torch.cat(list(protocol.restore(deblurring, source, span, None)))
         assert source.seen == set(range(span.start - 2, span.stop + 2))
         fed = clip[span.start - 2 : span.stop + 2]
-        assert_same_change(found, deblurring(fed)[2:-2], fed[2:-2])
+        assert_same_change(actual, deblurring(fed)[2:-2], fed[2:-2])
 
 
 def test_chunks_of_the_small_network_wrap_around() -> None:
     network = lively(ShiftNet(VARIANTS["deblur-small"]))
     clip = torch.rand(6, 3, 8, 8)
-    found = torch.cat(list(Published(chunk=2).restore(network, Stack(clip), range(2, 4), None)))
-    assert_same_change(found, network(clip)[2:-2], clip[2:-2])
+    actual = torch.cat(list(Published(chunk=2).restore(network, Stack(clip), range(2, 4), None)))
+    assert_same_change(actual, network(clip)[2:-2], clip[2:-2])
     held = network(clip, cuts=(0,))[2:-2]
-    assert relative_error(found - clip[2:-2], held - clip[2:-2]) > 1e-3
+    assert relative_error(actual - clip[2:-2], held - clip[2:-2]) > 1e-3
 
 
 def test_frames_are_cropped_to_fours_and_padded_to_what_the_network_needs(deblurring: ShiftNet) -> None:
@@ -150,24 +150,24 @@ def test_frames_are_cropped_to_fours_and_padded_to_what_the_network_needs(deblur
     with pytest.raises(EvaluationError, match="too small"):
         protocol.size((3, 30))
     clip = torch.rand(5, 3, 23, 30)
-    found = torch.cat(list(protocol.restore(deblurring, Stack(clip), range(2, 3), None)))
+    actual = torch.cat(list(protocol.restore(deblurring, Stack(clip), range(2, 3), None)))
     cropped = clip[..., :20, :28]
     padded = torch.nn.functional.pad(cropped, (0, 4, 0, 4), mode="replicate")
-    assert_same_change(found, deblurring(padded)[2:-2, :, :20, :28], cropped[2:-2])
+    assert_same_change(actual, deblurring(padded)[2:-2, :, :20, :28], cropped[2:-2])
 
 
 def test_denoising_goes_by_quadrants(denoising: ShiftNet) -> None:
     height, width, sigma = 72, 104, 30.0
     clip = torch.rand(5, 3, height, width)
-    found = torch.cat(list(Published().restore(denoising, Stack(clip), range(2, 3), sigma)))
-    assert found.shape == (1, 3, height, width)
+    actual = torch.cat(list(Published().restore(denoising, Stack(clip), range(2, 3), sigma)))
+    assert actual.shape == (1, 3, height, width)
     # 72 / 2 = 36 and 104 / 2 = 52 are 4 over a multiple of 16, so 28 pixels of the other side are seen.
     for rows, seen_rows in ((slice(0, 36), slice(0, 64)), (slice(36, 72), slice(8, 72))):
         for columns, seen_columns in ((slice(0, 52), slice(0, 80)), (slice(52, 104), slice(24, 104))):
             part = clip[..., seen_rows, seen_columns]
             alone = torch.zeros_like(clip)
             alone[..., seen_rows, seen_columns] = denoising(part, noise_map(part, sigma))
-            assert_same_change(found[..., rows, columns], alone[2:3, :, rows, columns], clip[2:3, :, rows, columns])
+            assert_same_change(actual[..., rows, columns], alone[2:3, :, rows, columns], clip[2:3, :, rows, columns])
 
 
 def test_precision_is_the_authors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_precision_is_the_authors(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
-def test_too_little_memory_is_said_in_one_line(
+def test_too_little_memory_is_reported_in_one_line(
     error: Exception, deblurring: ShiftNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> Tensor:
@@ -204,11 +204,11 @@ def test_too_little_memory_is_foreseen(
     def run() -> None:
         list(Published(chunk=3).restore(deblurring, Stack(torch.rand(7, 3, 8, 16)), range(2, 5), None))
 
-    wanted = memory.needed(deblurring.variant, 7, (8, 16), torch.float32)
-    monkeypatch.setattr(memory, "installed", lambda device: wanted)
+    expected = memory.needed(deblurring.variant, 7, (8, 16), torch.float32)
+    monkeypatch.setattr(memory, "installed", lambda device: expected)
     run()
     assert not caplog.records
-    monkeypatch.setattr(memory, "installed", lambda device: wanted - 1)
+    monkeypatch.setattr(memory, "installed", lambda device: expected - 1)
     run()
     assert "7 frames of 16x8 at once" in caplog.text
     monkeypatch.undo()

@@ -43,7 +43,7 @@ def processes_about(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sigma", [12, None], ids=["told", "measured"])
+@pytest.mark.parametrize("sigma", [12, None], ids=["given", "measured"])
 def test_a_run_that_was_stopped_goes_on_to_the_same_film(sigma: int | None, noisy: Path, tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole.mkv", tmp_path / "stopped.mkv"
     options = OPTIONS if sigma is None else (*OPTIONS, "--sigma", str(sigma))
@@ -65,9 +65,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_film(sigma: int | None, nois
     while process.poll() is None and not first.exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    said = process.communicate()
-    assert (process.returncode, said[0]) == (130, "")
-    assert said[1] == ("vsgshift: interrupted; what is finished is kept; the same command with --resume goes on\n")
+    captured = process.communicate()
+    assert (process.returncode, captured[0]) == (130, "")
+    assert captured[1] == ("vsgshift: interrupted; what is finished is kept; the same command with --resume goes on\n")
     assert first.exists()
     assert not stopped.exists()
     assert not list(first.parent.glob("*.unfinished"))
@@ -84,13 +84,13 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_film(sigma: int | None, nois
     # And that film is what the filter gives for the clip as a whole.
     clip = vs.core.bs.VideoSource(str(noisy), cachemode=0)
     level = {} if sigma is None else {"sigma": sigma}
-    wanted = vs.core.gshift.Denoise(clip, **level, scenechange=2, device_id=-1)
-    found = vs.core.bs.VideoSource(str(whole), cachemode=0)
+    expected = vs.core.gshift.Denoise(clip, **level, scenechange=2, device_id=-1)
+    actual = vs.core.bs.VideoSource(str(whole), cachemode=0)
     for number in (0, 7, 8, 16, 24, 35):
         for plane in range(3):
-            compared = vs.core.std.PlaneStats(found[number], wanted[number], plane).get_frame(0)
+            compared = vs.core.std.PlaneStats(actual[number], expected[number], plane).get_frame(0)
             assert compared.props["PlaneStatsDiff"] == 0
-        changed = vs.core.std.PlaneStats(clip[number], wanted[number]).get_frame(0)
+        changed = vs.core.std.PlaneStats(clip[number], expected[number]).get_frame(0)
         assert changed.props["PlaneStatsDiff"] > 0.005
 
 
@@ -157,7 +157,7 @@ def test_two_runs_do_not_write_one_file(noisy: Path, tmp_path: Path) -> None:
         job.restore(job.Job(source=noisy, output=tmp_path / "out.mkv", filters=()))
 
 
-def test_nobody_reads_the_output(tmp_path: Path) -> None:
+def test_a_closed_output(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "vsgshift", "restore", "--help"]

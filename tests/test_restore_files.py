@@ -78,13 +78,13 @@ def test_everything_beside_the_picture_is_carried_over(rich: Path) -> None:
         assert new.packets == old.packets
         for name in ("language", "title", "mimetype", "filename"):
             assert new.metadata.get(name) == old.metadata.get(name)
-    told = subprocess.run(
+    described = subprocess.run(
         [str(FFMPEG), "-i", str(rich.with_name(f"{rich.stem} out.mkv"))], capture_output=True, text=True
     )
-    assert [line.split(":", 1)[1].strip() for line in told.stderr.splitlines() if "title " in line] == [
+    assert [line.split(":", 1)[1].strip() for line in described.stderr.splitlines() if "title " in line] == [
         "A film", "One", "Two", "Ton",
     ]  # fmt: skip
-    assert "Chapter #0:1: start 0.400000, end 1.600000" in told.stderr
+    assert "Chapter #0:1: start 0.400000, end 1.600000" in described.stderr
 
 
 def test_a_stretch_takes_its_sound_and_chapters_along(rich: Path) -> None:
@@ -96,12 +96,12 @@ def test_a_stretch_takes_its_sound_and_chapters_along(rich: Path) -> None:
     whole = streams(rich)[1].packets
     first = whole.index(sound.packets[0])
     assert sound.packets == whole[first : first + len(sound.packets)]
-    told = subprocess.run([str(FFMPEG), "-i", str(output)], capture_output=True, text=True).stderr
-    assert "Chapter #0:0: start 0.000000, end 0.200000" in told
-    assert "Chapter #0:1: start 0.200000, end 0.600000" in told
+    described = subprocess.run([str(FFMPEG), "-i", str(output)], capture_output=True, text=True).stderr
+    assert "Chapter #0:0: start 0.000000, end 0.200000" in described
+    assert "Chapter #0:1: start 0.200000, end 0.600000" in described
 
 
-def test_what_a_kind_of_file_cannot_hold_is_told_before_the_work(rich: Path) -> None:
+def test_what_a_kind_of_file_cannot_hold_is_reported_before_the_restoration(rich: Path) -> None:
     for ending, complaint in (
         (".mp4", r"hold stream 2 \(.*--no-subtitles"),
         (".webm", r"hold stream 1 \(aac\).*--no-audio"),
@@ -129,10 +129,10 @@ def test_rotation(ending: str, tmp_path: Path) -> None:
         str(turned),
     ]
     subprocess.run(command, check=True)
-    wanted = frame_props(turned)["Rotation"]
-    assert wanted in (90, 270)
-    found = frame_props(copied(turned, ending))
-    assert (found["Rotation"], found["FlipVertical"]) == (wanted, 0)
+    expected = frame_props(turned)["Rotation"]
+    assert expected in (90, 270)
+    actual = frame_props(copied(turned, ending))
+    assert (actual["Rotation"], actual["FlipVertical"]) == (expected, 0)
 
 
 def test_a_cover_picture(tmp_path: Path) -> None:
@@ -200,8 +200,8 @@ def test_pictures(name: str, options: tuple[str, ...], frames: int, size: str, f
     assert [remark for remark in remarks if "becomes 64x48" in remark] == remarks
     assert bool(remarks) == (name == "odd420.mkv")
     is_rgb = old.format.color_family == vs.RGB
-    told = vs.RANGE_LIMITED if is_rgb else old.get_frame(0).props.get("_Range", vs.RANGE_LIMITED)
-    assert new.get_frame(0).props.get("_Range", vs.RANGE_LIMITED) == told
+    described = vs.RANGE_LIMITED if is_rgb else old.get_frame(0).props.get("_Range", vs.RANGE_LIMITED)
+    assert new.get_frame(0).props.get("_Range", vs.RANGE_LIMITED) == described
     # Encoding takes little away, so the frames themselves have come through, each in its place.
     if is_rgb:
         old = old.resize.Bicubic(format=vs.YUV444P8, matrix=1)
@@ -338,15 +338,15 @@ def dying(file: Path, number: signal.Signals) -> str:
     return str(file)
 
 
-def test_a_program_that_dies_is_told_in_a_line_and_loses_nothing(
+def test_a_program_that_dies_is_reported_in_one_line_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, output = film(tmp_path / "film.mkv", frames=8), tmp_path / "out.mkv"
     job: dict[str, Any] = {"source": source, "output": output, "filters": (), "part": 4}
 
-    def complaint(place: str, instead: object, **options: Any) -> str:
+    def complaint(target: str, instead: object, **options: Any) -> str:
         with monkeypatch.context() as patched:
-            patched.setattr(place, instead)
+            patched.setattr(target, instead)
             with pytest.raises(VideoError) as caught:
                 restore(Job(**job, **options))
         return str(caught.value)
@@ -375,8 +375,8 @@ def test_a_program_that_dies_is_told_in_a_line_and_loses_nothing(
         wrapper.write_text(f"#!/bin/sh\nexit {256 - number.value}\n")
         wrapper.chmod(0o755)
         for program in (str(wrapper), dying(tmp_path / "vspipe", number)):
-            found = complaint("vsgshift.video.programs.find_vspipe", Mock(return_value=program), resume=True)
-            assert found == f"vspipe: ended by a signal: {text}; what is finished is kept: --resume goes on"
+            actual = complaint("vsgshift.video.programs.find_vspipe", Mock(return_value=program), resume=True)
+            assert actual == f"vspipe: ended by a signal: {text}; what is finished is kept: --resume goes on"
     assert kept[0].read_bytes() == before
     assert restore(Job(**job, resume=True)).made == 4
     assert streams(output)[0].packets == whole
@@ -476,7 +476,7 @@ def test_what_lies_in_the_folder_is_not_run(tmp_path: Path) -> None:
     assert not ran.exists()
 
 
-def test_an_ffmpeg_that_hides_a_full_disk_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ffmpeg_that_hides_a_full_disk_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, output = film(tmp_path / "film.mkv", "-vf", "noise=alls=60:allf=t", frames=8), tmp_path / "out.mkv"
     # As ffmpeg 5.1: what was written is cut off, and the exit status is 0.
     lying = tmp_path / "ffmpeg"

@@ -150,16 +150,16 @@ def test_detected_cuts_part_the_clip(model: str) -> None:
     clip = two_scenes().std.SetFrameProps(Own=3)
     clip = clip[:4] + clip[4:6].std.SetFrameProps(**{PREV: 1, NEXT: 1}) + clip[6:]
     network = load_network(model)
-    wanted = restore(network, as_tensor(clip), cuts=(7,))
-    assert (wanted - restore(network, as_tensor(clip))).abs().max() > 1e-2
+    expected = restore(network, as_tensor(clip), cuts=(7,))
+    assert (expected - restore(network, as_tensor(clip))).abs().max() > 1e-2
     detected = core.gshift.Deblur(clip, model=model, scenechange=2)
-    assert (as_tensor(detected) - wanted).abs().max() <= 1e-4
+    assert (as_tensor(detected) - expected).abs().max() <= 1e-4
     for n, (before, after) in enumerate(zip(clip.frames(), detected.frames(), strict=True)):
         assert dict(after.props) == {**before.props, PREV: n == 7, NEXT: n == 6}
     for order in ([15, 8, 7, 6, 0], [7, 6, 9]):
         node = core.gshift.Deblur(clip, model=model, scenechange=2)
         for n in order:
-            assert (as_tensor(node[n])[0] - wanted[n]).abs().max() <= 1e-4
+            assert (as_tensor(node[n])[0] - expected[n]).abs().max() <= 1e-4
 
 
 @pytest.mark.parametrize("format", [vs.GRAY8, vs.YUV420P8, vs.YUV444PS, vs.RGB24, vs.RGBH], ids=lambda f: f.name)
@@ -168,9 +168,9 @@ def test_every_format_is_detected_alike(format: int, model: str) -> None:
     marked = clip[:7] + clip[7].std.SetFrameProps(**{PREV: 1}) + clip[8:]
     detected = core.gshift.Deblur(clip, model=model, scenechange=2)
     read = core.gshift.Deblur(marked, model=model, scenechange=1)
-    for found, wanted in zip(detected.frames(), read.frames(), strict=True):
-        for plane in range(found.format.num_planes):
-            assert np.array_equal(np.asarray(found[plane]), np.asarray(wanted[plane]))
+    for actual, expected in zip(detected.frames(), read.frames(), strict=True):
+        for plane in range(actual.format.num_planes):
+            assert np.array_equal(np.asarray(actual[plane]), np.asarray(expected[plane]))
 
 
 def test_a_scene_s_noise_is_its_own() -> None:

@@ -51,7 +51,7 @@ class Stream:
         return given
 
     def made_from(self, n: int) -> range:
-        """The source frames behind a restored one."""
+        """The source frames of a restored one."""
         first = max([number for number in self.cuts if number <= n], default=self.start)
         last = min([number for number in self.cuts if number > n], default=self.stop)
         return range(max(n - RADIUS, first), min(n + RADIUS + 1, last))
@@ -90,7 +90,7 @@ class Host:
         self.restored: Counter[int] = Counter()
         self.stream: Stream | None = None
         self.outputs: list[tuple[int, range]] = []
-        self.dice = random.Random(self.seed)
+        self.rng = random.Random(self.seed)
         self.ready = threading.Lock()
 
     def right(self, n: int) -> range:
@@ -117,7 +117,7 @@ class Host:
                 if (n := waiting.pop()) not in under_way:
                     answered(n, self.request(n))
             if under_way:
-                n = self.dice.choice(list(under_way))
+                n = self.rng.choice(list(under_way))
                 keys = under_way.pop(n)
                 if self.broken & set(keys):
                     self.schedule.source_failed(n)
@@ -194,15 +194,15 @@ def test_in_order_each_frame_is_fetched_pushed_and_restored_once(block: int, ahe
 
 
 ORDERS: dict[str, Callable[[int, random.Random], list[int]]] = {
-    "backwards": lambda length, dice: list(range(length))[::-1],
-    "every third": lambda length, dice: list(range(0, length, 3)),
-    "shuffled": lambda length, dice: dice.sample(range(length), length),
-    "again and again": lambda length, dice: [*range(length)] * 2,
-    "seeking": lambda length, dice: [n for _ in range(6) for n in range(dice.randrange(length), length)[:9]],
-    "two positions": lambda length, dice: [
+    "backwards": lambda length, rng: list(range(length))[::-1],
+    "every third": lambda length, rng: list(range(0, length, 3)),
+    "shuffled": lambda length, rng: rng.sample(range(length), length),
+    "again and again": lambda length, rng: [*range(length)] * 2,
+    "seeking": lambda length, rng: [n for _ in range(6) for n in range(rng.randrange(length), length)[:9]],
+    "two positions": lambda length, rng: [
         n for pair in zip(range(length), range(length)[::-1], strict=True) for n in pair
     ],
-    "random": lambda length, dice: dice.choices(range(length), k=2 * length),
+    "random": lambda length, rng: rng.choices(range(length), k=2 * length),
 }
 
 
@@ -210,11 +210,11 @@ ORDERS: dict[str, Callable[[int, random.Random], list[int]]] = {
 @pytest.mark.parametrize("order", ORDERS)
 def test_in_any_order_each_frame_is_right(order: str, block: int) -> None:
     for length in range(1, 49):
-        dice = random.Random(length)
-        cuts = frozenset(dice.sample(range(1, length), min(dice.randrange(4), length - 1)) if length > 1 else ())
+        rng = random.Random(length)
+        cuts = frozenset(rng.sample(range(1, length), min(rng.randrange(4), length - 1)) if length > 1 else ())
         for ahead, parallel in ((0, 1), (1, 1), (0, 4), (1, 9)):
             host = Host(length, block=block, ahead=ahead, parallel=parallel, cuts=cuts, inputs=2, seed=length)
-            assert host.play(ORDERS[order](length, dice)) == []
+            assert host.play(ORDERS[order](length, rng)) == []
 
 
 def test_backwards_costs_a_stream_for_a_radius_of_frames() -> None:
@@ -246,11 +246,11 @@ def test_a_broken_source_frame_fails_its_neighbours_for_as_long_as_it_is_broken(
 
 def test_sources_that_fail_now_and_then_change_no_frame() -> None:
     for seed in range(40):
-        dice = random.Random(seed)
+        rng = random.Random(seed)
         host = Host(40, parallel=1 + seed % 4, inputs=2, ahead=seed % 2, seed=seed)
-        order = dice.sample(range(40), 40) if seed % 3 else list(range(40))
+        order = rng.sample(range(40), 40) if seed % 3 else list(range(40))
         for _ in range(200):
-            host.broken = {(dice.randrange(2), dice.randrange(40)) for _ in range(2)}
+            host.broken = {(rng.randrange(2), rng.randrange(40)) for _ in range(2)}
             if not (order := host.play(order)):
                 break
         assert not order
@@ -281,9 +281,9 @@ def test_a_run_that_fails_takes_the_stream_with_it_and_nothing_else() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_requests_in_many_threads(seed: int) -> None:
     """Requests of different frames side by side, and beside the work of another."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     host = Host(120, parallel=8, inputs=2, ahead=seed % 2, cuts=frozenset({31, 64}))
-    order = dice.sample(range(120), 120) if seed % 2 else list(range(120))
+    order = rng.sample(range(120), 120) if seed % 2 else list(range(120))
 
     def get(n: int) -> None:
         answer = host.request(n)

@@ -81,11 +81,11 @@ def streamed(
 
 def assert_same_stream(network: ShiftNet, length: int, cuts: set[int], block: int, **more: Any) -> None:
     clip, noise = clip_for(network, length)
-    wanted, plain = streamed(network, clip, noise, cuts, block, "pipeline", **more)
-    found, stream = streamed(network, clip, noise, cuts, block, "steady", **more)
-    assert torch.equal(found, wanted)
+    expected, plain = streamed(network, clip, noise, cuts, block, "pipeline", **more)
+    actual, stream = streamed(network, clip, noise, cuts, block, "steady", **more)
+    assert torch.equal(actual, expected)
     assert stream.restored == plain.restored
-    assert (wanted - clip[-len(wanted) :]).abs().max() > 1e-3
+    assert (expected - clip[-len(expected) :]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -108,7 +108,7 @@ def test_blocks_shorter_and_longer_than_skips_are_late(tiny: ShiftNet, block: in
         assert_same_stream(tiny, length, cuts, block)
 
 
-def test_a_cut_at_every_place(tiny: ShiftNet) -> None:
+def test_a_cut_at_every_frame(tiny: ShiftNet) -> None:
     block, length = 4, 7 * tiny.radius
     for every in range(2, block + 2):
         assert_same_stream(tiny, length, set(range(1, length, every)), block)
@@ -121,15 +121,15 @@ def test_entered_midway(tiny: ShiftNet) -> None:
 
 
 class Lazy:
-    """A timeline that has its shifts told and carries them out after that, as fused kernels do."""
+    """A timeline that asks for lazy shifts and carries them out at once, as fused kernels do."""
 
     def __init__(self, timeline: LazyTimeline) -> None:
         self.timeline, self.shifts = timeline, 0
 
     def shift(self, x: Tensor, direction: Direction) -> Tensor:
-        told = self.timeline.shift_lazily(x, direction)
-        shifted = told.whole()
-        told.done()
+        lazy = self.timeline.shift_lazily(x, direction)
+        shifted = lazy.whole()
+        lazy.done()
         self.shifts += 1
         return shifted
 
@@ -138,7 +138,7 @@ class Lazy:
 
 
 @pytest.mark.parametrize("block", [1, 3])
-def test_shifts_may_be_told_instead_of_carried_out(tiny: ShiftNet, block: int) -> None:
+def test_lazy_shifts_equal_shifts_carried_out(tiny: ShiftNet, block: int) -> None:
     driven = Driven(tiny, block, None)
     timeline = driven.timeline
     assert isinstance(timeline, LazyTimeline)
@@ -149,9 +149,9 @@ def test_shifts_may_be_told_instead_of_carried_out(tiny: ShiftNet, block: int) -
         return tiny.run(frames, noise, lazy)
 
     driven.step = step
-    found = driven.run(6)
-    for restored, want in zip(found, Driven(tiny, block, None).run(6), strict=True):
-        assert torch.equal(restored, want)
+    actual = driven.run(6)
+    for restored, reference in zip(actual, Driven(tiny, block, None).run(6), strict=True):
+        assert torch.equal(restored, reference)
     assert lazy.shifts == 6 * 2 * tiny.radius
 
 
@@ -159,9 +159,9 @@ def test_odd_sizes_and_strength(tiny: ShiftNet) -> None:
     clip = torch.rand(19, 3, 7, 9)
     for layout in (torch.contiguous_format, torch.channels_last):
         source = clip.contiguous(memory_format=layout)
-        wanted, _ = streamed(tiny, source, None, {13}, 4, "pipeline", strength=0.5)
-        found, _ = streamed(tiny, source, None, {13}, 4, "steady", strength=0.5)
-        assert torch.equal(found, wanted)
+        expected, _ = streamed(tiny, source, None, {13}, 4, "pipeline", strength=0.5)
+        actual, _ = streamed(tiny, source, None, {13}, 4, "steady", strength=0.5)
+        assert torch.equal(actual, expected)
 
 
 def test_half_precision() -> None:
@@ -176,21 +176,21 @@ def test_half_precision() -> None:
 
 
 def tensors_of(timeline: SteadyTimeline) -> list[Tensor]:
-    found = [timeline._flags]
+    actual = [timeline._flags]
     for site in timeline._sites:
-        found += [value for value in vars(site).values() if isinstance(value, Tensor)]
-    return found
+        actual += [value for value in vars(site).values() if isinstance(value, Tensor)]
+    return actual
 
 
 def test_state_stays_where_it_is(tiny: ShiftNet) -> None:
     stream = Stream(tiny, block=4, execution="steady")
-    places = []
+    addresses = []
     for number in range(12):
         stream.push(torch.rand(4, 3, 16, 16), cuts=[number % 5 == 0, False, False, False])
         if stream._steady is not None:
-            places.append([(tensor.data_ptr(), tensor.nbytes) for tensor in tensors_of(stream._steady)])
-    assert len(places) > 8
-    assert all(place == places[0] for place in places)
+            addresses.append([(tensor.data_ptr(), tensor.nbytes) for tensor in tensors_of(stream._steady)])
+    assert len(addresses) > 8
+    assert all(address == addresses[0] for address in addresses)
 
 
 def test_rings_are_as_long_as_their_skips_are_late(tiny: ShiftNet) -> None:
@@ -226,7 +226,7 @@ class Recorder(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.work: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], list[Tensor]]] = []
+        self.calls: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], list[Tensor]]] = []
         self.overwritten: list[tuple[Tensor, Tensor]] = []
 
     def __torch_dispatch__(
@@ -239,16 +239,16 @@ class Recorder(TorchDispatchMode):
                 self.overwritten.append((written, written.clone()))
         out = func(*args, **kwargs)
         outs = [out] if isinstance(out, Tensor) else list(out) if isinstance(out, tuple | list) else []
-        self.work.append((func, args, kwargs, outs))
+        self.calls.append((func, args, kwargs, outs))
         return out
 
 
 class FakeGraph:
     def __init__(self) -> None:
-        self.work: list[Any] = []
+        self.calls: list[Any] = []
 
     def replay(self) -> None:
-        for func, args, kwargs, outs in self.work:
+        for func, args, kwargs, outs in self.calls:
             again = func(*args, **kwargs)
             for old, new in zip(outs, [again] if isinstance(again, Tensor) else again, strict=True):
                 if old.data_ptr() != new.data_ptr():
@@ -315,7 +315,7 @@ class FakeCuda:
             # As torch does, the capture's stream stays current.
             raise self.failure
         self.here = outside
-        graph.work = recorder.work
+        graph.calls = recorder.calls
 
 
 class Driven:
@@ -349,14 +349,14 @@ def test_a_replayed_graph_gives_the_same_as_each_run_by_itself(name: str, block:
     network = network_of(name)
     cuda = FakeCuda()
     driven = Driven(network, block, cuda)
-    found = driven.run(WARM_UP + 5)
-    wanted = Driven(network, block, None).run(WARM_UP + 5)
+    actual = driven.run(WARM_UP + 5)
+    expected = Driven(network, block, None).run(WARM_UP + 5)
     assert len(cuda.captures) == 1
     assert cuda.locked
     assert isinstance(driven.step, GraphedStep)
     assert driven.step.mode == "graph"
-    for restored, want in zip(found, wanted, strict=True):
-        assert torch.equal(restored, want)
+    for restored, reference in zip(actual, expected, strict=True):
+        assert torch.equal(restored, reference)
 
 
 def test_warm_up_is_on_the_side_stream(tiny: ShiftNet) -> None:
@@ -380,13 +380,13 @@ def test_a_capture_that_fails_changes_nothing(tiny: ShiftNet, failure: Exception
     cuda = FakeCuda(failure)
     here = cuda.here
     driven = Driven(tiny, 4, cuda)
-    found = driven.run(WARM_UP + 4)
+    actual = driven.run(WARM_UP + 4)
     assert cuda.here is here
     assert len(cuda.captures) == 1
     assert isinstance(driven.step, GraphedStep)
     assert driven.step.mode == "eager"
-    for restored, want in zip(found, Driven(tiny, 4, None).run(WARM_UP + 4), strict=True):
-        assert torch.equal(restored, want)
+    for restored, reference in zip(actual, Driven(tiny, 4, None).run(WARM_UP + 4), strict=True):
+        assert torch.equal(restored, reference)
 
 
 def test_other_errors_are_not_taken_for_a_failed_capture(tiny: ShiftNet) -> None:

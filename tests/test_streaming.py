@@ -24,10 +24,10 @@ def whole(network: ShiftNet, clip: Tensor, noise: Tensor | None, cuts: Collectio
     return torch.cat(parts)
 
 
-def assert_same_change(found: Tensor, wanted: Tensor, source: Tensor) -> None:
+def assert_same_change(actual: Tensor, expected: Tensor, source: Tensor) -> None:
     """Compare what the network added, which is small beside the source that it was added to."""
-    assert found.shape == wanted.shape
-    assert relative_error(found - source, wanted - source) <= TOLERANCE
+    assert actual.shape == expected.shape
+    assert relative_error(actual - source, expected - source) <= TOLERANCE
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +58,16 @@ def test_entered_midway(tiny: ShiftNet) -> None:
     length, radius = 2 * tiny.radius + 3, tiny.radius
     clip = torch.rand(length, 3, 8, 8)
     for cuts in ((), (4,), (2, 9)):
-        wanted = whole(tiny, clip, None, cuts)
+        expected = whole(tiny, clip, None, cuts)
         for start in range(1, length):
             flags = [number in cuts for number in range(start, length)]
             stream = Stream(tiny, block=3, midway=True)
             pushed = stream.push(clip[start:], cuts=flags)
-            found = torch.cat((pushed, stream.finish()))
+            actual = torch.cat((pushed, stream.finish()))
             known = min([cut for cut in cuts if start <= cut <= start + radius] or [start + radius])
             if known < length:
-                assert_same_change(found, wanted[known:], clip[known:])
-            assert len(found) == max(length - known, 0)
+                assert_same_change(actual, expected[known:], clip[known:])
+            assert len(actual) == max(length - known, 0)
 
 
 OTHERS = [
@@ -84,8 +84,8 @@ def test_other_variants(name: str) -> None:
     for length, block, cuts in ((3, 4, ()), (radius + 2, 3, (5,)), (2 * radius + 3, 4, (1, radius))):
         clip = torch.rand(length, 3, size, 2 * size)
         noise = torch.rand(length, 1, size, 2 * size) * 0.2 if network.variant.task == "denoise" else None
-        found = restore(network, clip, noise, cuts=cuts, block=block)
-        assert_same_change(found, whole(network, clip, noise, cuts), clip)
+        actual = restore(network, clip, noise, cuts=cuts, block=block)
+        assert_same_change(actual, whole(network, clip, noise, cuts), clip)
 
 
 def test_each_frame_passes_each_layer_once(tiny: ShiftNet) -> None:
@@ -131,8 +131,8 @@ def test_any_size(tiny: ShiftNet) -> None:
 def test_pieces_may_be_pushed_in_any_size(tiny: ShiftNet) -> None:
     clip = torch.rand(11, 3, 8, 8)
     stream = Stream(tiny, block=3)
-    found = torch.cat([stream.push(piece) for piece in clip.split((1, 5, 2, 3))] + [stream.finish()])
-    assert_same_change(found, whole(tiny, clip, None, ()), clip)
+    actual = torch.cat([stream.push(piece) for piece in clip.split((1, 5, 2, 3))] + [stream.finish()])
+    assert_same_change(actual, whole(tiny, clip, None, ()), clip)
 
 
 def test_strength_scales_the_change(tiny: ShiftNet) -> None:

@@ -74,47 +74,47 @@ def test_one_tile_is_the_whole_picture(tiny: ShiftNet) -> None:
 
 def test_each_tile_is_a_clip_of_its_own(tiny: ShiftNet) -> None:
     clip, noise = torch.rand(9, 3, 37, 51), torch.rand(9, 1, 37, 51) * 0.2
-    found = tiled(tiny, Tiling(size=(32, 24), overlap=(8, 8)), clip, noise)
-    wanted = torch.zeros_like(clip)
+    actual = tiled(tiny, Tiling(size=(32, 24), overlap=(8, 8)), clip, noise)
+    expected = torch.zeros_like(clip)
     rows, columns = Line.laid(37, 24, 8, 8, 8), Line.laid(51, 32, 8, 8, 8)
     assert len(rows.starts) == 2
     assert len(columns.starts) == 2
     for down, row in zip(rows.weights, rows.spans, strict=True):
         for across, column in zip(columns.weights, columns.spans, strict=True):
             part = restore(tiny, clip[..., row, column], noise[..., row, column])
-            wanted[..., row, column] += down[:, None] * across * part
-    assert relative_error(found - clip, wanted - clip) <= 1e-5
+            expected[..., row, column] += down[:, None] * across * part
+    assert relative_error(actual - clip, expected - clip) <= 1e-5
 
 
 def test_block_pushes_and_cuts_do_not_matter(tiny: ShiftNet) -> None:
     clip, noise = torch.rand(14, 3, 24, 40), torch.rand(14, 1, 24, 40) * 0.2
     tiling = Tiling(size=(24, 24), overlap=(8, 8))
     cuts = [number in (0, 6) for number in range(14)]
-    wanted = torch.cat([tiled(tiny, tiling, clip[part], noise[part]) for part in (slice(6), slice(6, 14))])
+    expected = torch.cat([tiled(tiny, tiling, clip[part], noise[part]) for part in (slice(6), slice(6, 14))])
     for block, pieces in ((1, (14,)), (3, (1, 5, 8)), (4, (3, 11))):
         stream = TiledStream(tiny, tiling, block=block)
-        found = []
+        actual = []
         numbers: list[int] = []
         first = 0
         for count in pieces:
             part = slice(first, first + count)
-            found.append(stream.push(clip[part], noise[part], cuts[part]))
+            actual.append(stream.push(clip[part], noise[part], cuts[part]))
             numbers += stream.restored
             first += count
-        found.append(stream.finish())
+        actual.append(stream.finish())
         numbers += stream.restored
         assert numbers == list(range(14))
-        assert relative_error(torch.cat(found) - clip, wanted - clip) <= 1e-5
+        assert relative_error(torch.cat(actual) - clip, expected - clip) <= 1e-5
 
 
 def test_entered_midway(tiny: ShiftNet) -> None:
     clip, noise = torch.rand(12, 3, 16, 40), torch.rand(12, 1, 16, 40) * 0.2
     tiling = Tiling(size=(24, 0), overlap=(8, 8))
-    wanted = tiled(tiny, tiling, clip, noise)
+    expected = tiled(tiny, tiling, clip, noise)
     stream = TiledStream(tiny, tiling, midway=True)
-    found = torch.cat([stream.push(clip[2:], noise[2:]), stream.finish()])
+    actual = torch.cat([stream.push(clip[2:], noise[2:]), stream.finish()])
     known = 2 + tiny.radius
-    assert relative_error(found - clip[known:], (wanted - clip)[known:]) <= 1e-5
+    assert relative_error(actual - clip[known:], (expected - clip)[known:]) <= 1e-5
 
 
 def test_strength_scales_the_change(tiny: ShiftNet) -> None:
@@ -148,20 +148,20 @@ def test_misuse_is_refused(tiny: ShiftNet) -> None:
 def test_skips_wait_where_they_are_taken(tiny: ShiftNet) -> None:
     clip, noise = torch.rand(14, 3, 16, 24), torch.rand(14, 1, 16, 24) * 0.2
     for block in (1, 3, 4):
-        taken: list[Tensor] = []
+        skips: list[Tensor] = []
 
-        def take(x: Tensor, taken: list[Tensor] = taken) -> Tensor:
-            taken.append(x.clone())
-            return taken[-1]
+        def take(x: Tensor, skips: list[Tensor] = skips) -> Tensor:
+            skips.append(x.clone())
+            return skips[-1]
 
         stream = Stream(tiny, block=block)
         stream._pipeline = OffloadingPipeline(take)
         pushed = stream.push(clip, noise)
         waiting = [piece for site in stream._pipeline._sites for _, piece in getattr(site, "pieces", ())]
-        places = {x.untyped_storage().data_ptr() for x in taken}
+        addresses = {x.untyped_storage().data_ptr() for x in skips}
         assert waiting
         # What is left of a block whose other frames have gone is copied out, on a device of the same kind.
-        assert block > 1 or {piece.untyped_storage().data_ptr() for piece in waiting} <= places
+        assert block > 1 or {piece.untyped_storage().data_ptr() for piece in waiting} <= addresses
         assert torch.equal(torch.cat([pushed, stream.finish()]), restore(tiny, clip, noise, block=block))
 
 
@@ -176,15 +176,15 @@ def test_what_the_shifts_keep_comes_back_from_its_rest(tiny: ShiftNet) -> None:
 
     stream = Stream(tiny, block=2)
     pipeline = stream._pipeline = OffloadingPipeline(take)
-    found = []
+    actual = []
     for frame in range(9):
-        found.append(stream.push(clip[frame : frame + 1], noise[frame : frame + 1]))
+        actual.append(stream.push(clip[frame : frame + 1], noise[frame : frame + 1]))
         before = resting
         stream.rest()
     shifts = [site for site in pipeline._sites if not hasattr(site, "pieces")]
     assert len(shifts) == 2 * tiny.radius
     assert resting - before == sum(next(iter(vars(site).values())) is not None for site in shifts)
-    assert torch.equal(torch.cat([*found, stream.finish()]), restore(tiny, clip, noise, block=2))
+    assert torch.equal(torch.cat([*actual, stream.finish()]), restore(tiny, clip, noise, block=2))
 
 
 def test_offloading_is_nothing_on_the_cpu(tiny: ShiftNet) -> None:
@@ -201,8 +201,8 @@ def test_offloading_on_a_device_changes_nothing(tiny: ShiftNet) -> None:
     clip, noise = torch.rand(14, 3, 16, 24).cuda(), torch.rand(14, 1, 16, 24).cuda() * 0.2
     for block in (1, 3, 4):
         stream = Stream(network, block=block, offload=True)
-        found = torch.cat([stream.push(clip, noise), stream.finish()])
-        assert torch.equal(found, restore(network, clip, noise, block=block))
+        actual = torch.cat([stream.push(clip, noise), stream.finish()])
+        assert torch.equal(actual, restore(network, clip, noise, block=block))
 
 
 # In VapourSynth
@@ -215,17 +215,17 @@ def test_the_filter_in_any_order() -> None:
         return vs.core.gshift.Denoise(clip, sigma=20, device_id=-1, **options)
 
     tiles = {"tilesize": [32, 0], "overlap": 8}
-    wanted = list(filtered(**tiles).frames())
+    expected = list(filtered(**tiles).frames())
     source = as_tensor(clip)
     network = load_network("tiny-denoise")
     tiling = Tiling(size=(32, 0), overlap=(8, 8))
     direct = tiled(network, tiling, source, torch.full_like(source[:, :1], 20 / 255))
     assert (as_tensor(filtered(**tiles)) - direct).abs().max() <= 1e-5
-    assert max_abs_diff(wanted[5], filtered().get_frame(5)) > 1e-3
+    assert max_abs_diff(expected[5], filtered().get_frame(5)) > 1e-3
     for order, block in ((range(11, -1, -4), 4), ([9, 2, 9], 3)):
         node = filtered(block=block, **tiles)
         for n in order:
-            assert max_abs_diff(node.get_frame(n), wanted[n]) <= 1e-4
+            assert max_abs_diff(node.get_frame(n), expected[n]) <= 1e-4
 
 
 def test_the_typed_functions_and_the_command_hand_it_on() -> None:
@@ -291,11 +291,11 @@ def test_tiles_are_not_seen(task: str, name: str) -> None:
         noise = torch.full_like(clip[:, :1], 15 / 255)
     network = load_network(f"tiny-{task}")
     whole = restore(network, clip, noise)
-    found = tiled(network, Tiling(size=(256, 144)), clip, noise)
-    codes = [(255 * x).round().clamp(0, 255) for x in (found, whole, clip)]
+    actual = tiled(network, Tiling(size=(256, 144)), clip, noise)
+    codes = [(255 * x).round().clamp(0, 255) for x in (actual, whole, clip)]
     differing = (codes[0] - codes[1]).abs()
     assert (differing > 1).float().mean() <= 1e-3
-    assert torch.nn.functional.avg_pool2d(255 * (found - whole), 8).abs().max() <= 1
+    assert torch.nn.functional.avg_pool2d(255 * (actual - whole), 8).abs().max() <= 1
     assert (codes[1] - codes[2]).abs().max() > 1
 
 

@@ -58,9 +58,9 @@ def state_of(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return state
 
 
-def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    assert found.keys() == wanted.keys()
-    assert [key for key in wanted if not torch.equal(found[key], wanted[key])] == []
+def assert_same(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    assert [key for key in expected if not torch.equal(actual[key], expected[key])] == []
 
 
 def test_the_loss_is_minus_half_the_psnr() -> None:
@@ -206,9 +206,9 @@ def test_generated_clips_can_be_made_again(task: str) -> None:
     seen = [next(pairs) for _ in range(16)]
     again = GeneratedClips(made, range(1, 2), CPU)(5)
     for step in (5, 6, 7):
-        found = next(again)
-        assert torch.equal(found[0], seen[2 * step + 1][0])
-        assert torch.equal(found[1], seen[2 * step + 1][1])
+        actual = next(again)
+        assert torch.equal(actual[0], seen[2 * step + 1][0])
+        assert torch.equal(actual[1], seen[2 * step + 1][1])
     # Old clips and scenes are let go.
     assert len(first.clips) <= 2 * made.generated.pool
     assert len(first.pools) <= 6
@@ -259,8 +259,8 @@ def test_clips_run_together_teach_as_clips_one_by_one(tmp_path: Path) -> None:
     one, together = recipe(at_once=1, hold=True), recipe(at_once=2, hold=True)
     for made, folder in ((one, "one"), (together, "together")):
         Training(made, tmp_path / folder, ALONE, resume=False).run(steps=2)
-    found, wanted = (state_of(tmp_path / folder)[0]["network.to_rgb.weight"] for folder in ("together", "one"))
-    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-3)
+    actual, expected = (state_of(tmp_path / folder)[0]["network.to_rgb.weight"] for folder in ("together", "one"))
+    torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-3)
 
 
 @pytest.mark.slow

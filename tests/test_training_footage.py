@@ -82,7 +82,7 @@ def test_worker_processes_give_the_same_clips(gopro: Path) -> None:
     one, other = (FilmedClips(r, range(2), CPU)(0) for r in (here, there))
     for _ in range(3):
         assert torch.equal(next(one)[0], next(other)[0])
-    # What goes wrong there is told in one line as well.
+    # What goes wrong there is reported in one line as well.
     for file in gopro.glob("*/*/*.png"):
         file.write_bytes(b"no picture")
     with pytest.raises(TrainingError, match="cannot read") as caught:
@@ -90,9 +90,9 @@ def test_worker_processes_give_the_same_clips(gopro: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("inside", ["", "JPEGImages/480p"])
-def test_clean_frames_in_both_layouts(tmp_path: Path, inside: str) -> None:
-    save(tmp_path / inside / "bear", frames(0, 4), "jpg" if inside else "png")
+@pytest.mark.parametrize("subfolder", ["", "JPEGImages/480p"])
+def test_clean_frames_in_both_layouts(tmp_path: Path, subfolder: str) -> None:
+    save(tmp_path / subfolder / "bear", frames(0, 4), "jpg" if subfolder else "png")
     assert [scene.name for scene in scenes("frames", str(tmp_path))] == ["bear"]
     degraded, clean = next(FilmedClips(recipe("frames", tmp_path, "denoise"), range(2), CPU)(0))
     assert degraded is clean
@@ -100,15 +100,15 @@ def test_clean_frames_in_both_layouts(tmp_path: Path, inside: str) -> None:
 
 def test_sharp_frames_are_averaged_into_blurred_ones(tmp_path: Path) -> None:
     save(tmp_path / "fast", frames(0, 9, 32, 32))
-    wanted = as_clip(frames(0, 9, 32, 32)).view(3, 3, 3, 32, 32)
+    expected = as_clip(frames(0, 9, 32, 32)).view(3, 3, 3, 32, 32)
     made = recipe("frames", tmp_path, subframes=(3, 3))
     library = Library("frames", str(tmp_path))
     gammas = set()
     for seed in range(12):
         degraded, clean = film(made, library, seeded(seed), frames=3, size=32)
-        assert torch.equal(clean, wanted[:, 1])
-        gamma = 1.0 if torch.allclose(degraded, wanted.mean(1), atol=1e-5) else 2.2
-        torch.testing.assert_close(degraded, wanted.pow(gamma).mean(1).pow(1 / gamma))
+        assert torch.equal(clean, expected[:, 1])
+        gamma = 1.0 if torch.allclose(degraded, expected.mean(1), atol=1e-5) else 2.2
+        torch.testing.assert_close(degraded, expected.pow(gamma).mean(1).pow(1 / gamma))
         gammas.add(gamma)
     assert gammas == {1.0, 2.2}
 

@@ -16,7 +16,7 @@ licence = "MIT"
 
 
 def read(folder: Path, text: str) -> Recipe:
-    """The recipe with this text behind the head."""
+    """The recipe with this text after the head."""
     path = folder / "recipe.toml"
     path.write_text(HEAD + text)
     return load_recipe(path)

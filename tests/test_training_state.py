@@ -19,19 +19,19 @@ def tensors(seed: int) -> dict[str, Tensor]:
     return out | {"scalar": torch.tensor(3.0), "moment": torch.randn(7, generator=generator).bfloat16()}
 
 
-def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    assert found.keys() == wanted.keys()
-    assert all(torch.equal(found[key], wanted[key]) and found[key].dtype == wanted[key].dtype for key in wanted)
+def assert_same(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(actual[key], expected[key]) and actual[key].dtype == expected[key].dtype for key in expected)
 
 
 def test_a_state_comes_back(tmp_path: Path) -> None:
     assert read_state(tmp_path) is None
     facts = {"step": 12, "norms": [0.1, 1e-300], "more": {"a": "b"}}
     write_state(tmp_path, tensors(0), facts)
-    found = read_state(tmp_path)
-    assert found is not None
-    assert found[1] == facts
-    assert_same(found[0], tensors(0))
+    actual = read_state(tmp_path)
+    assert actual is not None
+    assert actual[1] == facts
+    assert_same(actual[0], tensors(0))
 
 
 def test_files_are_small_and_old_ones_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,9 +43,9 @@ def test_files_are_small_and_old_ones_go(tmp_path: Path, monkeypatch: pytest.Mon
     assert max(f.stat().st_size for f in files) <= 20_500
     index = json.loads((tmp_path / "state.json").read_text())
     assert {entry["file"] for entry in index["files"]} == {f.name for f in files} - {"state.json"}
-    found = read_state(tmp_path)
-    assert found is not None
-    assert_same(found[0], tensors(2))
+    actual = read_state(tmp_path)
+    assert actual is not None
+    assert_same(actual[0], tensors(2))
 
 
 @pytest.mark.parametrize("survives", range(6))
@@ -68,10 +68,10 @@ def test_a_crash_while_writing_leaves_the_previous_state(
     monkeypatch.setattr(state, "_write", failing)
     with pytest.raises(OSError, match="disk full"):
         write_state(tmp_path, tensors(2), {"step": 2})
-    found = read_state(tmp_path)
-    assert found is not None
-    assert found[1] == {"step": 1}
-    assert_same(found[0], tensors(1))
+    actual = read_state(tmp_path)
+    assert actual is not None
+    assert actual[1] == {"step": 1}
+    assert_same(actual[0], tensors(1))
     monkeypatch.undo()
     write_state(tmp_path, tensors(3), {"step": 3})
     assert len(list(tmp_path.glob("state-*"))) == 1

@@ -58,7 +58,7 @@ class Queue:
     """A stream: what it still has to do, in order."""
 
     ptr: int
-    work: list[tuple[str, Callable[[], bool]]] = field(default_factory=list)
+    tasks: list[tuple[str, Callable[[], bool]]] = field(default_factory=list)
 
 
 class FakeDevice:
@@ -87,8 +87,8 @@ class FakeDevice:
         while not until():
             queues = self.queues if self.random is None else self.random.sample(self.queues, len(self.queues))
             for queue in queues:
-                if queue.work and queue.work[0][1]():
-                    self.history.append(queue.work.pop(0)[0])
+                if queue.tasks and queue.tasks[0][1]():
+                    self.history.append(queue.tasks.pop(0)[0])
                     break
             else:
                 raise AssertionError("the device waits for what never comes")
@@ -108,7 +108,7 @@ class FakeEvent:
             self.passed = number
             return True
 
-        stream.queue.work.append((f"event {self.ptr}", passes))
+        stream.queue.tasks.append((f"event {self.ptr}", passes))
 
     def synchronize(self) -> None:
         number = self.recorded
@@ -123,7 +123,7 @@ class FakeStream:
 
     def wait_event(self, event: FakeEvent) -> None:
         number = event.recorded
-        self.queue.work.append((f"{self.ptr} waits", lambda: event.passed >= number))
+        self.queue.tasks.append((f"{self.ptr} waits", lambda: event.passed >= number))
 
     def wait_stream(self, other: object) -> None:
         self.waited_for.append(other)
@@ -141,7 +141,7 @@ class DeviceArray(np.ndarray[Any, Any]):
             np.copyto(np.asarray(self), array)
             return True
 
-        stream.queue.work.append(("up", copy))
+        stream.queue.tasks.append(("up", copy))
 
     def get(self, *, stream: FakeStream, out: NDArray[Any], blocking: bool) -> None:
         assert not blocking
@@ -152,7 +152,7 @@ class DeviceArray(np.ndarray[Any, Any]):
             np.copyto(out, np.asarray(self))
             return True
 
-        stream.queue.work.append(("down", copy))
+        stream.queue.tasks.append(("down", copy))
 
 
 class FakePool:
@@ -160,7 +160,7 @@ class FakePool:
         self.device = device
 
     def free_all_blocks(self) -> None:
-        assert not any(name in ("up", "down") for queue in self.device.queues for name, _ in queue.work)
+        assert not any(name in ("up", "down") for queue in self.device.queues for name, _ in queue.tasks)
         self.device.freed += 1
 
 
@@ -209,8 +209,10 @@ class Bench:
         )
         self.transfer = CudaTransfer(torch.device("cpu", 0), fake_cupy(self.device), cuda)
         for name in ("unpack", "pack"):
-            work = getattr(cuda_transfer, name)
-            monkeypatch.setattr(cuda_transfer, name, lambda *args, name=name, work=work: self.queue(name, work, *args))
+            tasks = getattr(cuda_transfer, name)
+            monkeypatch.setattr(
+                cuda_transfer, name, lambda *args, name=name, tasks=tasks: self.queue(name, tasks, *args)
+            )
 
     @contextmanager
     def on_stream(self, stream: FakeStream) -> Iterator[None]:
@@ -218,18 +220,18 @@ class Bench:
         yield
         self.current = before
 
-    def queue(self, name: str, work: Callable[..., object], *args: Any) -> None:
+    def queue(self, name: str, tasks: Callable[..., object], *args: Any) -> None:
         """As torch does, on the current stream."""
 
         def done() -> bool:
-            work(*args)
+            tasks(*args)
             return True
 
-        self.device.by_ptr(self.current.cuda_stream).work.append((name, done))
+        self.device.by_ptr(self.current.cuda_stream).tasks.append((name, done))
 
-    def settled(self, tensor: torch.Tensor) -> torch.Tensor:
+    def after_all(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor after all that is queued."""
-        self.device.advance(lambda: not any(queue.work for queue in self.device.queues))
+        self.device.advance(lambda: not any(queue.tasks for queue in self.device.queues))
         return tensor
 
     def network(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -249,13 +251,13 @@ def transfers(
 
 def expected(frames: Sequence[FakeFrame], channels: int, size: tuple[int, int]) -> NDArray[np.float64]:
     """By NumPy alone."""
-    found = []
+    actual = []
     for frame in frames:
         white = 1 if frame.format.sample_type == "float" else 2**frame.format.bits - 1
         planes = [frame.plane(index if frame.format.num_planes > 1 else 0) / white for index in range(channels)]
         border = ((0, size[0] - frame.height), (0, size[1] - frame.width))
-        found.append([np.pad(plane.astype(np.float64), border, mode="edge") for plane in planes])
-    return np.array(found)
+        actual.append([np.pad(plane.astype(np.float64), border, mode="edge") for plane in planes])
+    return np.array(actual)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +269,7 @@ def test_every_sample_type_arrives(dtype: str, bits: int, monkeypatch: pytest.Mo
             frames = frames_of(dtype, bits, planes)
             tensor = transfer.upload(frames, channels, size)
             if bench is not None:
-                bench.settled(tensor)
+                bench.after_all(tensor)
                 assert tensor.is_contiguous(memory_format=torch.channels_last)
             assert tensor.shape == (2, channels, *size)
             np.testing.assert_allclose(tensor.numpy(), expected(frames, channels, size), atol=1e-6)
@@ -278,7 +280,7 @@ def test_a_single_pixel_fills_the_frame(monkeypatch: pytest.MonkeyPatch) -> None
         (frame,) = frames_of("float32", 32, 1, 1, (1, 1))
         tensor = transfer.upload([frame], 1, (8, 16))
         if bench is not None:
-            bench.settled(tensor)
+            bench.after_all(tensor)
         assert torch.equal(tensor, torch.full((1, 1, 8, 16), float(frame.plane(0)[0, 0])))
 
 
@@ -286,11 +288,11 @@ def test_planes_come_back_without_the_border(monkeypatch: pytest.MonkeyPatch) ->
     restored = torch.rand(2, 3, 8, 16).contiguous(memory_format=torch.channels_last)
     inside = restored[:, :, :5, :7]
     for transfer, _ in transfers(monkeypatch):
-        for planes, wanted in ((3, inside), (1, inside.mean(1, keepdim=True))):
+        for planes, expected in ((3, inside), (1, inside.mean(1, keepdim=True))):
             download = transfer.download(restored, planes, (5, 7))
-            found = download.wait()
-            assert found.dtype == np.float32
-            np.testing.assert_allclose(found, wanted.numpy(), atol=1e-6)
+            actual = download.wait()
+            assert actual.dtype == np.float32
+            np.testing.assert_allclose(actual, reference.numpy(), atol=1e-6)
             download.release()
 
 
@@ -302,8 +304,8 @@ def test_into_planes() -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("behind", [1, 2, 3])
-def test_no_buffer_is_written_before_its_copy_is_over(seed: int, behind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_no_buffer_is_written_before_its_copy_is_over(seed: int, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever order the streams work in, and however late, each block comes back as it should."""
     bench = Bench(monkeypatch, seed=seed)
     under_way: list[Any] = []
@@ -318,11 +320,11 @@ def test_no_buffer_is_written_before_its_copy_is_over(seed: int, behind: int, mo
     for frames in blocks:
         restored = bench.network(bench.transfer.upload(frames, 3, (8, 8)))
         under_way.append((frames, bench.transfer.download(restored, 3, (5, 7))))
-        if len(under_way) > behind:
+        if len(under_way) > depth:
             finish()
     while under_way:
         finish()
-    assert bench.device.page_locked == UPLOAD_BUFFERS + behind + 1
+    assert bench.device.page_locked == UPLOAD_BUFFERS + depth + 1
 
 
 def test_the_host_waits_for_no_more_than_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +355,7 @@ def test_larger_blocks_get_larger_buffers(monkeypatch: pytest.MonkeyPatch) -> No
     for count in (1, 4, 2):
         frames = frames_of("uint16", 10, count=count, seed=count)
         tensor = bench.transfer.upload(frames, 3, (5, 7))
-        np.testing.assert_allclose(bench.settled(tensor).numpy(), expected(frames, 3, (5, 7)), atol=1e-6)
+        np.testing.assert_allclose(bench.after_all(tensor).numpy(), expected(frames, 3, (5, 7)), atol=1e-6)
 
 
 def test_closing_waits_for_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,12 +427,12 @@ def test_the_filter_pushes_the_next_block_before_it_waits(
         node = vs.core.gshift.Deblur(source, model=untrained["deblur"], block=block, device_id=-1)
         return {n: np.asarray(node.get_frame(n)[0]).copy() for n in order}
 
-    wanted = restored(range(length))
+    reference = restored(range(length))
     notes: list[tuple[str, int]] = []
     monkeypatch.setattr(restorer, "transfer_for", lambda _device: Noting(notes))
-    found = restored(range(length))
+    actual = restored(range(length))
     for n in range(length):
-        np.testing.assert_allclose(found[n], wanted[n], atol=1e-5)
+        np.testing.assert_allclose(actual[n], reference[n], atol=1e-5)
     waits = [index for index, (what, _) in enumerate(notes) if what == "wait"]
     radius = VARIANTS["deblur-tiny"].radius
     for index in waits:
@@ -444,4 +446,4 @@ def test_the_filter_pushes_the_next_block_before_it_waits(
     assert sum(what == "up" for what, _ in notes) == -(-length // block)
     for order in ([17, 3, 30, 29, 12], range(0, length, 9)):
         for n, planes in restored(order).items():
-            np.testing.assert_allclose(planes, wanted[n], atol=1e-5)
+            np.testing.assert_allclose(planes, reference[n], atol=1e-5)

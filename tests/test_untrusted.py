@@ -72,7 +72,7 @@ def test_what_torch_writes_is_read() -> None:
 
 
 class Harmful:
-    """Pickles as a call that would leave a file behind."""
+    """Pickles as a call that would create a file."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace

@@ -61,7 +61,7 @@ print(marks[9], marks[49])
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("vsengine") is None, reason="vsjetengine is not installed")
 def test_reloading_in_a_previewer_does_not_grow_memory(video: Path) -> None:
-    """As vsview does it: the script is run anew in a new environment of the same process."""
+    """As vsview does it: the script is run again in a new environment of the same process."""
     done = subprocess.run(
         [sys.executable, "-c", RELOADS, EXAMPLES / "preview.vpy"],
         capture_output=True,
