@@ -348,7 +348,7 @@ def test_stopped_while_installing(drive: Drive, models: Path, monkeypatch: pytes
 def test_bad_file_of_the_users_is_left_alone(drive: Drive, models: Path, content: bytes, fails: Failing) -> None:
     models.mkdir()
     (models / FILE).write_bytes(content[:1000])
-    fails("cut off.*it was there already; --again fetches it anew")
+    fails("cut off.*it was there already; --again starts over")
     assert present(models) == [FILE]
     assert main(["download", "gopro-small", "--again"]) == 0
     assert (models / FILE).read_bytes() == content

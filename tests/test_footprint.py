@@ -40,16 +40,16 @@ REST = [("denoise-tiny", 4), ("deblur-small", 8), ("denoise-plus", 32)]
 def test_it_is_what_the_tensors_take(name: str, block: int, dtype: torch.dtype) -> None:
     size = 512 if VARIANTS[name].merge else 768
     between, peak = stream_bytes(VARIANTS[name], block, size, dtype)
-    told = of(name, size=(size, size), block=block, dtype=dtype)
-    assert told.waiting + told.window + told.shifts == pytest.approx(between, rel=2e-3)
-    assert told.waiting + told.window + told.shifts + told.work == pytest.approx(peak, rel=0.01)
+    estimate = of(name, size=(size, size), block=block, dtype=dtype)
+    assert estimate.waiting + estimate.window + estimate.shifts == pytest.approx(between, rel=2e-3)
+    assert estimate.waiting + estimate.window + estimate.shifts + estimate.activations == pytest.approx(peak, rel=0.01)
 
 
 def test_it_grows_with_pixels_frames_and_bytes() -> None:
     one = of("deblur-small")
     four = of("deblur-small", size=(512, 512))
-    assert (four.waiting, four.shifts, four.work) == (4 * one.waiting, 4 * one.shifts, 4 * one.work)
-    assert of("deblur-small", block=8).work == 2 * one.work
+    assert (four.waiting, four.shifts, four.activations) == (4 * one.waiting, 4 * one.shifts, 4 * one.activations)
+    assert of("deblur-small", block=8).activations == 2 * one.activations
     assert of("deblur-small", block=8).waiting == one.waiting
     half = of("deblur-small", dtype=torch.float16)
     assert half.shifts == one.shifts // 2
@@ -60,7 +60,7 @@ def test_it_grows_with_pixels_frames_and_bytes() -> None:
 def test_tiles_spare_work_and_not_what_waits() -> None:
     whole = of("denoise-plus", size=(1080, 1920))
     tiles = of("denoise-plus", size=(1080, 1920), tiling=Tiling(size=(512, 512)))
-    assert tiles.work < whole.work / 5
+    assert tiles.activations < whole.activations / 5
     assert tiles.waiting >= whole.waiting
     assert tiles.on_device("cuda", offload=True) < whole.on_device("cuda", offload=True) < whole.on_device("cuda")
 
@@ -91,7 +91,7 @@ def test_streams_share_weights_and_on_a_cpu_the_work(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A card")
     for device in (torch.device("cpu"), CUDA):
         one, three = demand(device=device), demand(device=device, streams=3)
-        least = 3 * (one.footprint().shifts + one.footprint().waiting) + one.footprint().work
+        least = 3 * (one.footprint().shifts + one.footprint().waiting) + one.footprint().activations
         assert least < three.needed() < 3 * one.needed()
         with pytest.raises(ValueError, match="with num_streams=1 it needs"):
             fit(three, False, free=one.needed())

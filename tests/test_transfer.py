@@ -292,7 +292,7 @@ def test_planes_come_back_without_the_border(monkeypatch: pytest.MonkeyPatch) ->
             download = transfer.download(restored, planes, (5, 7))
             actual = download.wait()
             assert actual.dtype == np.float32
-            np.testing.assert_allclose(actual, reference.numpy(), atol=1e-6)
+            np.testing.assert_allclose(actual, expected.numpy(), atol=1e-6)
             download.release()
 
 

@@ -99,13 +99,15 @@ def footprints() -> str:
         one, tiled = (
             footprint(variant, (1080, 1920), dtype=torch.float16, block=1, tiling=chosen) for chosen in (None, tiling)
         )
-        state, held = one.waiting + one.shifts, tiled.shifts / tiled.tiles + tiled.work
-        rows.append((variant.name, *map(mib, (one.waiting, one.shifts, one.work, state + 4 * one.work, held))))
+        state, held = one.waiting + one.shifts, tiled.shifts / tiled.tiles + tiled.activations
+        rows.append(
+            (variant.name, *map(mib, (one.waiting, one.shifts, one.activations, state + 4 * one.activations, held)))
+        )
     head = (
         "network",
         "skips that wait",
         "temporal shifts",
-        "work, for each frame of `block`",
+        "activations, for each frame of `block`",
         "all, `block=4`",
         "`block=1, tilesize=512, offload=True`",
     )

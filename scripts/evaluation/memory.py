@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 def needed(variant: Variant, frames: int, size: tuple[int, int], dtype: torch.dtype) -> int:
     """Bytes that whole-clip inference takes, roughly; size is H, W. As a stream's run of that many frames."""
-    return int(footprint(variant, size, dtype=dtype, block=frames).work * SPARE["cpu"])
+    return int(footprint(variant, size, dtype=dtype, block=frames).activations * SPARE["cpu"])
 
 
 def installed(device: torch.device) -> int:

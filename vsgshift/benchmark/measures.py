@@ -73,8 +73,8 @@ def peak_resident() -> float:
     """The most resident memory that this process has had, MiB."""
     with suppress(OSError):
         # Linux's own answer: getrusage's starts with that of the process which started this one.
-        if found := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
-            return int(found[1]) / 2**10
+        if match := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
+            return int(match[1]) / 2**10
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

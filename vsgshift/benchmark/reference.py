@@ -45,7 +45,7 @@ def table() -> list[Known]:
 
 def rows(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, str | float]]:
     """The table out of reports of `scripts/benchmark.py speed`; others are passed over."""
-    found: list[dict[str, str | float]] = []
+    cases: list[dict[str, str | float]] = []
     for report in reports:
         if report.get("benchmark") != "speed" or report.get("precision", "float32") != "float32":
             continue
@@ -54,8 +54,8 @@ def rows(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, str | float]]:
         kind = "cpu" if device.endswith(" cores") else "cuda"
         for name, figures in report["result"].items():
             model, size = name.split()
-            found.append({"model": model, "size": size, "kind": kind, "device": device, "fps": figures["filter_fps"]})
-    return found
+            cases.append({"model": model, "size": size, "kind": kind, "device": device, "fps": figures["filter_fps"]})
+    return cases
 
 
 def verdict(

@@ -68,11 +68,11 @@ def _repair(findings: "list[Finding]") -> str:
     if findings[index].state == "ok":
         return "nothing was changed: vspipe is configured"
     try:
-        said = configure()
+        message = configure()
     except ProgramError as error:
         return f"vapoursynth config failed: {error}"
     findings[index] = vapoursynth.vspipe()
-    return f"vapoursynth config: {said}; vspipe is now {findings[index].state}: {findings[index].text}"
+    return f"vapoursynth config: {message}; vspipe is now {findings[index].state}: {findings[index].text}"
 
 
 def _conclusion(findings: "list[Finding]", repair: str | None) -> str:

@@ -59,8 +59,8 @@ def list_models(options: argparse.Namespace) -> int:
             known = metadata(find(name))
         except CheckpointError:
             known = {"variant": "unreadable"}
-        said = [known.get(key, "not known") for key in ("variant", "training_data", "licence")]
-        rows.append((name, said[0], said[1], "installed", said[2]))
+        columns = [known.get(key, "not known") for key in ("variant", "training_data", "licence")]
+        rows.append((name, columns[0], columns[1], "installed", columns[2]))
     for row in rows:
         sys.stdout.write("{:14}{:15}{:17}{:15}licence: {}\n".format(*row))
     return 0
@@ -86,7 +86,7 @@ def download(options: argparse.Namespace) -> int:
     from vsgshift.weights.untrusted import metadata
 
     failures = 0
-    for model in _asked_for(options.names):
+    for model in _models_by_name(options.names):
         if model.installed and not options.again:
             sys.stdout.write(f"{model.name} is installed already: {model.path}; --again fetches it once more\n")
             continue
@@ -119,7 +119,7 @@ def remove(options: argparse.Namespace) -> int:
     return 0
 
 
-def _asked_for(names: Sequence[str]) -> "list[Model]":
+def _models_by_name(names: Sequence[str]) -> "list[Model]":
     from vsgshift.weights.catalogue import published_models
 
     published = {model.name: model for model in published_models()}

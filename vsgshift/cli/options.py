@@ -129,9 +129,9 @@ def count(text: str) -> int:
 
 def size(text: str) -> tuple[int, int]:
     """Width and height of a picture, as 640x360."""
-    if not (found := re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)):
+    if not (match := re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)):
         raise argparse.ArgumentTypeError(f"{text!r} is no size; give width and height, as 640x360")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def pixels(text: str) -> list[int]:
@@ -143,16 +143,16 @@ def pixels(text: str) -> list[int]:
 
 def seconds(text: str) -> float:
     """A time, as 90.5, 1:30.5 or 0:01:30.5."""
-    if not (found := re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", text)):
+    if not (match := re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", text)):
         raise argparse.ArgumentTypeError(f"{text} is no time; give seconds, as 90.5, or [h:]m:s, as 1:30.5")
-    return int(found[1] or 0) * 3600 + int(found[2] or 0) * 60 + float(found[3])
+    return int(match[1] or 0) * 3600 + int(match[2] or 0) * 60 + float(match[3])
 
 
 def device_number(text: str) -> int:
     """A device's number, as the plugin counts them."""
     if text == "cpu":
         return -1
-    found = re.fullmatch(r"(?:cuda:)?(\d+)|cuda", text)
-    if not found:
+    match = re.fullmatch(r"(?:cuda:)?(\d+)|cuda", text)
+    if not match:
         raise argparse.ArgumentTypeError(f"{text} is no device; cpu, cuda, or a GPU's number")
-    return int(found[1] or 0)
+    return int(match[1] or 0)

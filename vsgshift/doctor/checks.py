@@ -17,7 +17,7 @@ def examine() -> Iterator[Finding]:
     yield from _guarded("VapourSynth", _vapoursynth)
     yield from _guarded("ffmpeg", lambda: [system.ffmpeg()])
     yield from _guarded("models", system.models)
-    yield from _guarded("editor stubs", lambda: [found for found in [system.stubs()] if found])
+    yield from _guarded("editor stubs", lambda: [missing for missing in [system.stubs()] if missing])
 
 
 def _vapoursynth() -> list[Finding]:

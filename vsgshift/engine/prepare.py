@@ -101,7 +101,7 @@ def _apart(network: ShiftNet, fused: ShiftNet) -> float:
     length = network.radius + STEADY_FRAMES
     clip = torch.rand(length, 3, 48, 80, generator=generator).to(weight.device)
     noise = clip.new_full((length, 1, *clip.shape[2:]), 0.1) if network.variant.task == "denoise" else None
-    expected, found = (
+    expected, actual = (
         restore(each, clip, noise, cuts=[length - STEADY_FRAMES // 2]) - clip for each in (network, fused)
     )
-    return float((found - expected).norm() / expected.norm())
+    return float((actual - expected).norm() / expected.norm())

@@ -204,13 +204,13 @@ def _blocks(samples: Tensor, vectors: Vectors | None = None) -> Tensor:
     """The DCT of the 4x4 blocks that begin at -1, 1, 3, ...: (rows, columns, 4, 4, 3, 4, 4), 4x4 blocks in a cell."""
     height, width = samples.shape[1:]
     four = torch.arange(4, device=samples.device)
-    inside = 2 * four[:, None] + four - 1
+    within = 2 * four[:, None] + four - 1
     top = CELL * torch.arange(height // CELL, device=samples.device)[:, None].expand(-1, width // CELL)
     left = CELL * torch.arange(width // CELL, device=samples.device).expand(height // CELL, -1)
     if vectors is not None:
         top, left = top + vectors[0], left + vectors[1]
-    rows = (top[..., None, None] + inside).clamp(0, height - 1)[:, :, :, None, :, None]
-    columns = (left[..., None, None] + inside).clamp(0, width - 1)[:, :, None, :, None, :]
+    rows = (top[..., None, None] + within).clamp(0, height - 1)[:, :, :, None, :, None]
+    columns = (left[..., None, None] + within).clamp(0, width - 1)[:, :, None, :, None, :]
     dct = DCT.to(samples.device)
     return torch.einsum("ai,crxklij,bj->rxklcab", dct, samples[:, rows, columns], dct)
 

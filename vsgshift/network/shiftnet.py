@@ -148,5 +148,5 @@ class ShiftNet(nn.Module):
         if self.variant.task == "deblur" and noise is not None:
             raise ValueError(f"{self.variant.name} takes no noise map")
         if self.variant.task == "denoise" and (noise is None or noise.shape != (len(clip), 1, *clip.shape[2:])):
-            found = "none" if noise is None else tuple(noise.shape)
-            raise ValueError(f"noise must be {(len(clip), 1, *clip.shape[2:])}, not {found}")
+            given = "none" if noise is None else tuple(noise.shape)
+            raise ValueError(f"noise must be {(len(clip), 1, *clip.shape[2:])}, not {given}")

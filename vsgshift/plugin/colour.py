@@ -48,9 +48,9 @@ def converted_around(core: Core, clip: Node, make: MakesFilter) -> Node:
     """Apply ``make`` to the clip as RGBS or GRAYS; the result has the clip's format and properties."""
     kind = clip.format
     start = with_colours(core, clip)
-    inside = GRAYS if kind.color_family == "GRAY" else RGBS
-    direct = kind.id == inside
-    restored = make(start if direct else core.invoke("resize", "Bicubic", clip=start, format=inside))
+    network_format = GRAYS if kind.color_family == "GRAY" else RGBS
+    direct = kind.id == network_format
+    restored = make(start if direct else core.invoke("resize", "Bicubic", clip=start, format=network_format))
     if direct:
         return core.restore_props(restored, lambda node: {-1: node})
     return core.restore_props(restored, lambda node: _converters_back(core, node, kind))

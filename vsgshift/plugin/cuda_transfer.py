@@ -202,5 +202,5 @@ def unpack(raw: Tensor, tensor: Tensor, white: float) -> None:
 
 def pack(tensor: Tensor, raw: Tensor) -> None:
     """The upper left of (T, C, H, W) into float32 planes (T, C or 1, h, w); one plane gets the channels' mean."""
-    inside = tensor[:, :, : raw.shape[2], : raw.shape[3]]
-    raw.copy_(inside if raw.shape[1] == inside.shape[1] else inside.mean(1, keepdim=True, dtype=torch.float32))
+    cropped = tensor[:, :, : raw.shape[2], : raw.shape[3]]
+    raw.copy_(cropped if raw.shape[1] == cropped.shape[1] else cropped.mean(1, keepdim=True, dtype=torch.float32))

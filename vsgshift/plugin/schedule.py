@@ -121,7 +121,7 @@ class Schedule[Source, Restored]:
             # If others have asked for all of it, the last frame that n depends on says when theirs are there.
             last = min(n + self._radius, self._length - 1)
             waiting = [key for key in missing if key[1] <= last][-len(self._inputs) :]
-            return self._ask(n, own or waiting or [(CLIP, last)])
+            return self._request(n, own or waiting or [(CLIP, last)])
 
     def arrive(self, n: int, frames: Mapping[Key, Source]) -> Restored | list[Key] | Run[Source]:
         """The source frames that n has asked for have come.
@@ -138,7 +138,7 @@ class Schedule[Source, Restored]:
                 return frame
             plan = self._plan(n)
             if missing := self._missing(plan):
-                return self._ask(n, missing)
+                return self._request(n, missing)
             self._last_restored = n
             return self._begin(plan, n)
 
@@ -190,7 +190,7 @@ class Schedule[Source, Restored]:
             self._requests.pop(n, None)
         return frame
 
-    def _ask(self, n: int, keys: list[Key]) -> list[Key]:
+    def _request(self, n: int, keys: list[Key]) -> list[Key]:
         self._requests[n] = keys
         self._under_way.update(keys)
         return keys

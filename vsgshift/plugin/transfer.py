@@ -79,8 +79,8 @@ class CpuTransfer:
         return tensor
 
     def download(self, tensor: Tensor, planes: int, size: Size) -> Download:
-        inside = tensor[:, :, : size[0], : size[1]]
-        return _CpuDownload(inside if planes == inside.shape[1] else inside.mean(1, keepdim=True))
+        cropped = tensor[:, :, : size[0], : size[1]]
+        return _CpuDownload(cropped if planes == cropped.shape[1] else cropped.mean(1, keepdim=True))
 
     def close(self) -> None:
         pass

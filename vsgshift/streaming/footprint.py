@@ -14,7 +14,7 @@ from vsgshift.network.variants import Variant
 from vsgshift.streaming.tiles import Tiling
 
 SPARE = {"cpu": 1.95, "cuda": 1.25, "fused": 1.7}
-"""How many times the work's tensors a run takes on a kind of device, or with the CPU's compiled kernels: the libraries'
+"""How many times its activations a run takes on a kind of device, or with the CPU's compiled kernels: the libraries'
 own buffers, and gaps between what was freed and taken, which differ by a fifth of the whole from run to run. Measured
 on the CPU, as resident memory (tests/peak.py); on CUDA a guess."""
 FIXED = {"cpu": 24 * 2**20, "cuda": 24 * 2**20, "fused": 72 * 2**20}
@@ -35,16 +35,16 @@ class Footprint:
         waiting: skips that wait for the main path; in the host's memory if they are offloaded.
         window: frames that are to be merged with others: those that wait for it, and as many before them.
         shifts: what the temporal shifts keep; with offloading, those of one tile at a time.
-        work: the rest, at the peak of a run.
+        activations: the rest, at the peak of a run.
         tiles: number of them.
-        fused: whether `work` is that of the compiled kernels for the CPU.
+        fused: whether `activations` are those of the compiled kernels for the CPU.
     """
 
     weights: int
     waiting: int
     window: int
     shifts: int
-    work: int
+    activations: int
     tiles: int = 1
     fused: bool = False
 
@@ -54,11 +54,11 @@ class Footprint:
         streams: how many share this network; on a CPU one of them runs at a time.
         """
         state = streams * (self.shifts // self.tiles if offload else self.shifts + self.waiting + self.window)
-        work = self.work if kind == "cpu" else streams * self.work
+        activations = self.activations if kind == "cpu" else streams * self.activations
         if not self.fused:
-            return self.weights + state + int(work * SPARE[kind]) + FIXED[kind]
+            return self.weights + state + int(activations * SPARE[kind]) + FIXED[kind]
         # The kernels have the weights in an order of their own, made from the plain network's.
-        return 2 * self.weights + state + int(work * SPARE["fused"]) + FIXED["fused"]
+        return 2 * self.weights + state + int(activations * SPARE["fused"]) + FIXED["fused"]
 
 
 def footprint(
@@ -88,15 +88,16 @@ def footprint(
     # Frames, noise maps and results of a block, three planes each, are kept in addition to the tiles.
     blended = 9 * block * rows.length * columns.length if tiles > 1 else 0
     given = variant.input_channels * variant.shuffle**-2
-    work = max(
-        (_work(variant, fused) * dtype.itemsize + given * SINGLE) * block, _merging(variant, fused, block) * SINGLE
+    activations = max(
+        (_activations(variant, fused) * dtype.itemsize + given * SINGLE) * block,
+        _merging(variant, fused, block) * SINGLE,
     )
     return Footprint(
         weights=weights,
         waiting=int(all_tiles * (_waiting(variant, block) * dtype.itemsize + _frames_waiting(variant) * SINGLE)),
         window=int(all_tiles * variant.merge * (2 * KEPT + 12 if fused else 2 * 3 * SINGLE)),
         shifts=int(all_tiles * sum(_shifts(variant)) * dtype.itemsize),
-        work=int(tile * work + blended * SINGLE),
+        activations=int(tile * activations + blended * SINGLE),
         tiles=tiles,
         fused=fused,
     )
@@ -139,7 +140,7 @@ def _shifts(variant: Variant) -> Iterator[float]:
         yield pair * (blocks * variant.steps // 2) * variant.core_width * _share(variant, level)
 
 
-def _work(variant: Variant, fused: bool) -> float:
+def _activations(variant: Variant, fused: bool) -> float:
     """Numbers for each pixel of the picture and frame of a run, at its peak, beyond those between runs and the input.
 
     The peak is in a gated block that joins what a shift at half resolution brought, on the way up: there are
@@ -153,8 +154,8 @@ def _work(variant: Variant, fused: bool) -> float:
     given = core / 4 + 3 * core
     # The channels that arrived, aligned; joined to the others, and normalised; expanded, and depthwise. Fused, only
     # the aligned ones, those between two passes, and the result.
-    inside = (0.5 + 1 + 1 if fused else 0.5 + 2 * 1.5 + 2 * 2) * core
-    return around + given + inside
+    core_block = (0.5 + 1 + 1 if fused else 0.5 + 2 * 1.5 + 2 * 2) * core
+    return around + given + core_block
 
 
 def _merging(variant: Variant, fused: bool, block: int) -> float:

@@ -120,23 +120,23 @@ class _WaitingSite:
             self.pieces.append((span.start, x))
 
     def pop(self, span: range, empty: Tensor) -> Tensor:
-        found = []
+        parts = []
         rest = []
         for start, piece in self.pieces:
             stop = start + len(piece)
             if stop > span.start and start < span.stop:
                 part = piece[max(span.start - start, 0) : span.stop - start]
                 # Pieces that wait elsewhere come back one by one: only a device's own queue knows when they are whole.
-                found.append(part.to(empty.device, non_blocking=True))
+                parts.append(part.to(empty.device, non_blocking=True))
             if stop > span.stop:
                 if start < span.stop and piece.device == empty.device:
                     # A view would keep the frames that have left alive.
                     start, piece = span.stop, piece[span.stop - start :].clone()
                 rest.append((start, piece))
         self.pieces = rest
-        if not found:
+        if not parts:
             return empty
-        return found[0] if len(found) == 1 else torch.cat(found)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 class _WindowSite:

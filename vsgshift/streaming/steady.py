@@ -64,9 +64,9 @@ class _Future:
         half = x.shape[1] // 2
         shifted = torch.empty_like(x)
         first, rest = slice(0, 1), slice(1, None)
-        for place, own, following in ((first, self.waiting, x[:1]), (rest, x[:-1], x[1:])):
-            torch.where(held[place], own[:, :half], own[:, half:], out=shifted[place, :half])
-            torch.where(held[place], own[:, half:], following[:, :half], out=shifted[place, half:])
+        for position, own, following in ((first, self.waiting, x[:1]), (rest, x[:-1], x[1:])):
+            torch.where(held[position], own[:, :half], own[:, half:], out=shifted[position, :half])
+            torch.where(held[position], own[:, half:], following[:, :half], out=shifted[position, half:])
         self.remember(x)
         return shifted
 
@@ -96,11 +96,11 @@ class _Delay:
         self.back = (0, 3, 1, 2) if last else (0, 1, 2, 3)
         self.shape = tuple(sample.shape[index] for index in self.order[1:])
         self.ring = sample.new_empty((self.lag, sample[0].numel()))
-        place = 0
+        position = 0
         while site.pieces:
             _, piece = site.pieces.pop(0)
-            self.ring[place : place + len(piece)] = self._flat(piece)
-            place += len(piece)
+            self.ring[position : position + len(piece)] = self._flat(piece)
+            position += len(piece)
         self.slots = torch.arange(block, device=sample.device)
 
     def _flat(self, x: Tensor) -> Tensor:

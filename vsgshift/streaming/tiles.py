@@ -118,12 +118,12 @@ class Line:
         total = torch.zeros(self.length)
         raw = []
         for index, span in enumerate(self.spans):
-            place = torch.arange(span.start, span.stop) + 0.5
-            weight = torch.ones(len(place))
+            centre = torch.arange(span.start, span.stop) + 0.5
+            weight = torch.ones(len(centre))
             if index:
-                weight *= ((place - span.start) / (ends[index - 1] - span.start)).clamp(0, 1)
+                weight *= ((centre - span.start) / (ends[index - 1] - span.start)).clamp(0, 1)
             if index + 1 < len(self.starts):
-                weight *= ((ends[index] - place) / (ends[index] - self.starts[index + 1])).clamp(0, 1)
+                weight *= ((ends[index] - centre) / (ends[index] - self.starts[index + 1])).clamp(0, 1)
             total[span] += weight
             raw.append(weight)
         return tuple(weight / total[span] for weight, span in zip(raw, self.spans, strict=True))
@@ -183,7 +183,7 @@ class TiledStream:
             before = tuple(line.length for line in lines)
             raise ValueError(f"frames of one stream must have one size: {before} before, now {tuple(frames.shape[2:])}")
         parts = []
-        for stream, (rows, columns) in zip(self._streams, self._places(lines), strict=True):
+        for stream, (rows, columns) in zip(self._streams, self._areas(lines), strict=True):
             level = None if noise is None else noise[..., rows, columns]
             parts.append(stream.push(frames[..., rows, columns], level, cuts))
             if len(self._streams) > 1:
@@ -216,7 +216,7 @@ class TiledStream:
         ]
         return rows, columns
 
-    def _places(self, lines: tuple[Line, Line]) -> list[tuple[slice, slice]]:
+    def _areas(self, lines: tuple[Line, Line]) -> list[tuple[slice, slice]]:
         return list(product(lines[0].spans, lines[1].spans))
 
     def _blended(self, parts: list[Tensor], lines: tuple[Line, Line]) -> Tensor:
@@ -225,6 +225,6 @@ class TiledStream:
         first = parts[0]
         # In single precision: the ramps of half precision would round each overlap three times.
         whole = first.new_zeros((*first.shape[:2], lines[0].length, lines[1].length), dtype=torch.float32)
-        for index, (weight, (rows, columns)) in enumerate(zip(self._weights, self._places(lines), strict=True)):
+        for index, (weight, (rows, columns)) in enumerate(zip(self._weights, self._areas(lines), strict=True)):
             whole[..., rows, columns] += weight * parts[index]
         return whole.to(first.dtype)

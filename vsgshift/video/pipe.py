@@ -25,9 +25,9 @@ def y4m_header(format: str, size: tuple[int, int]) -> bytes:
         format: VapourSynth's name of an integer format, as YUV422P10 or Gray8.
         size: width and height.
     """
-    found = re.fullmatch(r"(?i:YUV(?P<kind>\d{3})P|GRAY)(?P<bits>\d+)", format)
-    assert found
-    kind, bits = found["kind"], int(found["bits"])
+    match = re.fullmatch(r"(?i:YUV(?P<kind>\d{3})P|GRAY)(?P<bits>\d+)", format)
+    assert match
+    kind, bits = match["kind"], int(match["bits"])
     depth = str(bits) if bits > 8 else ""
     colours = f"{kind}{'p' if depth else ''}{depth}" if kind else f"mono{depth}"
     return f"YUV4MPEG2 C{colours} W{size[0]} H{size[1]} F25:1 Ip A0:0\n".encode()
@@ -35,15 +35,15 @@ def y4m_header(format: str, size: tuple[int, int]) -> bytes:
 
 def frame_bytes(header: bytes) -> int:
     """Bytes of a frame's planes, from the first line of a Y4M stream. Raises VideoError if it is none."""
-    found = re.fullmatch(
+    match = re.fullmatch(
         rb"YUV4MPEG2 (?=.*\bC(?P<kind>\d{3}|mono)p?(?P<bits>\d*)\b)(?=.*\bW(?P<w>\d+))(?=.*\bH(?P<h>\d+)).*\n", header
     )
-    if not found or found["kind"].decode() not in SAMPLES:
+    if not match or match["kind"].decode() not in SAMPLES:
         raise VideoError(f"vspipe sent something else than Y4M: {header[:60]!r}")
-    width, height, kind = int(found["w"]), int(found["h"]), found["kind"].decode()
+    width, height, kind = int(match["w"]), int(match["h"]), match["kind"].decode()
     # Every plane has whole samples: VapourSynth takes no size that is not a multiple of its subsampling.
     samples = width * height + round(width * height * SAMPLES[kind])
-    return samples * (2 if int(found["bits"] or 8) > 8 else 1)
+    return samples * (2 if int(match["bits"] or 8) > 8 else 1)
 
 
 class ScriptFrames:
@@ -98,8 +98,8 @@ class ScriptFrames:
         if status >= 256 - signal.NSIG:
             # The vspipe of a wheel is a Python that exits with the real one's status, of which a byte is left.
             status -= 256
-        said = self._process.complaint(status) if status else "gave fewer frames than the script has"
-        return VideoError(f"vspipe: {said}")
+        message = self._process.complaint(status) if status else "gave fewer frames than the script has"
+        return VideoError(f"vspipe: {message}")
 
 
 def encode(frames: ScriptFrames, count: int, command: Sequence[str], passed: Callable[[], None]) -> None:

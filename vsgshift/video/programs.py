@@ -30,15 +30,15 @@ def find_vspipe() -> str:
     if (package := find_spec("vapoursynth")) and package.origin:
         folders.append(Path(package.origin).parent)
     for folder in (*folders, None):
-        if found := shutil.which("vspipe", path=folder):
-            return found
+        if vspipe := shutil.which("vspipe", path=folder):
+            return vspipe
     raise MissingProgramError("vspipe is missing; it comes with VapourSynth: pip install --force-reinstall vapoursynth")
 
 
 def find_ffmpeg() -> str:
     """ffmpeg of the system, else the one in imageio-ffmpeg's wheel. Raises MissingProgramError."""
-    if found := shutil.which("ffmpeg"):
-        return found
+    if ffmpeg := shutil.which("ffmpeg"):
+        return ffmpeg
     try:
         import imageio_ffmpeg
 
@@ -62,8 +62,8 @@ def configure() -> str:
     Raises:
         ProgramError: it could not.
     """
-    said = run([sys.executable, "-m", "vapoursynth", "config"]).decode(errors="replace").strip()
+    message = run([sys.executable, "-m", "vapoursynth", "config"]).decode(errors="replace").strip()
     # VapourSynth's command has exit status 0 even if it failed.
-    if "Failed" in said:
-        raise ProgramError(said.splitlines()[-1])
-    return said
+    if "Failed" in message:
+        raise ProgramError(message.splitlines()[-1])
+    return message

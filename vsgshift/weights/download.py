@@ -96,7 +96,7 @@ def _import_kept(kept: Path, model: Model, accept_changed: bool) -> Path:
     try:
         return import_checkpoint(kept, model.name, accept_changed=accept_changed)
     except CheckpointError as error:
-        raise CheckpointError(f"{error} (it was there already; --again fetches it anew)") from error
+        raise CheckpointError(f"{error} (it was there already; --again starts over)") from error
 
 
 def _gdown() -> ModuleType:
@@ -175,19 +175,19 @@ def _attempt(gdown: ModuleType, model: Model, original: Path) -> None:
             given_up.set()
 
     # A page that leads to itself would be followed for ever.
-    watch = threading.Timer(PATIENCE, give_up_on_pages)
-    watch.daemon = True
+    timer = threading.Timer(PATIENCE, give_up_on_pages)
+    timer.daemon = True
     earlier = sum(_partial_files(original).values())
     with tqdm(desc=original.name, initial=earlier, unit="B", unit_scale=True, disable=None, leave=False) as bar:
 
         def progress(done: int, total: int | None) -> None:
-            watch.cancel()
+            timer.cancel()
             if max(done, total or 0) > LARGEST_FILE:
                 raise CheckpointError(f"{original.name} is too large for a Shift-Net checkpoint; not fetched")
             bar.total = total
             bar.update(done - bar.n)
 
-        watch.start()
+        timer.start()
         try:
             gdown.download(
                 id=model.drive_id,
@@ -205,7 +205,7 @@ def _attempt(gdown: ModuleType, model: Model, original: Path) -> None:
             _discard(original)
             raise
         finally:
-            watch.cancel()
+            timer.cancel()
 
 
 def _is_open(file: Path) -> bool:
@@ -243,14 +243,16 @@ def _explained(gdown: ModuleType, model: Model, error: Exception) -> str:
 def _page_says(error: Exception) -> str:
     """The reason that Google's own page gave, where gdown has found one."""
     paragraphs = [" ".join(paragraph.split()) for paragraph in str(error).split("\n\n")]
-    said = paragraphs[1] if len(paragraphs) > 1 else ""
+    reason = paragraphs[1] if len(paragraphs) > 1 else ""
     # Without one, gdown speaks to those who share files.
-    return f", but said: {plain(said.rstrip('.'), 300)}" if said and "gdown" not in said else ""
+    return f", but said: {plain(reason.rstrip('.'), 300)}" if reason and "gdown" not in reason else ""
 
 
 def _connection_says(error: BaseException) -> str:
     """The innermost reason of a broken connection, without the address that it repeats."""
-    while inner := [said for said in (*error.args, getattr(error, "reason", None)) if isinstance(said, BaseException)]:
+    while inner := [
+        reason for reason in (*error.args, getattr(error, "reason", None)) if isinstance(reason, BaseException)
+    ]:
         error = inner[-1]
     text = _first_line(error)
     return text.partition("): ")[2] or text

@@ -219,20 +219,20 @@ def read_ours(path: Path) -> tuple[Variant, dict[str, Tensor], str]:
     variant = VARIANTS.get(known.get("variant", ""))
     if variant is None:
         raise CheckpointError(f"{path} does not say which vsgshift network it is for; import the original file again")
-    wanted = shapes_of(variant)
+    expected = shapes_of(variant)
     try:
-        found = safetensors.torch.load(data)
+        tensors = safetensors.torch.load(data)
     except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"cannot read {path}: {plain(str(error))}") from error
     fitting = {
         key
-        for key in wanted.keys() & found.keys()
-        if found[key].dtype in (torch.float32, torch.float16, torch.bfloat16) and found[key].shape == wanted[key]
+        for key in expected.keys() & tensors.keys()
+        if tensors[key].dtype in (torch.float32, torch.float16, torch.bfloat16) and tensors[key].shape == expected[key]
     }
-    if wrong := (wanted.keys() | found.keys()) - fitting:
+    if wrong := (expected.keys() | tensors.keys()) - fitting:
         shown = ", ".join(plain(key) for key in sorted(wrong)[:5])
         raise CheckpointError(f"{path} does not fit {variant.name}: {shown}")
-    state = {key: found[key].float() for key in wanted}
+    state = {key: tensors[key].float() for key in expected}
     if broken := [key for key, tensor in state.items() if not tensor.isfinite().all()]:
         raise CheckpointError(f"{path} has values that are not finite numbers: {', '.join(broken[:5])}")
     return variant, state, known.get("name", path.stem)

@@ -121,13 +121,13 @@ def load(path: Path) -> ctypes.CDLL:
     """
     library = ctypes.CDLL(str(path))
     try:
-        found = [c_int.in_dll(library, "vsgshift_abi_version").value]
-        found += [ctypes.c_size_t.in_dll(library, f"vsgshift_sizeof_{each.__name__}").value for each in STRUCTURES]
+        sizes = [c_int.in_dll(library, "vsgshift_abi_version").value]
+        sizes += [ctypes.c_size_t.in_dll(library, f"vsgshift_sizeof_{each.__name__}").value for each in STRUCTURES]
         for name, arguments in FUNCTIONS.items():
             getattr(library, name).argtypes = arguments
     except (AttributeError, ValueError):
-        found = []
-    if found != [ABI_VERSION, *map(ctypes.sizeof, STRUCTURES)]:
+        sizes = []
+    if sizes != [ABI_VERSION, *map(ctypes.sizeof, STRUCTURES)]:
         raise ImportError(f"{path} was compiled from another version of vsgshift; install vsgshift again")
     return library
 

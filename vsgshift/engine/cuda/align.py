@@ -58,10 +58,10 @@ def _align(
     total = tl.zeros((BLOCK_H * BLOCK_W, BLOCK_C), tl.float32)
     for i in tl.static_range(-1, 2):
         for j in tl.static_range(-1, 2):
-            inside = (y + i >= 0) & (y + i < height) & (x + j >= 0) & (x + j < width)
+            within = (y + i >= 0) & (y + i < height) & (x + j >= 0) & (x + j < width)
             value = tl.load(
                 arrived + ((y + i) * width + x + j)[:, None] * stride + channel[None, :],
-                mask=inside[:, None] & known[None, :],
+                mask=within[:, None] & known[None, :],
                 other=0.0,
             ).to(tl.float32)
             # The tap must not look past the frame where the pixel is going either.

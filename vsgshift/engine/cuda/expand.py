@@ -23,12 +23,12 @@ EPS = 1e-6
 
 @triton.jit
 def _load(
-    first, second, first_stride, side, pixel, inside, channel,
+    first, second, first_stride, side, pixel, within, channel,
     C: tl.constexpr, SIDE: tl.constexpr, SHIFT: tl.constexpr,
 ):  # fmt: skip
-    row = load_row(first, second, first_stride, pixel, inside, channel, C, SHIFT)
+    row = load_row(first, second, first_stride, pixel, within, channel, C, SHIFT)
     if SIDE > 0:
-        beside = inside[:, None] & ((channel >= C) & (channel < C + SIDE))[None, :]
+        beside = within[:, None] & ((channel >= C) & (channel < C + SIDE))[None, :]
         row += tl.load(side + pixel[:, None] * SIDE + (channel - C)[None, :], mask=beside, other=0.0)
     return row.to(tl.float32)
 
@@ -43,13 +43,13 @@ def _expand(
     JOINED: tl.constexpr = C + SIDE
     frame = tl.program_id(1)
     pixel = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    inside = pixel < pixels
+    within = pixel < pixels
     first, second, first_stride = bases(frames, edge, own, neighbour, held, frame, pixels, C, EDGE_C, SHIFT)
     side_frame = side + frame.to(tl.int64) * pixels * SIDE
     dtype = out.dtype.element_ty
 
     every = tl.arange(0, PADDED)
-    row = _load(first, second, first_stride, side_frame, pixel, inside, every, C, SIDE, SHIFT)
+    row = _load(first, second, first_stride, side_frame, pixel, within, every, C, SIDE, SHIFT)
     mean = tl.sum(row, 1) / JOINED
     row = tl.where((every < JOINED)[None, :], row - mean[:, None], 0.0)
     scale = 1 / tl.sqrt(tl.sum(row * row, 1) / JOINED + eps)
@@ -71,7 +71,7 @@ def _expand(
             # of them are read once more, from the cache.
             for k in range(0, JOINED, BLOCK_K):
                 channel = k + tl.arange(0, BLOCK_K)
-                part = _load(first, second, first_stride, side_frame, pixel, inside, channel, C, SIDE, SHIFT)
+                part = _load(first, second, first_stride, side_frame, pixel, within, channel, C, SIDE, SHIFT)
                 normal = ((part - mean[:, None]) * scale[:, None]).to(dtype)
                 matrix = tl.load(
                     weight + channel[:, None] * OUT + column[None, :],
@@ -83,7 +83,7 @@ def _expand(
         tl.store(
             target + pixel[:, None] * OUT + column[None, :],
             total.to(dtype),
-            mask=inside[:, None] & (column < OUT)[None, :],
+            mask=within[:, None] & (column < OUT)[None, :],
         )
 
 

@@ -68,10 +68,10 @@ def _gate(
                     tap = i * 5 + j
                     row = y + i - 2
                     col = x + j - 2
-                    inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
+                    within = (row >= 0) & (row < height) & (col >= 0) & (col < width)
                     value = tl.load(
                         source + (row * width + col)[:, None] * C + channel[None, :],
-                        mask=inside[:, None] & known[None, :],
+                        mask=within[:, None] & known[None, :],
                         other=0.0,
                     )
                     if GROUPED:
@@ -91,9 +91,9 @@ def _gate(
                 total *= factor[None, :]
             mixed = total.to(dtype)
             both = known[:, None] & (column < C)[None, :]
-            place = weight + channel[:, None] * (2 * C) + column[None, :]
-            a = tl.dot(mixed, tl.load(place, mask=both, other=0.0), a, input_precision=PRECISION)
-            b = tl.dot(mixed, tl.load(place + C, mask=both, other=0.0), b, input_precision=PRECISION)
+            pointer = weight + channel[:, None] * (2 * C) + column[None, :]
+            a = tl.dot(mixed, tl.load(pointer, mask=both, other=0.0), a, input_precision=PRECISION)
+            b = tl.dot(mixed, tl.load(pointer + C, mask=both, other=0.0), b, input_precision=PRECISION)
         gated = a * tl.sigmoid(b)
         mask = exists[:, None] & (column < C)[None, :]
         tl.store(target + (y * width + x)[:, None] * C + column[None, :], gated.to(dtype), mask=mask)

@@ -54,19 +54,19 @@ def bases(
 
 @triton.jit
 def load_row(
-    first, second, first_stride, pixel, inside, channel,
+    first, second, first_stride, pixel, within, channel,
     C: tl.constexpr, SHIFT: tl.constexpr,
 ):  # fmt: skip
     """Channels (N,) of pixels (M,): (M, N). Outside the frame or the C channels it is 0."""
     HALF: tl.constexpr = C // 2
     if SHIFT == 0:
         return tl.load(
-            first + pixel[:, None] * C + channel[None, :], mask=inside[:, None] & (channel < C)[None, :], other=0.0
+            first + pixel[:, None] * C + channel[None, :], mask=within[:, None] & (channel < C)[None, :], other=0.0
         )
     else:
         # Of the two loads of an element at most one is carried out; the other gives 0.
-        here = inside[:, None] & (channel < HALF)[None, :]
-        there = inside[:, None] & ((channel >= HALF) & (channel < C))[None, :]
+        here = within[:, None] & (channel < HALF)[None, :]
+        there = within[:, None] & ((channel >= HALF) & (channel < C))[None, :]
         return tl.load(first + pixel[:, None] * first_stride + channel[None, :], mask=here, other=0.0) + tl.load(
             second + pixel[:, None] * C + (channel - HALF)[None, :], mask=there, other=0.0
         )

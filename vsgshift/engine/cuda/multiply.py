@@ -50,12 +50,12 @@ def _multiply(
             for j in tl.static_range(3):
                 row = y + i - 1
                 col = x + j - 1
-                inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
-                mask = inside[:, None] & known[None, :]
-                place = source + (row * width + col)[:, None] * (2 * C) + channel[None, :]
+                within = (row >= 0) & (row < height) & (col >= 0) & (col < width)
+                mask = within[:, None] & known[None, :]
+                pointer = source + (row * width + col)[:, None] * (2 * C) + channel[None, :]
                 taps = weight + (i * 3 + j) * (2 * C) + channel
-                a += tl.load(place, mask=mask, other=0.0).to(tl.float32) * tl.load(taps, known, other=0.0)[None, :]
-                b += tl.load(place + C, mask=mask, other=0.0).to(tl.float32) * tl.load(taps + C, known, 0.0)[None, :]
+                a += tl.load(pointer, mask=mask, other=0.0).to(tl.float32) * tl.load(taps, known, other=0.0)[None, :]
+                b += tl.load(pointer + C, mask=mask, other=0.0).to(tl.float32) * tl.load(taps + C, known, 0.0)[None, :]
         product = a * b
         mask = ((y < height) & (x < width))[:, None] & known[None, :]
         tl.store(target + (y * width + x)[:, None] * C + channel[None, :], product.to(out.dtype.element_ty), mask=mask)

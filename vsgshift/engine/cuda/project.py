@@ -26,7 +26,7 @@ def _project(
 ):  # fmt: skip
     frame = tl.program_id(1)
     pixel = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    inside = pixel < pixels
+    within = pixel < pixels
     first, second, first_stride = bases(frames, edge, own, neighbour, held, frame, pixels, C, EDGE_C, SHIFT)
     start = frame.to(tl.int64) * pixels * C
     source = g + start
@@ -39,7 +39,7 @@ def _project(
             channel = k + tl.arange(0, BLOCK_K)
             known = channel < C
             value = tl.load(
-                source + pixel[:, None] * C + channel[None, :], mask=inside[:, None] & known[None, :], other=0.0
+                source + pixel[:, None] * C + channel[None, :], mask=within[:, None] & known[None, :], other=0.0
             )
             factor = tl.load(scale + frame * C + channel, mask=known, other=0.0)
             value = (value.to(tl.float32) * factor[None, :]).to(dtype)
@@ -50,11 +50,11 @@ def _project(
             )
             total = tl.dot(value, matrix, total, input_precision=PRECISION)
         total += tl.load(bias + column, mask=column < C, other=0.0)[None, :]
-        total += load_row(first, second, first_stride, pixel, inside, column, C, SHIFT).to(tl.float32)
+        total += load_row(first, second, first_stride, pixel, within, column, C, SHIFT).to(tl.float32)
         tl.store(
             target + pixel[:, None] * C + column[None, :],
             total.to(dtype),
-            mask=inside[:, None] & (column < C)[None, :],
+            mask=within[:, None] & (column < C)[None, :],
         )
 
 

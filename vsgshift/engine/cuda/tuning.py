@@ -159,12 +159,12 @@ def fastest(configs: Sequence[Config], run: Callable[[Config], None]) -> Config:
 def read(path: Path) -> dict[str, Config]:
     """The choices in a file; none if it is missing, damaged or not ours."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        stored = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(stored, dict):
         return {}
-    return {key: config for key, config in found.items() if isinstance(config, dict)}
+    return {key: config for key, config in stored.items() if isinstance(config, dict)}
 
 
 def write(path: Path, choices: Mapping[str, Config]) -> None:

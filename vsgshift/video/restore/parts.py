@@ -168,8 +168,8 @@ def _check_same(file: Path, state: Mapping[str, Any]) -> None:
     now = json.loads(json.dumps(state))
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
-            was, wanted = (json.dumps(values.get(name)) for values in (before, now))
+            was, is_now = (json.dumps(values.get(name)) for values in (before, now))
             raise VideoError(
-                f"cannot go on: {name} was {was}, now it is {wanted}",
+                f"cannot go on: {name} was {was}, now it is {is_now}",
                 advice=f"repeat the command as it was, or {AFRESH}",
             )

@@ -25,7 +25,7 @@ class Progress:
     """
 
     def __init__(self, name: str, total: int, done: int) -> None:
-        self.began, self.looked = time.monotonic(), 0.0
+        self.began, self.sampled = time.monotonic(), 0.0
         self.count, self.peak = 0, 0
         self.bar = tqdm(
             desc=name,
@@ -49,8 +49,8 @@ class Progress:
         """One frame more."""
         self.count += 1
         now = time.monotonic()
-        if now - self.looked > MEMORY_EVERY:
-            self.looked = now
+        if now - self.sampled > MEMORY_EVERY:
+            self.sampled = now
             memory = sum(map(_resident, _children(os.getpid())))
             self.peak = max(self.peak, memory)
             if memory:
