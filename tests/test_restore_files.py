@@ -102,12 +102,8 @@ def test_a_stretch_takes_its_sound_and_chapters_along(rich: Path) -> None:
 
 
 def test_what_a_kind_of_file_cannot_hold_is_reported_before_the_restoration(rich: Path) -> None:
-    for ending, complaint in (
-        (".mp4", r"hold stream 2 \(.*--no-subtitles"),
-        (".webm", r"hold stream 1 \(aac\).*--no-audio"),
-    ):
-        with pytest.raises(VideoError, match=complaint):
-            copied(rich, ending)
+    with pytest.raises(VideoError, match=r"hold stream 1 \(aac\).*--no-audio"):
+        copied(rich, ".webm")
     with pytest.raises(VideoError, match="cannot hold h264 video"):
         copied(rich, ".webm", encoding=Encoding(codec="libx264"), audio=False, subtitles=False)
 

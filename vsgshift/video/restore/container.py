@@ -1,6 +1,5 @@
-"""What files hold besides the picture, and what each kind of file can hold."""
+"""Files of video as containers: opening them, and what they say of their picture."""
 
-import io
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,29 +16,8 @@ if TYPE_CHECKING:
 
 FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
 """Endings of the files that can be written, with ffmpeg's name of their format."""
-BESIDE = {"attachment": ("matroska",), "video": ("matroska", "mp4", "mov")}
-"""The formats that hold attachments, and a cover picture besides the film."""
 COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 """Ending and type of a cover picture's file."""
-
-
-def companions(source: "InputContainer", *, audio: bool, subtitles: bool) -> tuple[list[Stream], list[str]]:
-    """The streams to be copied besides the picture, and remarks on those that are left out."""
-    chosen, remarks, pictures = [], [], 0
-    for stream in source.streams:
-        kind = stream.type
-        if kind == "video":
-            if stream.disposition & Disposition.attached_pic:
-                chosen.append(stream)
-            else:
-                pictures += 1
-                remarks += [f"stream {stream.index} is a further video; it is left out"] if pictures > 1 else []
-        elif (kind == "audio" and audio) or (kind == "subtitle" and subtitles) or kind == "attachment":
-            chosen.append(stream)
-        elif kind not in ("audio", "subtitle") and not (kind == "data" and source.chapters()):
-            # If there are chapters, MP4 has a data stream with their names.
-            remarks.append(f"stream {stream.index} is {kind}; it is left out")
-    return chosen, remarks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,79 +64,22 @@ def opened(path: Path) -> "InputContainer":
         raise VideoError(f"{path} is no video that can be read: {reason(error)}") from error
 
 
-def check_container(source: Path, sample: Path, ending: str, *, audio: bool, subtitles: bool) -> list[str]:
-    """Find out early whether a kind of file can hold what is to go into it.
-
-    Args:
-        source: the film.
-        sample: a file with a frame from the encoder.
-        ending: of the output.
-        audio, subtitles: whether they are copied.
-
-    Returns:
-        Remarks on what is left out.
-
-    Raises:
-        VideoError: it cannot hold one of the streams.
-    """
-
-    def fits(stream: Stream) -> bool:
-        try:
-            with av.open(io.BytesIO(), "w", format=FORMATS[ending]) as trial:
-                add_copy(trial, stream)
-                trial.start_encoding()
-        except (av.FFmpegError, OSError, ValueError):
-            return False
-        return True
-
-    with opened(source) as film, opened(sample) as encoded:
-        if not fits(encoded.streams.video[0]):
-            name = encoded.streams.video[0].codec_context.name
-            raise VideoError(
-                f"a {ending} file cannot hold {name} video; choose another --codec, or .mkv for the output"
-            )
-        chosen, remarks = companions(film, audio=audio, subtitles=subtitles)
-        for stream in chosen:
-            if stream.type in ("audio", "subtitle") and not fits(stream):
-                name = stream.codec_context.name if stream.codec_context else "of a codec that is not known"
-                leave = "audio" if stream.type == "audio" else "subtitles"
-                raise VideoError(
-                    f"a {ending} file cannot hold stream {stream.index} ({name}); "
-                    f"choose another ending, as .mkv, or leave it out with --no-{leave}"
-                )
-            if stream.type in BESIDE and FORMATS[ending] not in BESIDE[stream.type]:
-                what = "a cover picture" if stream.type == "video" else "an attachment"
-                remarks.append(f"stream {stream.index} is {what}, which {ending} files do not hold; it is left out")
-    return remarks
-
-
 def add_copy(out: "OutputContainer", stream: Stream) -> Stream:
     """A stream of the same kind in the output."""
     return out.add_stream_from_template(stream, opaque=True)
 
 
-def add_beside(out: "OutputContainer", stream: Stream, film: Path) -> Stream | None:
-    """Add what `companions` found to the output.
-
-    Returns:
-        The stream that takes its packets; None if there are none to copy, or the kind of file has no place for it.
-    """
-    kind = out.format.name
-    if stream.type in BESIDE and kind not in BESIDE[stream.type]:
-        return None
+def add_attached(out: "OutputContainer", stream: Stream, film: Path) -> None:
+    """Attach to a Matroska file what another film has attached, or its cover picture, under its name."""
     if isinstance(stream, AttachmentStream):
         name = stream.metadata.get("filename", f"attachment-{stream.index}")
         out.add_attachment(name, stream.mimetype or "application/octet-stream", stream.data)
-        return None
-    if stream.type == "video" and kind == "matroska":
-        # There a cover is an attachment of that name.
-        codec = stream.codec_context.name if stream.codec_context else ""
-        ending, mimetype = COVERS.get(codec, ("bin", "application/octet-stream"))
-        with opened(film) as again:
-            data = next((bytes(packet) for packet in again.demux(again.streams[stream.index]) if packet.size), b"")
-        out.add_attachment(f"cover.{ending}", mimetype, data)
-        return None
-    return add_copy(out, stream)
+        return
+    codec = stream.codec_context.name if stream.codec_context else ""
+    ending, mimetype = COVERS.get(codec, ("bin", "application/octet-stream"))
+    with opened(film) as again:
+        data = next((bytes(packet) for packet in again.demux(again.streams[stream.index]) if packet.size), b"")
+    out.add_attachment(stream.metadata.get("filename", f"cover.{ending}"), mimetype, data)
 
 
 def exact(value: Any) -> Fraction:

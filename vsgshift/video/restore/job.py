@@ -13,8 +13,9 @@ from vsgshift.video.clip import check_file
 from vsgshift.video.encoder import check_codec
 from vsgshift.video.pipe import MARK, ScriptFrames, encode, frame_bytes, y4m_header
 from vsgshift.video.programs import configure, is_configured
-from vsgshift.video.restore.container import FORMATS, check_container
-from vsgshift.video.restore.mux import check_part, join
+from vsgshift.video.restore import companions
+from vsgshift.video.restore.container import FORMATS
+from vsgshift.video.restore.mux import check_part, join, tags_left_out
 from vsgshift.video.restore.parts import INDEX, Parts, begin, make_way, parts_folder, remove, working_folder
 from vsgshift.video.restore.plan import Job, Plan, make_plan
 from vsgshift.video.restore.progress import Progress
@@ -113,7 +114,9 @@ def _try_encoder(plan: Plan, folder: Path) -> None:
         check_part(sample, 1)
     except ProgramError as error:
         raise VideoError(f"ffmpeg: {error}") from error
-    for remark in check_container(job.source, sample, job.ending, audio=job.audio, subtitles=job.subtitles):
+    for remark in companions.check(job.source, sample, job.ending, audio=job.audio, subtitles=job.subtitles):
+        job.remark(remark)
+    for remark in tags_left_out(job.source, job.ending):
         job.remark(remark)
     sample.unlink()
 

@@ -15,7 +15,8 @@ import av
 from av.stream import Disposition, Stream
 
 from vsgshift.errors import VideoError
-from vsgshift.video.restore.container import FORMATS, add_beside, add_copy, companions, exact, opened, reason
+from vsgshift.video.restore.companions import BESIDE, Copy, chosen, way
+from vsgshift.video.restore.container import FORMATS, add_attached, add_copy, exact, opened, reason
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -37,6 +38,16 @@ NOT_COPIED = (
     "COMPATIBLE_BRANDS",
 )
 """How the names of those metadata begin that tell of the source's file and not of the film."""
+USUAL_TAGS = {
+    *("title", "artist", "album_artist", "album", "composer", "date", "comment", "genre", "copyright", "creation_time"),
+    *("description", "synopsis", "show", "episode_id", "network", "lyrics", "grouping", "track", "disc", "encoder"),
+}
+"""Tags of a film that MP4 and QuickTime files hold where most players look for them."""
+QUICKTIME_LANGUAGES = {
+    **{"deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "sqi": "alb"},
+    **{"fre": "fra", "rum": "ron", "cze": "ces", "slo": "slk"},
+}
+"""Of the two names that ISO 639-2 has for a language, the one that QuickTime files know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +108,9 @@ def join(
         VideoError: a part is of another kind than the first, or the file cannot be written.
     """
     delay = max(map(_delay, parts))
-    options = {"movflags": "+faststart"} if FORMATS[ending] in ("mp4", "mov") else {}
+    with opened(source) as film:
+        flags = "+faststart" + ("+use_metadata_tags" if _keeps_every_tag(film, ending) else "")
+    options = {"movflags": flags} if FORMATS[ending] in ("mp4", "mov") else {}
     try:
         with (
             opened(source) as film,
@@ -111,18 +124,26 @@ def join(
             if video.codec_context.name == "hevc" and FORMATS[ending] in ("mp4", "mov"):
                 # Apple's players want the parameter sets in the header, which this tag promises.
                 video.codec_context.codec_tag = "hvc1"
-            _describe(video, own)
+            _describe(video, own, FORMATS[ending])
             if orientation != Orientation():
                 # FFmpeg turns the other way.
                 clockwise = -orientation.rotation % 360
                 video.set_display_rotation(clockwise, orientation.flip_horizontal, orientation.flip_vertical)
-            chosen, _ = companions(film, audio=audio, subtitles=subtitles)
-            copies: dict[int, Stream] = {}
-            for stream in chosen:
-                copy = add_beside(out, stream, source)
-                if copy is not None:
-                    _describe(copy, stream)
-                    copies[stream.index] = copy
+            streams, _ = chosen(film, audio=audio, subtitles=subtitles)
+            copies: dict[int, Copy] = {}
+            for stream in streams:
+                if stream.type in ("audio", "subtitle"):
+                    found = way(source, stream, ending)
+                    assert found is not None, "checked before"
+                    copies[stream.index] = found(out, stream)
+                elif FORMATS[ending] in BESIDE[stream.type]:
+                    if FORMATS[ending] == "matroska":
+                        add_attached(out, stream, source)
+                        continue
+                    copies[stream.index] = Copy(out, stream)
+                else:
+                    continue
+                _describe(copies[stream.index].stream, stream, FORMATS[ending])
             out.metadata.update(_kept(film.metadata))
             origin = timing.start if timing.cut else Fraction(film.start_time or 0, av.time_base)
             out.set_chapters(_chapters(film, timing, origin))
@@ -192,7 +213,7 @@ def _frames(
 
 
 def _others(
-    film: "InputContainer", copies: dict[int, Stream], timing: Timing, origin: Fraction
+    film: "InputContainer", copies: dict[int, Copy], timing: Timing, origin: Fraction
 ) -> Iterator["Packet[Any]"]:
     """The packets of the streams that are copied, as far as they belong to the stretch."""
     if not copies:
@@ -203,8 +224,7 @@ def _others(
     for packet in film.demux([film.streams[index] for index in copies]):
         if packet.stream.disposition & Disposition.attached_pic and packet.size:
             packet.pts = packet.dts = 0
-            packet.stream = copies[packet.stream_index]
-            yield packet
+            yield from copies[packet.stream_index].take(packet)
             continue
         if not packet.size:
             continue
@@ -216,7 +236,7 @@ def _others(
         start = packet.pts * base
         if timing.cut:
             if start > timing.end + OVERRUN:
-                return
+                break
             until = start + (packet.duration or 0) * base
             # Sound begins with the picture; a subtitle that has begun before it is shown from there on.
             if start >= timing.end or (
@@ -229,8 +249,9 @@ def _others(
         shift = round(origin / base)
         packet.pts -= shift
         packet.dts = packet.pts if packet.stream.type == "subtitle" or packet.dts is None else packet.dts - shift
-        packet.stream = copies[packet.stream_index]
-        yield packet
+        yield from copies[packet.stream_index].take(packet)
+    for copy in copies.values():
+        yield from copy.finish()
 
 
 class Clock:
@@ -253,9 +274,35 @@ def _when(packet: "Packet[Any]") -> Fraction:
     return (packet.dts or 0) * exact(packet.time_base)
 
 
-def _describe(copy: Stream, stream: Stream) -> None:
-    copy.metadata.update(_kept(stream.metadata))
+def _describe(copy: Stream, stream: Stream, format: str) -> None:
+    kept = _kept(stream.metadata)
+    if format == "mov" and kept.get("language") in QUICKTIME_LANGUAGES:
+        kept["language"] = QUICKTIME_LANGUAGES[kept["language"]]
+    copy.metadata.update(kept)
     copy.disposition = stream.disposition
+
+
+def _keeps_every_tag(film: "InputContainer", ending: str) -> bool:
+    """Whether tags are written as QuickTime does, which takes any, and not as iTunes, which most players read.
+
+    The cover picture has a place only among those of iTunes.
+    """
+    covers = any(stream.disposition & Disposition.attached_pic for stream in film.streams)
+    return FORMATS[ending] in ("mp4", "mov") and not covers and bool(_unknown_tags(film, ending))
+
+
+def tags_left_out(source: Path, ending: str) -> Iterator[str]:
+    """Remarks on tags that the output will not hold. Raises VideoError if the film cannot be read."""
+    with opened(source) as film:
+        if not _keeps_every_tag(film, ending) and (names := _unknown_tags(film, ending)):
+            yield f"{ending} files with a cover picture do not hold the tags {', '.join(names)}; they are left out"
+
+
+def _unknown_tags(film: "InputContainer", ending: str) -> list[str]:
+    """Names of a film's tags that MP4 and QuickTime files have no place for among the usual ones."""
+    if FORMATS[ending] not in ("mp4", "mov"):
+        return []
+    return sorted(name for name in _kept(film.metadata) if name.lower() not in USUAL_TAGS)
 
 
 def _kept(metadata: dict[str, str]) -> dict[str, str]:
