@@ -7,6 +7,7 @@
     python scripts/benchmark.py growth            # against the length of a clip, and against its pixels
     python scripts/benchmark.py --against DIR     # in turns with the authors' networks in a checkout of theirs
     python scripts/benchmark.py equality          # output on the device against double precision on the CPU
+    python scripts/benchmark.py smoke             # whether the filter works on the device, in seconds
 
     python scripts/benchmark.py engine            # the bare stream alone
     python scripts/benchmark.py vspipe            # through the program vspipe alone
@@ -14,15 +15,18 @@
     python scripts/benchmark.py latency           # seconds to the first frame, after a seek, one step back
     python scripts/benchmark.py memory            # memory along a clip of 3,000 frames
     python scripts/benchmark.py reference         # the table of `vsgshift benchmark`, from the committed reports
+    python scripts/benchmark.py references        # what equality compares with, after a change of a network
 
-All but the last print one JSON object with device, versions, commit and date; `-o FILE` also writes it. Networks whose
-weights are not installed are measured with random weights, and the report says so; speed does not depend on them.
-The last writes the table into the package.
+All but the last two print one JSON object with device, versions, commit and date; `-o FILE` also writes it, anew with
+each figure. Networks whose weights are not installed are measured with random weights, and the report says so; speed
+does not depend on them.
+The last two write into the package, and beside the programs.
 """
 
 import argparse
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from vsgshift.cli.options import add_device
@@ -36,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     from measuring.modes import MODES
 
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("benchmark", nargs="?", choices=[*MODES, "reference"], metavar="benchmark")
+    arguments.add_argument("benchmark", nargs="?", choices=[*MODES, "reference", "references"], metavar="benchmark")
     arguments.add_argument("-o", "--output", type=Path, help="write the JSON here as well")
     arguments.add_argument(
         "--model",
@@ -68,11 +72,13 @@ def main(given: list[str] | None = None) -> int:
 
     from measuring import reports
     from measuring.authors import AuthorsError
+    from measuring.equality import write_references
     from measuring.modes import MODES
     from measuring.networks import subjects
     from measuring.settings import Settings, size_named
     from vsgshift.benchmark.measures import device_name
     from vsgshift.errors import VsgshiftError
+    from vsgshift.files import atomic_write
 
     arguments = parser().parse_args(given)
     name = arguments.benchmark or ("against" if arguments.against else None)
@@ -80,6 +86,9 @@ def main(given: list[str] | None = None) -> int:
         parser().error("name a benchmark, or a checkout with --against")
     if name == "reference":
         print(reports.write_reference(REPORTS))
+        return 0
+    if name == "references":
+        print(write_references())
         return 0
     mode = MODES[name]
     torch.set_flush_denormal(True)
@@ -98,24 +107,42 @@ def main(given: list[str] | None = None) -> int:
                 against=arguments.against,
                 quick=arguments.quick,
             )
-            result = mode.run(settings)
-            report = reports.report(
-                name,
-                result,
-                device=device_name(settings.device),
-                precision="float16" if settings.fp16 else "float32",
-                block=settings.block,
-                threads=torch.get_num_threads(),
-                weights={subject.name: subject.weights for subject in settings.subjects},
-            )
+
+            def report(result: object) -> str:
+                failed = {"failures": settings.failures, "traceback": settings.traceback}
+                return reports.text(
+                    reports.report(
+                        name,
+                        result,
+                        device=device_name(settings.device),
+                        precision="float16" if settings.fp16 else "float32",
+                        block=settings.block,
+                        threads=torch.get_num_threads(),
+                        weights={subject.name: subject.weights for subject in settings.subjects},
+                        **(failed if settings.failures else {}),
+                    )
+                )
+
+            def write(result: object) -> None:
+                if arguments.output:
+                    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+                    with atomic_write(arguments.output) as partial:
+                        partial.write_text(report(result), encoding="utf-8")
+
+            # As they come, so that what is cut off leaves what it has.
+            settings = replace(settings, changed=lambda: write(settings.result))
+            try:
+                result = mode.run(settings)
+            except AuthorsError:
+                raise
+            except Exception as error:
+                settings.fail(name, error)
+                result = settings.result
+            write(result)
+            sys.stdout.write(report(result))
     except (AuthorsError, VsgshiftError, OSError, ValueError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 1
-    text = reports.text(report)
-    sys.stdout.write(text)
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(text, encoding="utf-8")
     for failure in settings.failures:
         print(f"benchmark.py: {failure}", file=sys.stderr)
     return 1 if settings.failures else 0

@@ -1,24 +1,27 @@
-"""Everything that only a GPU can tell, in under 8 minutes, into one report; scripts/gpu_check.sh sets up and runs this.
+"""Everything that only a GPU can tell, in one go, the most needed first; scripts/gpu_check.sh sets up and runs this.
 
     scripts/gpu_check.sh                          # with a python3 that has torch, cupy and vsgshift
     scripts/gpu_check.sh --wheels DIR             # where there is no registry: *.whl of the folder are installed
     scripts/gpu_check.sh --against DIR            # in turns with the authors' networks in a checkout of theirs
     scripts/gpu_check.sh --dry                    # on the CPU, in little: tries the check itself
 
-Tests; equality with the CPU in double precision; speed and peak memory of all networks at 720p, 1080p and 2160p;
-memory along 2,000 frames; where the time goes, by layer and by kernel; vspipe and latency. A step that fails or takes
-too long is recorded and does not stop the others. The report goes to scripts/benchmarks, to be committed.
+First whether the filter works at all, the fast way; equality with double precision; speed and peak memory of all
+networks, sizes and blocks; tests; where the time goes, by layer and by kernel; vspipe and latency; memory along 2,000
+frames; 2160p last. A step that fails or takes too long is recorded with what it has so far, and does not stop the
+others. The report goes to scripts/benchmarks, to be committed; it is written anew after each step.
 """
 
 import argparse
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from measuring import steps as check_steps
 from measuring.steps import Step
+from vsgshift.files import atomic_write
 from vsgshift.openmp import wait_passively
 
 ROOT = Path(__file__).parent.parent
@@ -48,25 +51,37 @@ def main(given: list[str] | None = None) -> int:
             print(f"{step.name:20} {step.limit:4.0f} s  {' '.join(step.command[1:])}")
         return 0
 
-    outcomes = check_steps.run(steps, arguments.minutes, lambda line: print(line, file=sys.stderr, flush=True))
-
     from measuring import reports
 
-    report = reports.report("check", outcomes, dry=arguments.dry, ratios=ratios(outcomes), **graphics())
-    report["commit"] = arguments.commit or report["commit"]
-    name = re.sub(r"[^a-z0-9]+", "-", str(report["device"]).lower()).strip("-")
-    output = arguments.output or ROOT / "scripts" / "benchmarks" / f"{name}-check.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(reports.text(report), encoding="utf-8")
+    known = graphics()
+    output = arguments.output
+
+    def write(outcomes: dict[str, dict[str, Any]]) -> None:
+        nonlocal output
+        more = {"first_failure": first_failure(outcomes), "ratios": ratios(outcomes)}
+        report = reports.report("check", outcomes, dry=arguments.dry, **more, **known)
+        report["commit"] = arguments.commit or report["commit"]
+        name = re.sub(r"[^a-z0-9]+", "-", str(report["device"]).lower()).strip("-")
+        output = output or ROOT / "scripts" / "benchmarks" / f"{name}-check.json"
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(output) as file:
+            file.write_text(reports.text(report), encoding="utf-8")
+
+    say = partial(print, file=sys.stderr, flush=True)
+    outcomes = check_steps.run(steps, arguments.minutes, say, write)
     print(output)
     return 0 if all(outcome["status"] == "passed" for outcome in outcomes.values()) else 1
 
 
 def gpu_steps(against: Path | None) -> Iterator[Step]:
     """What is run on a GPU, the most needed first."""
-    yield tests(120)
     half = ("--fp16", "--device", "cuda")
+    yield measure("smoke", 90, "smoke", *half)
     yield measure("equality", 75, "equality", "--device", "cuda")
+    for size in ("720p", "1080p"):
+        for family, limit in (("small", 25), ("plus", 40), ("tiny", 20)):
+            yield speed(family, size, 4, limit)
+    yield tests(120)
     if against:
         compared = (
             "against",
@@ -82,22 +97,30 @@ def gpu_steps(against: Path | None) -> Iterator[Step]:
         )
         yield measure("against half 720p", 70, *compared, "--fp16", "--size", "720p", "--frames", "24")
         yield measure("against single 256", 45, *compared, "--size", "256x256", "--frames", "48")
-    for family, limit in (("small", 50), ("plus", 75), ("tiny", 30)):
-        sizes = ("--size", "720p", "1080p", "2160p", "--seconds", "1.5")
-        yield measure(f"engine {family}", limit, "engine", "--model", family, *sizes, *half)
-    yield measure("soak", 60, "memory", "--model", "deblur-small", "--size", "640x360", "--frames", "2000", *half)
     yield measure("layers", 45, "layers", "--model", "deblur-small", "deblur-plus", "--size", "720p", *half)
     yield measure("kernels", 45, "kernels", "--model", "deblur-small", "deblur-plus", "--size", "720p", *half)
     yield measure("vspipe", 60, "vspipe", "--model", "tiny", "deblur-small", "--size", "1080p", "--seconds", "2", *half)
     yield measure("latency", 45, "latency", "--model", "deblur-small", "--size", "1080p", "--rounds", "1", *half)
+    for block in (1, 2):
+        yield speed("small", "720p", block, 25)
+    yield measure("soak", 60, "memory", "--model", "deblur-small", "--size", "640x360", "--frames", "2000", *half)
+    for family, limit in (("tiny", 25), ("small", 40), ("plus", 60)):
+        yield speed(family, "2160p", 4, limit)
+
+
+def speed(family: str, size: str, block: int, limit: float) -> Step:
+    """A step that measures both tasks' networks of one size, in half precision."""
+    options = ("--model", family, "--size", size, "--block", str(block), "--seconds", "1.5", "--fp16")
+    return measure(f"engine {family} {size} x{block}", limit, "engine", *options, "--device", "cuda")
 
 
 def dry_steps(against: Path | None) -> Iterator[Step]:
     """The same steps on the CPU, as small as they come."""
     little = ("--device", "cpu", "--size", "32x24", "--seconds", "0.01", "--rounds", "1", "--quick")
     one = ("--model", "tiny-deblur", *little)
+    yield measure("smoke", 300, "smoke", *one)
+    yield measure("equality", 300, "equality", "--model", "deblur-tiny", "--device", "cpu")
     yield tests(300, "-k", "cuda and not cuda")
-    yield measure("equality", 300, "equality", *one)
     if against:
         yield measure(
             "against", 300, "against", "--against", str(against), "--frames", "2", "--model", "small", *little
@@ -120,7 +143,8 @@ def figures(file: Path) -> dict[str, Any]:
     """A report of scripts/benchmark.py, without what the whole check's report says once."""
     report = check_steps.as_json(file)
     said_once = ("benchmark", "date", "commit", "device", "torch", "vapoursynth", "python", "result")
-    return {"how": {key: value for key, value in report.items() if key not in said_once}, "figures": report["result"]}
+    how = {key: value for key, value in report.items() if key not in said_once}
+    return {"how": how, "figures": report["result"]}
 
 
 def tests(limit: float, *arguments: str) -> Step:
@@ -141,6 +165,15 @@ def tests(limit: float, *arguments: str) -> Step:
         command=(*command, "-c", str(ROOT / "pyproject.toml"), *arguments, *paths),
         limit=limit,
     )
+
+
+def first_failure(outcomes: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """The first step that did not pass, with its traceback, or the end of what it said."""
+    for name, outcome in outcomes.items():
+        if outcome["status"] not in ("passed", "left out"):
+            how = (outcome.get("result") or {}).get("how", {})
+            return {"step": name, "traceback": how.get("traceback") or outcome.get("said", [])}
+    return None
 
 
 def ratios(outcomes: dict[str, dict[str, Any]]) -> dict[str, float]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that only a GPU can tell, in under 8 minutes, into one report to commit: see scripts/gpu_check.py.
+# Everything that only a GPU can tell, in minutes, into one report to commit: see scripts/gpu_check.py.
 #
 #   scripts/gpu_check.sh [--wheels DIR] [--against DIR] [--dry] [--minutes N] [--only STEP ...] [-o FILE]
 #

@@ -11,13 +11,18 @@ from typing import Any
 import pytest
 import torch
 
-from measuring import growth, networks, speeds, vspipe
+from measuring import equality, growth, hooks, layers, networks, speeds, vspipe
 from measuring.measures import peak_of
 from measuring.modes import MODES
-from measuring.settings import HEIGHTS, size_named
+from measuring.networks import Subject
+from measuring.settings import HEIGHTS, Settings, size_named
 from vsgshift.benchmark import cases
 from vsgshift.benchmark.cases import Case, Figures
+from vsgshift.engine import prepare
 from vsgshift.errors import ProgramError
+from vsgshift.network import VARIANTS
+from vsgshift.streaming import Stream
+from vsgshift.streaming.graphed import WARM_UP
 from vsgshift.weights import load_network
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark.py"
@@ -80,7 +85,7 @@ def test_reports_of_speed_memory_and_latency_keep_their_shape(run: Run) -> None:
 
 
 def test_equality_is_that_of_the_stream_with_double_precision(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = run("equality", "--model", "tiny-denoise")["result"]["tiny-denoise float32"]
+    row = run("equality", "--model", "tiny-deblur", "--frames", "16")["result"]["tiny-deblur float32"]
     assert row["sound"]
     assert 0 < row["relative_error"] < 1e-4
     # A stream that mixes up two frames is seen.
@@ -94,7 +99,74 @@ def test_equality_is_that_of_the_stream_with_double_precision(run: Run, monkeypa
 
     monkeypatch.setattr(networks, "load_network", wrong)
     with pytest.raises(AssertionError, match="assert 1 == 0"):
-        run("equality", "--model", "tiny-denoise")
+        run("equality", "--model", "tiny-deblur", "--frames", "16")
+
+
+def test_equality_reaches_the_graph() -> None:
+    network = networks.random_network(VARIANTS["deblur-tiny"])
+    stream = Stream(network, block=equality.BLOCK, execution="steady")
+    steps = 0
+    for _ in range(equality.length(network.radius) // equality.BLOCK):
+        steps += stream.mode == "steady"
+        stream.push(torch.zeros(equality.BLOCK, 3, 8, 8))
+    # One more than warm it up is captured and replayed.
+    assert steps >= WARM_UP + 2
+    assert stream.restored.start <= equality._shown(network.radius)[1] < stream.restored.stop
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["deblur-tiny", "denoise-tiny", "deblur-small"])
+def test_references_are_those_of_the_networks(name: str, run: Run) -> None:
+    """Where this fails after a change of a network: scripts/benchmark.py references."""
+    figures = run("equality", "--model", name, "--size", "32x32")["result"][f"{name} float32"]
+    assert figures["sound"]
+    assert figures["relative_error"] < 1e-5
+
+
+def test_what_gives_no_figures_is_in_the_report(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With those that came before it, and why."""
+    file = tmp_path / "report.json"
+    seen: list[dict[str, Any]] = []
+
+    def measure(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, int]:
+        if size == (48, 32):
+            seen.append(json.loads(file.read_text())["result"])
+            raise ValueError("no such size\nand more")
+        return {"fps": 1}
+
+    monkeypatch.setattr(speeds, "_engine", measure)
+    sizes = "--size", "32x24", "48x32", "64x48"
+    assert script.main(["engine", "--model", "tiny-deblur", *sizes, "-o", str(file), "--device", "cpu"]) == 1
+    assert capsys.readouterr().err == "benchmark.py: tiny-deblur 48x32: no such size\n"
+    assert seen == [{"tiny-deblur 32x24": {"fps": 1}}]
+    report = json.loads(file.read_text())
+    assert report["result"] == {
+        "tiny-deblur 32x24": {"fps": 1},
+        "tiny-deblur 48x32": {"missing": "no such size"},
+        "tiny-deblur 64x48": {"fps": 1},
+    }
+    assert report["failures"] == ["tiny-deblur 48x32: no such size"]
+    assert "ValueError: no such size" in report["traceback"]
+
+
+def test_a_smoke_test_asserts_the_fast_way_and_the_result(
+    run: Run, script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = run("smoke", "--model", "tiny-deblur")["result"]
+    assert figures["filter"]["psnr"] == 99
+    assert figures["warnings"] == []
+    monkeypatch.setattr(prepare, "runs_compiled", lambda network: False)
+    assert script.main(["smoke", *LITTLE, "--model", "tiny-deblur"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["failures"] == ["fused: the fused kernels of cpu do not run; see the warnings"]
+
+
+def test_layers_that_nothing_calls_are_an_error() -> None:
+    network = networks.random_network(VARIANTS["deblur-tiny"])
+    with pytest.raises(ValueError, match="calls no part of the network"):
+        layers.times(network, hooks.groups(network), lambda: None, torch.device("cpu"))
 
 
 def test_kernels_are_listed_by_the_profiler(run: Run) -> None:
@@ -199,5 +271,5 @@ def test_mistakes_are_reported_in_one_line(script: Any, capsys: pytest.CaptureFi
 
 
 def test_every_benchmark_is_described(script: Any) -> None:
-    for name in [*MODES, "reference"]:
+    for name in [*MODES, "reference", "references"]:
         assert f"benchmark.py {name} " in script.__doc__ or name == "against"

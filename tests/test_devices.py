@@ -87,7 +87,8 @@ def test_what_is_built_for_one_architecture_runs_on_others(
 def test_the_doctor_tells_why_a_card_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     card = """
 import torch
-torch.cuda.is_available = lambda: True
+cards = torch.cuda
+cards.is_available = lambda: True
 torch.cuda.device_count = lambda: 1
 torch.cuda.get_device_capability = lambda number: (6, 1)
 torch.cuda.get_device_name = lambda number: "An old card"

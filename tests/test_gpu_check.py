@@ -23,6 +23,7 @@ def step(name: str, program: str, limit: float = 60) -> Step:
 
 def test_one_failure_does_not_stop_the_others() -> None:
     messages: list[str] = []
+    kept: list[list[str]] = []
     write = "import sys; open(sys.argv[1], 'w').write('[1, 2]');"
     outcomes = check_steps.run(
         [
@@ -36,6 +37,7 @@ def test_one_failure_does_not_stop_the_others() -> None:
         ],
         minutes=5,
         tell=messages.append,
+        keep=lambda outcomes: kept.append(list(outcomes)),
     )
     assert {name: outcome["status"] for name, outcome in outcomes.items()} == {
         "good": "passed",
@@ -54,6 +56,7 @@ def test_one_failure_does_not_stop_the_others() -> None:
     assert outcomes["garbled"]["unreadable"].startswith("JSONDecodeError")
     assert outcomes["good"]["command"].startswith("python")
     assert len(messages) == 7
+    assert [len(names) for names in kept] == [*range(1, 8)], "what is cut off leaves a report"
 
 
 def test_what_a_step_started_ends_with_it(tmp_path: Path) -> None:
@@ -102,15 +105,17 @@ def test_steps_of_a_gpu_and_of_a_dry_run_are_the_same_kinds() -> None:
 @pytest.mark.slow
 def test_a_dry_run_leaves_a_report(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    done = check("--dry", "--only", "tests", "soak", "layers", "-o", str(report))
+    done = check("--dry", "--only", "smoke", "tests", "soak", "layers", "-o", str(report))
     written = json.loads(report.read_text())
-    assert done.returncode == 0, written["result"]
+    assert done.returncode == 0, written["first_failure"]
+    assert written["first_failure"] is None
     assert written["benchmark"] == "check"
     assert written["dry"]
     assert {"date", "commit", "device", "torch", "vapoursynth"} <= written.keys()
     assert {name: outcome["status"] for name, outcome in written["result"].items()} == dict.fromkeys(
-        ("tests", "soak", "layers"), "passed"
+        ("smoke", "tests", "soak", "layers"), "passed"
     )
+    assert written["result"]["smoke"]["result"]["figures"]["filter"]["modes"] == ["pipeline"]
     soak = written["result"]["soak"]["result"]["figures"]
     assert written["ratios"]["soak: growth_percent"] == soak["growth_percent"]
     assert "layers: tiny-deblur 32x24: floor_ratio" in written["ratios"]
@@ -121,4 +126,4 @@ def test_mistakes_are_reported(tmp_path: Path) -> None:
     assert "no wheels in" in check("--wheels", str(tmp_path)).stderr
     done = check("--only", "nothing")
     assert done.returncode == 2
-    assert "unknown step nothing; there are tests, equality" in done.stderr
+    assert "unknown step nothing; there are smoke, equality" in done.stderr

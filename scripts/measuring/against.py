@@ -60,7 +60,7 @@ def compare(
     result = _differences(theirs, ours, clip, noise, kept[0], kept[1])
     kept.clear()
 
-    push = streams.under_way(ours, size, device, dtype, block)
+    push = streams.under_way(ours, size, device, block)
     blocks = math.ceil(frames / block)
     ways: dict[str, tuple[Callable[[], object], int]] = {
         "theirs": (lambda: theirs.run(clip, noise), frames),

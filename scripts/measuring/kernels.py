@@ -1,13 +1,12 @@
 """Which kernels the time goes to, by torch's profiler: whatever they are, fused ones of ours or a library's."""
 
-from collections.abc import Callable
 from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
 from measuring import streams
-from measuring.networks import load
-from measuring.settings import Settings, label
+from measuring.networks import Subject, load
+from measuring.settings import Settings
 
 SHOWN = 30
 """Kernels of a network that a report has, the slowest first."""
@@ -15,17 +14,13 @@ SHOWN = 30
 
 def kernels(settings: Settings) -> dict[str, Any]:
     """For each network and size: the profiler's table of one push of a stream well under way, the slowest first."""
-    result: dict[str, Any] = {}
-    for subject in settings.subjects:
-        for size in settings.sizes:
-            network = load(subject, settings.device, settings.dtype)
-            push = streams.under_way(network, size[::-1], settings.device, settings.dtype, settings.block)
-            push()
-            result[label(subject, size)] = _profile(push, settings)
-    return result
+    return settings.each(_kernels)
 
 
-def _profile(push: Callable[[], object], settings: Settings) -> str:
+def _kernels(settings: Settings, subject: Subject, size: tuple[int, int]) -> str:
+    network = load(subject, settings.device, settings.dtype)
+    push = streams.under_way(network, size[::-1], settings.device, settings.block)
+    push()
     cuda = settings.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as profiler:

@@ -53,7 +53,11 @@ def _between(start: Any, end: Any) -> float:
 
 
 def times(network: ShiftNet, parts: Groups, run: Callable[[], object], device: torch.device) -> dict[str, float]:
-    """Seconds of each group in one run: the median of several. A group without calls is left out."""
+    """Seconds of each group in one run: the median of several. A group without calls is left out.
+
+    Raises:
+        ValueError: nothing was called.
+    """
     clock = _Clock(device)
     readings: dict[str, list[float]] = defaultdict(list)
     with hooked(network, parts, clock.enter, clock.leave):
@@ -63,6 +67,8 @@ def times(network: ShiftNet, parts: Groups, run: Callable[[], object], device: t
             run()
             for group, seconds in clock.read().items():
                 readings[group].append(seconds)
+    if not readings:
+        raise ValueError("the run calls no part of the network: there is nothing to time")
     return {group: median(readings[group]) for group in parts if group in readings}
 
 
@@ -89,8 +95,9 @@ def measure_layers(
         least; `floor_ratio` is floor over time, 1 being perfect.
     """
     known = known or rates.measure_rates(device, dtype)
-    push = streams.under_way(network, size, device, dtype, block)
-    whole = median_seconds(push, device, ROUNDS) / block
+    whole = median_seconds(streams.under_way(network, size, device, block), device, ROUNDS) / block
+    # Nothing is called while a graph is replayed.
+    push = streams.under_way(network, size, device, block, "steady" if device.type == "cuda" else "auto")
     parts, steps = groups(network), insides(network)
     work = count_costs(network.variant, size, block, dtype, parts | steps)
     tables = []

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from measuring import authors, growth, layers, rates
 from measuring.against import compare
-from measuring.equality import equality
+from measuring.equality import SIZE, equality
 from measuring.kernels import kernels
-from measuring.networks import load
-from measuring.settings import SMALL, Settings, label
+from measuring.networks import Subject, load
+from measuring.settings import SMALL, Settings
+from measuring.smoke import smoke
 from measuring.speeds import engine, latency, machine, memory, pipe, speed
+from vsgshift.network import VARIANTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +28,12 @@ class Mode:
 def where_time_goes(settings: Settings) -> dict[str, Any]:
     """See `layers.measure_layers`; the device is measured once for all networks."""
     known = rates.measure_rates(settings.device, settings.dtype, quick=settings.quick)
-    result: dict[str, Any] = {}
-    for subject in settings.subjects:
-        for size in settings.sizes:
-            network = load(subject, settings.device, settings.dtype)
-            try:
-                result[label(subject, size)] = layers.measure_layers(
-                    network, size[::-1], settings.device, settings.dtype, settings.block, known
-                )
-            except torch.OutOfMemoryError as error:
-                settings.failures.append(f"{label(subject, size)}: {error}")
-    return result
+
+    def measure(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, object]:
+        network = load(subject, settings.device, settings.dtype)
+        return layers.measure_layers(network, size[::-1], settings.device, settings.dtype, settings.block, known)
+
+    return settings.each(measure)
 
 
 def beside_the_authors(settings: Settings) -> dict[str, Any]:
@@ -54,9 +49,9 @@ def beside_the_authors(settings: Settings) -> dict[str, Any]:
     if missing := [name for name in names if name not in theirs]:
         raise authors.AuthorsError(f"{settings.against} has no {missing[0]}; it has {', '.join(theirs)}")
     (width, height), *_ = settings.sizes
-    result: dict[str, Any] = {}
-    for name in names:
-        result[f"{name} {width}x{height}"] = compare(
+
+    def measure(settings: Settings, name: str) -> dict[str, Any]:
+        return compare(
             theirs[name],
             settings.folder,
             size=(height, width),
@@ -66,7 +61,11 @@ def beside_the_authors(settings: Settings) -> dict[str, Any]:
             block=settings.block,
             rounds=settings.rounds,
         )
-    return result
+
+    for name in names:
+        label = f"{name} {width}x{height}"
+        settings.add(label, settings.tried(label, measure, name))
+    return settings.result
 
 
 def grown(settings: Settings) -> dict[str, Any]:
@@ -97,5 +96,6 @@ MODES = {
     "kernels": Mode(run=kernels, models=("tiny-deblur",), sizes=SMALL[1:]),
     "growth": Mode(run=grown, models=("tiny-denoise",), sizes=growth.SIZES),
     "against": Mode(run=beside_the_authors, models=("small",), sizes=((256, 256),)),
-    "equality": Mode(run=equality, models=("all",), sizes=((64, 64),)),
+    "equality": Mode(run=equality, models=tuple(VARIANTS), sizes=(SIZE,)),
+    "smoke": Mode(run=smoke, models=("tiny-deblur",)),
 }

@@ -1,9 +1,11 @@
 """What a benchmark is asked to measure."""
 
+import traceback
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vsgshift.cli.options import size
 
@@ -42,8 +44,43 @@ class Settings:
     """A checkout of the authors' repository."""
     quick: bool = False
     """Small enough to try the measurement itself; the figures are worthless."""
+    result: dict[str, Any] = field(default_factory=dict)
+    """Filled on the way: figures by name."""
     failures: list[str] = field(default_factory=list)
     """Filled on the way: what gave no figures, and why."""
+    traceback: list[str] = field(default_factory=list)
+    """That of the first failure that is an exception, in lines."""
+    changed: Callable[[], object] = lambda: None
+    """Called after each change of these."""
+
+    def add(self, name: str, figures: Any) -> None:
+        """Take figures into the result."""
+        self.result[name] = figures
+        self.changed()
+
+    def fail(self, name: str, error: Exception) -> str:
+        """Take an exception among the failures; the reason, in one line."""
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        self.failures.append(f"{name}: {reason}")
+        if not self.traceback:
+            self.traceback.extend("".join(traceback.format_exception(error)).splitlines())
+        self.changed()
+        return reason
+
+    def tried[*Given](self, name: str, measure: "Callable[[Settings, *Given], Any]", *given: *Given) -> Any:
+        """What a measurement gives, or why it gives nothing: what one network lacks shall not cost the others."""
+        try:
+            return measure(self, *given)
+        except Exception as error:
+            return {"missing": self.fail(name, error)}
+
+    def each(self, measure: "Callable[[Settings, Subject, tuple[int, int]], Any]") -> dict[str, Any]:
+        """Measure every network at every size, width and height; the figures by their labels."""
+        for subject in self.subjects:
+            for each in self.sizes:
+                name = label(subject, each)
+                self.add(name, self.tried(name, measure, subject, each))
+        return self.result
 
     @property
     def device(self) -> "torch.device":

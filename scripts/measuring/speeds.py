@@ -16,7 +16,6 @@ from measuring.networks import Subject, load
 from measuring.settings import Settings, label
 from vsgshift.benchmark import cases
 from vsgshift.benchmark.measures import blank, restored
-from vsgshift.errors import VsgshiftError
 
 SEEKS = 5
 """Places in a clip that are looked at; the median counts."""
@@ -24,29 +23,30 @@ SEEKS = 5
 
 def speed(settings: Settings) -> dict[str, Any]:
     """Frames per second of short clips of RGB float, start and end included: the bare stream, and the filter."""
-    result: dict[str, Any] = {}
+    return settings.each(_speed)
+
+
+def _speed(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
     count = settings.frames or 24
-    for subject, size in _all(settings):
-        network = load(subject, settings.device, settings.dtype)
-        width, height = size
-        frames, noise = streams.footage(subject.variant.task, 4, (height, width), settings.device, settings.dtype)
-        source = blank(width, height, count)
-        bare = partial(run_stream, network, frames, noise, count)
-        filtered = partial(run_filter, source, subject.variant.task, model=subject.source, **settings.choices)
-        bare(), filtered()
-        rounds = [(frames_per_second(bare), frames_per_second(filtered)) for _ in range(2)]
-        stream_fps, filter_fps = (median(values) for values in zip(*rounds, strict=True))
-        result[label(subject, size)] = {
-            "stream_fps": round(stream_fps, 2),
-            "filter_fps": round(filter_fps, 2),
-            "ratio": round(filter_fps / stream_fps, 3),
-        }
-    return result
+    network = load(subject, settings.device, settings.dtype)
+    width, height = size
+    frames, noise = streams.footage(subject.variant.task, 4, (height, width), settings.device)
+    source = blank(width, height, count)
+    bare = partial(run_stream, network, frames, noise, count)
+    filtered = partial(run_filter, source, subject.variant.task, model=subject.source, **settings.choices)
+    bare(), filtered()
+    rounds = [(frames_per_second(bare), frames_per_second(filtered)) for _ in range(2)]
+    stream_fps, filter_fps = (median(values) for values in zip(*rounds, strict=True))
+    return {
+        "stream_fps": round(stream_fps, 2),
+        "filter_fps": round(filter_fps, 2),
+        "ratio": round(filter_fps / stream_fps, 3),
+    }
 
 
 def engine(settings: Settings) -> dict[str, Any]:
     """The bare stream in the middle of a long clip: frames per second, and the most memory, without the program's."""
-    return {label(subject, size): _tried(settings, _engine, subject, size) for subject, size in _all(settings)}
+    return settings.each(_engine)
 
 
 def _engine(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
@@ -54,11 +54,7 @@ def _engine(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict
     found: list[streams.StreamFigures] = []
 
     def measure() -> None:
-        found.append(
-            streams.measure_stream(
-                network, size[::-1], settings.device, settings.dtype, settings.block, settings.seconds
-            )
-        )
+        found.append(streams.measure_stream(network, size[::-1], settings.device, settings.block, settings.seconds))
 
     grown = peak_of(measure, settings.device)
     (figures,) = found
@@ -72,7 +68,7 @@ def _engine(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict
 
 def pipe(settings: Settings) -> dict[str, Any]:
     """Through the program vspipe, as an encoder gets it: YUV420P8 in, Y4M out."""
-    return {label(subject, size): _tried(settings, _pipe, subject, size) for subject, size in _all(settings)}
+    return settings.each(_pipe)
 
 
 def _pipe(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
@@ -87,23 +83,25 @@ def _pipe(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[s
 
 def machine(settings: Settings) -> dict[str, Any]:
     """All of it for each network and size: bare stream and vspipe in turns, filter, latency, memory."""
-    result: dict[str, Any] = {}
-    for subject, size in _all(settings):
-        # In turns: what else the machine does then meets both alike.
-        turns = [
-            (_tried(settings, _engine, subject, size), _tried(settings, _pipe, subject, size))
-            for _ in range(settings.rounds)
-        ]
-        bare, piped = (_middle(runs) for runs in zip(*turns, strict=True))
-        row: dict[str, Any] = {f"engine_{name}": value for name, value in bare.items()}
-        row |= _tried(settings, _filter, subject, size)
-        row |= {f"vspipe_{name}": value for name, value in piped.items()}
-        shares = [run["fps"] / stream["fps"] for stream, run in turns if "fps" in stream and "fps" in run]
-        if shares:
-            row["vspipe_share"] = round(median(shares), 3)
-            row["vspipe_shares"] = [round(share, 3) for share in shares]
-        result[label(subject, size)] = row | _tried(settings, _latency, subject, size)
-    return result
+    return settings.each(_machine)
+
+
+def _machine(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
+    def tried(measure: Callable[[Settings, Subject, tuple[int, int]], dict[str, Any]]) -> dict[str, Any]:
+        figures: dict[str, Any] = settings.tried(label(subject, size), measure, subject, size)
+        return figures
+
+    # In turns: what else the machine does then meets both alike.
+    turns = [(tried(_engine), tried(_pipe)) for _ in range(settings.rounds)]
+    bare, piped = (_middle(runs) for runs in zip(*turns, strict=True))
+    row: dict[str, Any] = {f"engine_{name}": value for name, value in bare.items()}
+    row |= tried(_filter)
+    row |= {f"vspipe_{name}": value for name, value in piped.items()}
+    shares = [run["fps"] / stream["fps"] for stream, run in turns if "fps" in stream and "fps" in run]
+    if shares:
+        row["vspipe_share"] = round(median(shares), 3)
+        row["vspipe_shares"] = [round(share, 3) for share in shares]
+    return row | tried(_latency)
 
 
 def _middle(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -122,7 +120,7 @@ def _filter(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict
 
 def latency(settings: Settings) -> dict[str, Any]:
     """Seconds that a previewer waits for one frame: the first one after creation, after seeks, a step back."""
-    return {label(subject, size): _latency(settings, subject, size) for subject, size in _all(settings)}
+    return settings.each(_latency)
 
 
 def _latency(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
@@ -154,35 +152,16 @@ def memory(settings: Settings) -> dict[str, Any]:
     source = vs.core.std.BlankClip(width=width, height=height, format=vs.YUV420P8, length=length)
     cuda = settings.device.type == "cuda"
     clip = restored(source, subject.variant.task, model=subject.source, **settings.choices)
-    result: dict[str, Any] = {}
+    result = settings.result
     for n, _ in enumerate(clip.frames(close=True), start=1):
         if n in marks:
-            result[f"frame_{n}_mib"] = round(resident(), 1)
+            settings.add(f"frame_{n}_mib", round(resident(), 1))
             if cuda:
                 # Of the whole card: torch is not the only one that takes from it.
                 free, whole = torch.cuda.mem_get_info(settings.device)
-                result[f"frame_{n}_gpu_mib"] = round((whole - free) / 2**20, 1)
+                settings.add(f"frame_{n}_gpu_mib", round((whole - free) / 2**20, 1))
     kinds = ("", "gpu_") if cuda else ("",)
     for kind in kinds:
         first, last = (float(result[f"frame_{n}_{kind}mib"]) for n in (min(marks), length))
-        result[f"{kind}growth_percent"] = round(100 * (last / first - 1), 2)
+        settings.add(f"{kind}growth_percent", round(100 * (last / first - 1), 2))
     return result
-
-
-def _all(settings: Settings) -> list[tuple[Subject, tuple[int, int]]]:
-    return [(subject, size) for subject in settings.subjects for size in settings.sizes]
-
-
-def _tried(
-    settings: Settings,
-    measure: Callable[[Settings, Subject, tuple[int, int]], dict[str, Any]],
-    subject: Subject,
-    size: tuple[int, int],
-) -> dict[str, Any]:
-    """Figures, or why there are none: what does not fit one network and size shall not cost the others theirs."""
-    try:
-        return measure(settings, subject, size)
-    except (VsgshiftError, vs.Error, OSError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        settings.failures.append(f"{label(subject, size)}: {reason}")
-        return {"missing": reason}

@@ -35,24 +35,31 @@ class Step:
     """Beside what this process has."""
 
 
-def run(steps: Iterable[Step], minutes: float, tell: Callable[[str], object]) -> dict[str, dict[str, Any]]:
+def run(
+    steps: Iterable[Step],
+    minutes: float,
+    tell: Callable[[str], object],
+    keep: Callable[[dict[str, dict[str, Any]]], object] = lambda outcomes: None,
+) -> dict[str, dict[str, Any]]:
     """Run steps until all are done or the time is up.
 
     Args:
         minutes: for all; a step gets its own limit or what is left, whichever is less.
         tell: is told each step's name and outcome, as a line.
+        keep: is given what is returned, as far as it is known, after each step.
 
     Returns:
         For each step by its name: `status` (passed, failed, timed out, left out), `seconds`, `command`, `result` where
         the command wrote one (a failed one may), else `said`, the end of what it said; also of one that did not pass.
     """
     end = time.monotonic() + 60 * minutes
-    outcomes = {}
+    outcomes: dict[str, dict[str, Any]] = {}
     for step in steps:
         left = end - time.monotonic()
         outcome = _run(step, min(step.limit, left)) if left > 0 else {"status": "left out", "seconds": 0.0}
         outcomes[step.name] = outcome
         tell(f"{step.name:20} {outcome['status']:10} {outcome['seconds']:7.1f} s")
+        keep(outcomes)
     return outcomes
 
 

@@ -12,6 +12,8 @@ from measuring.rates import timed, wait_for
 from vsgshift.network import ShiftNet
 from vsgshift.network.variants import Task
 from vsgshift.streaming import Stream
+from vsgshift.streaming.graphed import WARM_UP
+from vsgshift.streaming.stream import Execution
 
 ROUNDS = 3
 
@@ -30,7 +32,7 @@ class StreamFigures:
 
 
 def footage(
-    task: Task, frames: int, size: tuple[int, int], device: torch.device, dtype: torch.dtype
+    task: Task, frames: int, size: tuple[int, int], device: torch.device, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor | None]:
     """Random frames (T, 3, H, W), and the noise map (T, 1, H, W) where the task wants one; the same each time.
 
@@ -41,24 +43,30 @@ def footage(
     return clip, clip.new_full((frames, 1, *size), 1 / 8) if task == "denoise" else None
 
 
+def frames_under_way(radius: int, block: int) -> int:
+    """Frames after which each block comes out as all others do: every layer has frames, and a GPU has its graph."""
+    return block * (math.ceil((radius + 1) / block) + WARM_UP + 2)
+
+
 def under_way(
-    network: ShiftNet, size: tuple[int, int], device: torch.device, dtype: torch.dtype, block: int
+    network: ShiftNet, size: tuple[int, int], device: torch.device, block: int, execution: Execution = "auto"
 ) -> Callable[[], Tensor]:
-    """A stream in which every layer has frames; each call pushes a block more and returns as many restored frames.
+    """A stream that is well under way; each call pushes a block more and returns as many restored frames.
 
     Args:
         size: H, W.
         block: frames per run of the network.
+        execution: see `vsgshift.streaming.stream.Execution`.
     """
-    clip, noise = footage(network.variant.task, block, size, device, dtype)
-    stream = Stream(network, block=block)
-    for _ in range(math.ceil((network.radius + 1) / block) + 1):
+    clip, noise = footage(network.variant.task, block, size, device)
+    stream = Stream(network, block=block, execution=execution)
+    for _ in range(frames_under_way(network.radius, block) // block):
         stream.push(clip, noise)
     return lambda: stream.push(clip, noise)
 
 
 def measure_stream(
-    network: ShiftNet, size: tuple[int, int], device: torch.device, dtype: torch.dtype, block: int, seconds: float
+    network: ShiftNet, size: tuple[int, int], device: torch.device, block: int, seconds: float
 ) -> StreamFigures:
     """Frames per second of the bare stream; arguments as for `under_way`.
 
@@ -69,7 +77,7 @@ def measure_stream(
     if cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    push = under_way(network, size, device, dtype, block)
+    push = under_way(network, size, device, block)
     wait_for(device)
     one = timed(push, device)
     # The clock is read when the device is done, so many blocks are given to it at once.

@@ -71,6 +71,13 @@ class Stream:
         self._finished = False
         self.restored = range(0)
 
+    @property
+    def mode(self) -> str:
+        """How it runs now: "pipeline", "steady", or on a CUDA device "warming up", "graph" or "eager"."""
+        if isinstance(self._step, GraphedStep):
+            return self._step.mode
+        return "pipeline" if self._step is None else "steady"
+
     def push(self, frames: Tensor, noise: Tensor | None = None, cuts: Sequence[bool] | None = None) -> Tensor:
         """Add frames at the end of the stream.
 
