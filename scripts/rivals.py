@@ -29,12 +29,12 @@ Row = dict[str, Any]
 RADIUS = 4
 RIVALS: dict[str, list[Row]] = {
     "V-BM3D, steps 8/7": [
-        {"scale": scale, "steps": (8, 7), "ranges": (7, 7)} for scale in (1.0, 1.15)
+        {"scale": scale, "steps": (8, 7), "ranges": (7, 7)} for scale in (1.15, 1.3)
     ],
     "V-BM3D, steps 4/3": [
-        {"scale": scale, "steps": (4, 3), "ranges": (12, 6)} for scale in (1.0, 1.15)
+        {"scale": scale, "steps": (4, 3), "ranges": (12, 6)} for scale in (1.15, 1.3)
     ],
-    "dfttest2": [{"scale": scale, "power": True} for scale in (0.7, 1.0, 1.4)],
+    "dfttest2": [{"scale": scale, "power": True} for scale in (1.4, 2.0, 2.8)],
 }  # fmt: skip
 """Settings of each filter that the best of is taken; its sigma, or for `dfttest2` the power, is scaled."""
 OURS = ("tiny-denoise",)

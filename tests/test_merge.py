@@ -67,8 +67,18 @@ def test_a_moving_clip_is_averaged() -> None:
     # Nine frames at best; weights that noise alone makes smaller, and vectors that follow it, cost some.
     assert 1 / 9 < left < 0.2
     estimated = shares[4, :, 8:-8, 8:-8].mean((1, 2))
-    assert (estimated > 1 / 9).all()
     assert float(estimated.mean()) == pytest.approx(left, rel=0.35)
+
+
+def test_a_wrong_sigma_is_seen_through() -> None:
+    clean = scene(9, 64, 64)
+    inner = (slice(None), slice(8, -8), slice(8, -8))
+    for sigma, told in ((SIGMA, 2 * SIGMA), (SIGMA / 4, 2 * SIGMA), (0.0, SIGMA)):
+        clip = noisy(clean, sigma)
+        actual, left = merged(Merge(4), clip, told)
+        error = float((actual[4] - clean[4])[:, 16:-16, 16:-16].square().mean()) / told**2
+        # What was told still counts for a little.
+        assert float(left[4][inner].mean()) == pytest.approx(error, rel=0.4, abs=0.005)
 
 
 def test_what_differs_is_left_out() -> None:

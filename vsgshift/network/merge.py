@@ -36,6 +36,8 @@ FREE = 1.15
 """Squared difference, in units of what noise alone makes of it, below which a neighbour has full weight."""
 COMMON = 0.5
 """Share of the mean over the three colours in the difference of each."""
+DOUBT = 0.25
+"""Neighbours' weight that the noise as it was told has beside the noise that neighbours' differences show."""
 
 OPPONENT = torch.tensor(
     ((1 / 3**0.5, 1 / 3**0.5, 1 / 3**0.5), (1 / 2**0.5, 0.0, -1 / 2**0.5), (1 / 6**0.5, -2 / 6**0.5, 1 / 6**0.5))
@@ -65,8 +67,9 @@ class Merge(nn.Module):
             noise: (N, 1, H / 2, W / 2), standard deviation of the noise on the scale of the frames.
 
         Returns:
-            (N, 3, H, W), what the merge adds to each frame; and (N, 3, H / 2, W / 2), the share of the noise's
-            variance that is left: in luma's low and high frequencies, and in the colours.
+            (N, 3, H, W), what the merge adds to each frame; and (N, 3, H / 2, W / 2), the variance of the noise that
+            is left, in units of ``noise`` squared: in luma's low and high frequencies, and in the colours. It goes by
+            the noise that the differences from neighbours show, so that a wrong ``noise`` is seen through.
         """
         if not window.own:
             height, width = noise.shape[2:]
@@ -221,6 +224,13 @@ def _pooled(x: Tensor) -> Tensor:
     return F.avg_pool2d(padded, 3, 1).view(x.shape)
 
 
+def _bands(x: Tensor) -> Tensor:
+    """Means of (..., 3, 4, 4) over luma's low and high frequencies, and over the colours: (3, ...)."""
+    luma, colours = x[..., 0, :, :], x[..., 1:, :, :]
+    low = luma[..., :2, :2].sum((-1, -2))
+    return torch.stack((low / 4, (luma.sum((-1, -2)) - low) / 12, colours.mean((-1, -2, -3))))
+
+
 def weight(difference: Tensor) -> Tensor:
     """A neighbour's weight from a squared difference, in units of what noise alone makes of it.
 
@@ -244,19 +254,18 @@ def merge(samples: Tensor, neighbours: Sequence[tuple[Tensor, Vectors]], noise: 
     variance = noise.float().view(rows, 4, columns, 4).transpose(1, 2).square()[..., None, None, None]
     own = _blocks(samples)
     total, weights, squares = torch.zeros_like(own), torch.ones_like(own), torch.ones_like(own)
+    seen = torch.zeros_like(own)
     for other, vectors in neighbours:
         difference = _blocks(other, vectors) - own
         square = difference.square()
         square = (1 - COMMON) * square + COMMON * square.mean(-3, keepdim=True)
-        w = weight(_pooled(square / (2 * variance + 1.5e-12)))
+        square = _pooled(square / (2 * variance + 1.5e-12))
+        w = weight(square)
+        seen += w * square
         total += w * difference
         weights += w
         squares += w.square()
-    share = squares / weights.square()
-    low, high = share[..., 0, :, :].clone(), share[..., 0, :, :].clone()
-    low[..., 2:, :] = low[..., :, 2:] = 0
-    high[..., :2, :2] = 0
-    shares = torch.stack((low.sum((-1, -2)) / 4, high.sum((-1, -2)) / 12, share[..., 1:, :, :].mean((-1, -2, -3))))
+    shares = _bands(squares / weights.square()) * _bands(DOUBT + seen) / _bands(DOUBT + weights - 1)
     shares = shares.transpose(2, 3).reshape(3, height // 2, width // 2)
 
     dct = DCT.to(samples.device)

@@ -163,7 +163,7 @@ def _merging(variant: Variant, fused: bool, block: int) -> float:
     if fused or not variant.merge:
         return 0
     # Samples and pyramids of all frames in the window, and one frame's blocks with all that is made of them.
-    return (2 * variant.merge + block) * (3 + 1.3125) + 164.5
+    return (2 * variant.merge + block) * (3 + 1.3125) + 176.5
 
 
 def _share(variant: Variant, level: int) -> float:

@@ -271,6 +271,7 @@ class FastMerge(definition.Merge):
                 fall=definition.FALL,
                 free=definition.FREE,
                 common=definition.COMMON,
+                doubt=definition.DOUBT,
                 kept=ctypes.addressof(kept),
                 noise=noise[index].data_ptr(),
                 change=change[index].data_ptr(),

@@ -79,6 +79,7 @@ class Merge(ctypes.Structure):
         ("fall", c_float),
         ("free", c_float),
         ("common", c_float),
+        ("doubt", c_float),
         ("kept", c_void_p),
         ("noise", c_void_p),
         ("change", c_void_p),

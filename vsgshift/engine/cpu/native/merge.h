@@ -305,7 +305,7 @@ static void fine_motion(const void *given, int unit, float *arena) {
 /* ---- merging ------------------------------------------------------------------------------- */
 
 typedef struct Strength {
-    float fall, free, common; /* FALL, FREE and COMMON of the definition */
+    float fall, free, common, doubt; /* FALL, FREE, COMMON and DOUBT of the definition */
 } Strength;
 
 typedef struct MergeTask {
@@ -376,10 +376,13 @@ INLINE void pool4(Lanes *x, int step) { /* sums of three side by side, the ends 
     x[3 * step] = c + d + d;
 }
 
+/* Of coefficient i of a colour: luma's low frequencies, its high ones, or the colours. */
+#define BAND(colour, i) ((colour) > 0 ? 2 : (i) % 4 < 2 && (i) < 8 ? 0 : 1)
+
 static void merge_cell(const MergeTask *task, int row, int column, float *strip) {
     const MergeLayout *l = &task->layout;
     ShortLanes own[3][16], other[16];
-    Lanes sums[3][16], weights[3][16], squares[3][16];
+    Lanes sums[3][16], weights[3][16], squares[3][16], seen[3] = {{0}, {0}, {0}};
     Lanes inverse;
     const int y = row * CELL - 1 + MARGIN, x = column * CELL - 1 + MARGIN, wide = 4 * l->columns;
     for (int k = 0; k < 4; k++)
@@ -421,7 +424,8 @@ static void merge_cell(const MergeTask *task, int row, int column, float *strip)
             const Lanes scale = inverse * (fall / 9);
             for (int i = 0; i < 16; i++) {
                 /* exp(-fall * max(excess - free, 0)), nearly: the eighth power of what it is to first order. */
-                Lanes w = bias - excess[i] * scale;
+                const Lanes fallen = excess[i] * scale;
+                Lanes w = bias - fallen;
                 w = (Lanes)(((IntLanes)w & (w < 1)) | ((IntLanes)ones & (w >= 1)));
                 w = (Lanes)((IntLanes)w & (w > 0));
                 w *= w;
@@ -430,17 +434,19 @@ static void merge_cell(const MergeTask *task, int row, int column, float *strip)
                 sums[c][i] += w * difference[c][i];
                 weights[c][i] += w;
                 squares[c][i] += w * w;
+                seen[BAND(c, i)] += w * fallen;
             }
         }
     }
     static const float WINDOW[4] = {0.25f, 0.75f, 0.75f, 0.25f};
-    Lanes shares[3] = {{0}, {0}, {0}};
+    Lanes shares[3] = {{0}, {0}, {0}}, others[3] = {{0}, {0}, {0}};
     for (int c = 0; c < 3; c++) {
         for (int i = 0; i < 16; i++) {
             const Lanes per = 1 / weights[c][i];
             sums[c][i] *= per;
             const Lanes share = squares[c][i] * per * per;
-            shares[c > 0 ? 2 : i % 4 < 2 && i < 8 ? 0 : 1] += share;
+            shares[BAND(c, i)] += share;
+            others[BAND(c, i)] += weights[c][i] - 1;
         }
         untransform(sums[c]);
         for (int a = 0; a < 4; a++)
@@ -454,6 +460,10 @@ static void merge_cell(const MergeTask *task, int row, int column, float *strip)
             }
     }
     static const float COUNTS[3] = {1.0f / 4, 1.0f / 12, 1.0f / 32};
+    for (int s = 0; s < 3; s++) {
+        const Lanes doubt = (Lanes){0} + task->strength.doubt / COUNTS[s];
+        shares[s] *= (doubt + seen[s] * (1 / fall)) / (doubt + others[s]);
+    }
     for (int s = 0; s < 3; s++)
         for (int k = 0; k < 4; k++)
             for (int i = 0; i < 4; i++)
