@@ -215,7 +215,7 @@ def test_missing_and_broken_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         core.gshift.Deblur(moving(frames=2), model="gopro")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no weights")
-    with pytest.raises(vs.Error, match="cannot read"):
+    with pytest.raises(vs.Error, match="is no file of weights"):
         core.gshift.Deblur(moving(frames=2), model=str(broken))
 
 
