@@ -39,3 +39,8 @@ def max_abs_diff(a: vs.VideoFrame, b: vs.VideoFrame) -> float:
 def as_tensor(clip: vs.VideoNode) -> Tensor:
     """An RGBS clip as (T, 3, H, W)."""
     return torch.stack([torch.from_numpy(np.stack([np.asarray(f[p]) for p in range(3)])) for f in clip.frames()])
+
+
+def own_props(frame: vs.VideoFrame) -> dict[str, object]:
+    """The properties of a frame, without those that say what the filters did to it."""
+    return {key: value for key, value in frame.props.items() if not key.startswith(("GShiftDeblur", "GShiftDenoise"))}

@@ -1,13 +1,14 @@
 """`core.gshift` in process: every order of requests, clear errors."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import vapoursynth as vs
-from clips import as_tensor, max_abs_diff, moving, samples
+from clips import as_tensor, max_abs_diff, moving, own_props, samples
 
 from vsgshift import restore
 from vsgshift.network import ShiftNet
@@ -293,16 +294,98 @@ def test_sigma_map_has_one_scale_whatever_its_range_property(range_: int, untrai
     assert max_abs_diff(mapped.get_frame(0), constant.get_frame(0)) <= 1e-5
 
 
-def test_interlaced_frames_are_warned_about_once(untrained: dict[str, str]) -> None:
-    clip = moving(frames=20)
-    mixed = clip[:5] + clip[5:].std.SetFieldBased(2)
-    with Log() as warnings:
-        list(core.gshift.Deblur(mixed, model=untrained["deblur"]).frames())
-        list(core.gshift.Deblur(clip.std.SetFieldBased(0), model=untrained["deblur"]).frames())
-    assert warnings == [
-        "Deblur: frame 5 and perhaps others are interlaced (_FieldBased): deinterlace them first, "
-        "or clear the property if they are not"
-    ]
+def test_interlaced_frames_are_refused(untrained: dict[str, str]) -> None:
+    clip = moving(frames=40)
+    mixed = clip[:25] + clip[25:].std.SetFieldBased(2)
+    restored = core.gshift.Deblur(mixed, model=untrained["deblur"])
+    restored.get_frame(0)
+    with pytest.raises(vs.Error, match=r"^Deblur: frame 25 is interlaced \(_FieldBased\); deinterlace it first"):
+        restored.get_frame(30)
+    restored.get_frame(0)
+    list(core.gshift.Deblur(mixed.std.SetFieldBased(0), model=untrained["deblur"]).frames())
+
+
+YUV = (vs.YUV420P8, vs.YUV444P16, vs.YUV422PS)
+
+
+@pytest.mark.parametrize("format", [*YUV, vs.RGB24, vs.RGBH, vs.GRAY8], ids=lambda format: format.name)
+@pytest.mark.parametrize("planes", [[0], [1, 2], [2], [0, 1, 2]], ids=str)
+def test_planes_that_are_not_named_are_the_sources(format: int, planes: list[int], untrained: dict[str, str]) -> None:
+    clip = moving(frames=6, format=format).std.SetFrameProps(Own=3, _SceneChangePrev=0)
+    count = clip.format.num_planes
+    if any(plane >= count for plane in planes):
+        with pytest.raises(vs.Error, match=rf"planes has [12]; the clip is {clip.format.name}, with 1 plane$"):
+            core.gshift.Deblur(clip, model=untrained["deblur"], planes=planes)
+        return
+    whole = core.gshift.Deblur(clip, model=untrained["deblur"])
+    some = core.gshift.Deblur(clip, model=untrained["deblur"], planes=planes)
+    for n, source in enumerate(clip.frames()):
+        frame, full = some.get_frame(n), whole.get_frame(n)
+        assert own_props(frame) == dict(source.props)
+        for plane in range(count):
+            wanted = full if plane in planes else source
+            assert np.array_equal(np.asarray(frame[plane]), np.asarray(wanted[plane]))
+            assert not np.array_equal(np.asarray(full[plane]), np.asarray(source[plane]))
+
+
+def test_a_sigma_for_each_plane(untrained: dict[str, str]) -> None:
+    clip = moving(frames=6, format=vs.YUV420P8)
+
+    def denoised(sigma: Sequence[float] | float, **more: object) -> list[vs.VideoFrame]:
+        return list(core.gshift.Denoise(clip, sigma=sigma, model=untrained["denoise"], **more).frames())
+
+    alone = {sigma: denoised(sigma) for sigma in (10, 30)} | {0: list(clip.frames())}
+    for given, each in (([30, 10], (30, 10, 10)), ([10, 0, 30], (10, 0, 30)), ([0, 30, 30], (0, 30, 30))):
+        for n, frame in enumerate(denoised(given)):
+            for plane, sigma in enumerate(each):
+                assert np.array_equal(np.asarray(frame[plane]), np.asarray(alone[sigma][n][plane]))
+            assert frame.props["GShiftDenoiseSigma"] == given
+    one = denoised([30, 10, 10], planes=0)[2]
+    assert np.array_equal(np.asarray(one[0]), np.asarray(alone[30][2][0]))
+    assert np.array_equal(np.asarray(one[1]), np.asarray(alone[0][2][1]))
+    with pytest.raises(vs.Error, match="sigma has 2 values; the clip is Gray8, with 1 plane"):
+        core.gshift.Denoise(clip.std.ShufflePlanes(0, vs.GRAY), sigma=[1, 2])
+
+
+def test_properties_say_what_was_applied(untrained: dict[str, str]) -> None:
+    clip = moving(frames=12, format=vs.YUV444P8)
+    sharp = core.gshift.Deblur(clip, model=untrained["deblur"], strength=0.5, planes=[2, 0])
+    both = core.gshift.Denoise(sharp, sigma=12, model=untrained["denoise"]).get_frame(3).props
+    applied = {key: value for key, value in both.items() if key.startswith("GShift")}
+    name = load_network(untrained["deblur"]).name
+    assert applied == {
+        "GShiftDeblurModel": name,
+        "GShiftDeblurStrength": 0.5,
+        "GShiftDeblurPlanes": [0, 2],
+        "GShiftDenoiseModel": load_network(untrained["denoise"]).name,
+        "GShiftDenoiseStrength": 1.0,
+        "GShiftDenoisePlanes": [0, 1, 2],
+        "GShiftDenoiseSigma": 12.0,
+    }
+    levels = core.std.BlankClip(clip, format=vs.GRAY8, color=12)
+    mapped = core.gshift.Denoise(sharp, sigma_map=levels, model=untrained["denoise"]).get_frame(3).props
+    assert "GShiftDenoiseSigma" not in mapped
+    for source in (core.gshift.Deblur(clip, strength=0), core.gshift.Denoise(clip, sigma=[0, 0, 0])):
+        assert dict(source.get_frame(0).props) == dict(clip.get_frame(0).props)
+
+
+def test_the_property_has_the_sigma_that_was_measured(untrained: dict[str, str]) -> None:
+    clip = moving(frames=24, width=64, height=48)
+    measured = core.gshift.Denoise(clip, model=untrained["denoise"])
+    for n in (20, 3, 4):
+        frame = measured.get_frame(n)
+        sigma = frame.props["GShiftDenoiseSigma"]
+        assert 1 < sigma < 255
+        same = core.gshift.Denoise(clip, model=untrained["denoise"], sigma_map=sigmas(clip, measured))
+        assert max_abs_diff(same.get_frame(n), frame) <= 1e-5
+
+
+def sigmas(clip: vs.VideoNode, applied: vs.VideoNode) -> vs.VideoNode:
+    """A map of the levels that frames say."""
+    blank = core.std.BlankClip(clip, format=vs.GRAYS)
+    return core.std.FrameEval(
+        blank, lambda n, f: blank.std.BlankClip(color=f.props["GShiftDenoiseSigma"] / 255), prop_src=applied
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"block": 1}, {"num_streams": 3}, {"offload": True}])

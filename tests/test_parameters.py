@@ -3,7 +3,7 @@
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,8 @@ from vsgshift.parameters import (
     PARAMETERS,
     Choices,
     Parameter,
+    PlaneLevels,
+    Planes,
     SceneChange,
     WidthHeight,
     parameters_of,
@@ -32,6 +34,8 @@ ACCEPTED = {
     bool: bool,
     SceneChange: SceneChange,
     WidthHeight: int | tuple[int, int],
+    PlaneLevels: float | Sequence[float],
+    Planes: int | Sequence[int],
     CLIP.kind: vs.VideoNode,
 }
 """What a typed function takes for each kind of parameter."""
@@ -92,6 +96,7 @@ def test_values_of_a_script_become_choices() -> None:
     assert chosen == Choices(
         scenechange=SceneChange.DETECT, fp16=True, offload=False, tilesize=(512, 256), overlap=(32, 32), block=64
     )
+    assert Choices.read({"sigma": 8.0, "planes": [2, 0]}) == Choices(sigma=(8.0,), planes=(2, 0))
 
 
 @pytest.mark.parametrize(
@@ -103,6 +108,9 @@ def test_values_of_a_script_become_choices() -> None:
         ("block", 0, "block=0 is out of range; 1 to 64: frames per run"),
         ("tilesize", [64, -1], "tilesize=-1 is out of range; 0 or more: pixels"),
         ("overlap", [1, 2, 3], "overlap has 3 values; give one, or width and height"),
+        ("sigma", [3, 256], "sigma=256 is out of range; 0 to 255: standard deviation of the noise"),
+        ("sigma", [1, 2, 3, 4], "sigma has 4 values; give one for each plane at most"),
+        ("planes", [0, 3], "planes=3 is out of range; 0 to 2: planes of the clip"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_range(name: str, value: object, message: str) -> None:

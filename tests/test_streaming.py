@@ -8,6 +8,7 @@ import torch
 from standin import lively, relative_error
 from torch import Tensor
 
+import vsgshift
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.streaming import Stream, restore
 
@@ -180,3 +181,39 @@ def test_half_precision_leaves_the_source_in_single(name: str) -> None:
     network.to_rgb.weight.data.zero_()
     restored = restore(network, clip, None if noise is None else torch.zeros_like(noise))
     assert torch.equal(restored, clip)
+
+
+RGB = torch.rand(2, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("clip", "noise", "message"),
+    [
+        ((255 * RGB).byte(), 0.1, r"clip is torch.uint8; values in \[0, 1\] are wanted: clip.float\(\) / 255"),
+        (255 * RGB, 0.1, r"clip has values up to 25\d.*; RGB in \[0, 1\] is wanted: clip / 255"),
+        (RGB.permute(0, 2, 3, 1), 0.1, r"clip must be \(T, 3, H, W\) with T >= 1, not \(2, 8, 8, 3\)"),
+        (RGB[0], 0.1, r"clip must be \(T, 3, H, W\) with T >= 1, not \(3, 8, 8\)"),
+        (RGB.to("meta"), 0.1, "clip is on meta, the network on cpu"),
+        (RGB.numpy(), 0.1, "clip must be a torch.Tensor, not ndarray"),
+        (RGB, 10, r"noise has values from 10 to 10; 0 to 1 is wanted: sigma / 255"),
+        (RGB, torch.full((2, 1, 8, 8), -0.1), "noise has values from -0.1 to -0.1; 0 to 1 is wanted"),
+        (RGB, torch.full((2, 1, 8, 8), torch.nan), "noise has values from nan to nan"),
+        (RGB, torch.rand(2, 8, 8), r"noise must be \(T, 1, H, W\) with T >= 1, not \(2, 8, 8\)"),
+    ],
+)
+def test_tensors_of_the_wrong_kind_are_refused_with_what_is_wanted(
+    clip: Tensor, noise: Tensor | float, message: str
+) -> None:
+    network = ShiftNet(VARIANTS["denoise-small"])
+    with pytest.raises(ValueError, match=message) as caught:
+        restore(network, clip, noise)
+    assert "\n" not in str(caught.value)
+
+
+def test_noise_may_be_one_number() -> None:
+    network = lively(ShiftNet(VARIANTS["denoise-tiny"]))
+    assert torch.equal(restore(network, RGB, 0.1), restore(network, RGB, torch.full((2, 1, 8, 8), 0.1)))
+
+
+def test_completion_shows_what_the_package_offers() -> None:
+    assert {"restore", "Stream", "denoise", "deblur", "prepared", "load_network"} <= set(dir(vsgshift))

@@ -5,6 +5,7 @@ imported with this module, which `vsgshift.deblur` and its like do when they are
 """
 
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -36,6 +37,7 @@ def deblur(
     *,
     model: DeblurModel | str | os.PathLike[str] | None = None,
     strength: float | None = None,
+    planes: int | Sequence[int] | None = None,
     scenechange: SceneChange | None = None,
     device_id: int | None = None,
     fp16: bool | None = None,
@@ -51,6 +53,8 @@ def deblur(
         clip: constant format and size; YUV, RGB or GRAY; 8-16 bit integer, half or float.
         model: a model's name, or a `.safetensors` or `.pth` file. By default `tiny`.
         strength: share of the change that is applied; 0 returns the source untouched. 0 to 1; by default 1.0.
+        planes: planes of the clip that are restored, by number; the others are the source's, bit for bit. 0 to 2; by
+            default all.
         scenechange: what splits the clip into scenes, whose frames are not mixed: 0 nothing, 1 the frame properties
             `_SceneChangePrev` and `_SceneChangeNext`, 2 scene changes that the filter finds and marks with them. 0
             to 2; by default 1.
@@ -67,7 +71,8 @@ def deblur(
             that show several at once. 1 to 16; by default 1.
 
     Returns:
-        A clip of the same format, size, length and frame properties.
+        A clip of the same format, size and length. Its frames keep their properties, and get `GShiftDeblurModel`,
+        `GShiftDeblurStrength` and `GShiftDeblurPlanes`.
 
     Raises:
         vs.Error: VapourSynth does not find the plugin, or an argument makes no sense; one line that
@@ -79,10 +84,11 @@ def deblur(
 def denoise(
     clip: vs.VideoNode,
     *,
-    sigma: float | None = None,
+    sigma: float | Sequence[float] | None = None,
     sigma_map: vs.VideoNode | None = None,
     model: DenoiseModel | str | os.PathLike[str] | None = None,
     strength: float | None = None,
+    planes: int | Sequence[int] | None = None,
     scenechange: SceneChange | None = None,
     device_id: int | None = None,
     fp16: bool | None = None,
@@ -96,15 +102,18 @@ def denoise(
 
     Args:
         clip: constant format and size; YUV, RGB or GRAY; 8-16 bit integer, half or float.
-        sigma: standard deviation of the noise on the 8-bit scale; 0 returns the source. The bundled model was
-            trained for up to 55. 0 to 255; by default measured frame by frame.
+        sigma: standard deviation of the noise on the 8-bit scale, as of RGB; 0 returns the source. A list has a level
+            for each plane, the last one for those left out, and takes a run of the network for each level that
+            differs. The bundled model was trained for up to 55. 0 to 255; by default measured frame by frame.
         sigma_map: instead of `sigma`, a GRAY clip of the same size and length: the noise of each pixel; an 8-bit
             map has the scale and the range of `sigma`, other formats the same share of theirs.
-        model, strength, scenechange, device_id, fp16, block, tilesize, overlap, offload, num_streams: as for
+        model, strength, planes, scenechange, device_id, fp16, block, tilesize, overlap, offload, num_streams: as for
             `deblur`.
 
     Returns:
-        A clip of the same format, size, length and frame properties.
+        A clip of the same format, size and length. Its frames keep their properties, and get `GShiftDenoiseModel`,
+        `GShiftDenoiseStrength`, `GShiftDenoisePlanes` and, unless there is a map, `GShiftDenoiseSigma`: the levels
+        that were given, or the one measured for that frame.
 
     Raises:
         vs.Error: as for `deblur`.

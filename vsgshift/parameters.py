@@ -25,6 +25,10 @@ else:
 
 WidthHeight = tuple[int, int]
 """Pixels across and down; scripts may give one number for both."""
+PlaneLevels = tuple[float, ...]
+"""A noise level for each plane; planes that are left out have the last one."""
+Planes = tuple[int, ...]
+"""Planes by number, 0 first."""
 
 
 class SceneChange(IntEnum):
@@ -47,10 +51,11 @@ def _parameter(default: Any, doc: str, **more: Any) -> Any:
 class Choices:
     """What the user chooses for `gshift.Deblur` and `gshift.Denoise`, beside the clip."""
 
-    sigma: float | None = _parameter(
+    sigma: PlaneLevels | None = _parameter(
         None,
-        "standard deviation of the noise on the 8-bit scale; 0 returns the source. The bundled model was trained for "
-        "up to 55",
+        "standard deviation of the noise on the 8-bit scale, as of RGB; 0 returns the source. A list has a level for "
+        "each plane, the last one for those left out, and takes a run of the network for each level that differs. The "
+        "bundled model was trained for up to 55",
         within=(0, 255),
         unset="measured frame by frame",
         only="Denoise",
@@ -74,6 +79,13 @@ class Choices:
         1.0,
         "share of the change that is applied; 0 returns the source untouched",
         within=(0, 1),
+        how=False,
+    )
+    planes: Planes | None = _parameter(
+        None,
+        "planes of the clip that are restored, by number; the others are the source's, bit for bit",
+        within=(0, 2),
+        unset="all",
         how=False,
     )
     scenechange: SceneChange = _parameter(
@@ -149,7 +161,7 @@ class Parameter:
 
     name: str
     kind: Any
-    """The type of its values: float, int, bool, str, WidthHeight, SceneChange or Node."""
+    """The type of its values: float, int, bool, str, WidthHeight, PlaneLevels, Planes, SceneChange or Node."""
     default: Any = None
     doc: str
     """What it means: a summary, then perhaps more after a semicolon or a full stop."""
@@ -182,11 +194,15 @@ class Parameter:
         numbers = value if isinstance(value, list) else [value]
         if self.kind == WidthHeight and len(numbers) > 2:
             raise ValueError(f"{self.name} has {len(numbers)} values; give one, or width and height")
+        if self.kind in (PlaneLevels, Planes) and len(numbers) > 3:
+            raise ValueError(f"{self.name} has {len(numbers)} values; give one for each plane at most")
         if self.within is not None:
             for number in numbers:
                 self.check(number)
         if self.kind == WidthHeight:
             return numbers[0], numbers[-1]
+        if self.kind in (PlaneLevels, Planes):
+            return tuple(numbers)
         return self.kind(value) if self.kind in (bool, SceneChange) else value
 
     def check(self, number: float) -> None:
@@ -236,6 +252,8 @@ _C_TYPES = {
     bool: "int",
     SceneChange: "int",
     WidthHeight: "int[]",
+    PlaneLevels: "float[]",
+    Planes: "int[]",
     Node: "vnode",
 }
 _CLIP = "clip:vnode;"

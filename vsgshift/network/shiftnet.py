@@ -79,8 +79,9 @@ class ShiftNet(nn.Module):
             (T, 3, H, W), not clamped; without the context.
 
         Raises:
-            ValueError: shapes do not fit the network, or the noise map is missing or not wanted.
+            ValueError: shapes, types or devices do not fit the network, or the noise map is missing or not wanted.
         """
+        self.check_tensors(clip, noise)
         self.check(clip, noise)
         cuts = tuple(cuts)
         return self.run(
@@ -135,10 +136,24 @@ class ShiftNet(nn.Module):
         x = torch.cat((space_to_depth(clip + change, shuffle), space_to_depth(clip, shuffle), noise, left), 1)
         return x, clip, change, noise
 
+    def check_tensors(self, clip: Tensor, noise: Tensor | None) -> None:
+        """Raise ValueError if the tensors have dimensions, a type or a device that the network does not take."""
+        device = self.embed.weight.device
+        for name, tensor in (("clip", clip), ("noise", noise)):
+            if tensor is None:
+                continue
+            if not isinstance(tensor, Tensor):
+                raise ValueError(f"{name} must be a torch.Tensor, not {type(tensor).__name__}")
+            if tensor.ndim != 4 or tensor.shape[1] != (3 if name == "clip" else 1) or 0 in tensor.shape:
+                wanted = "(T, 3, H, W)" if name == "clip" else "(T, 1, H, W)"
+                raise ValueError(f"{name} must be {wanted} with T >= 1, not {tuple(tensor.shape)}")
+            if not tensor.is_floating_point():
+                raise ValueError(f"{name} is {tensor.dtype}; values in [0, 1] are wanted: {name}.float() / 255")
+            if tensor.device != device:
+                raise ValueError(f"{name} is on {tensor.device}, the network on {device}: {name}.to({str(device)!r})")
+
     def check(self, clip: Tensor, noise: Tensor | None) -> None:
         """Raise ValueError if the arguments of `forward` do not fit the network."""
-        if clip.ndim != 4 or clip.shape[1] != 3 or not len(clip):
-            raise ValueError(f"clip must be (T, 3, H, W) with T >= 1, not {tuple(clip.shape)}")
         multiple = self.variant.multiple
         if clip.shape[2] % multiple or clip.shape[3] % multiple:
             raise ValueError(

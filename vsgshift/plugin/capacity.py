@@ -37,6 +37,8 @@ class Demand:
     """Whether the CPU's compiled kernels run."""
     streams: int = 1
     """Positions in the clip that are restored side by side."""
+    runs: int = 1
+    """Of the network over the clip, side by side: one for each noise level that planes have."""
 
     def footprint(self) -> Footprint:
         """The memory of its stream."""
@@ -56,9 +58,10 @@ class Demand:
         # On a GPU those that come up and those that go down.
         frames = 4 * self.block + 2 * self.threads if self.device.type == "cpu" else 2 * self.block
         waiting = frames * PLANES * self.size[0] * self.size[1]
-        stream = self.footprint().on_device(self.device.type, offload=self.offload, streams=self.streams)
+        streams = self.streams * self.runs
+        stream = self.footprint().on_device(self.device.type, offload=self.offload, streams=streams)
         timed = self.device.type == "cuda" and self.dtype != torch.float32
-        return stream + self.streams * waiting + (FLUSH if timed else 0)
+        return stream + streams * waiting + (FLUSH if timed else 0)
 
 
 def fit(demand: Demand, offload: bool | None, *, free: int | None) -> Demand:

@@ -1,6 +1,7 @@
 """What `core.gshift`'s functions do: check arguments, load the network, build the filter graph."""
 
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from vsgshift.network.variants import Task
 from vsgshift.parameters import PARAMETERS, Choices, SceneChange
 from vsgshift.plugin._bridge import Core, Node
 from vsgshift.plugin.colour import GRAY8, GRAYS, check_format, converted_around
-from vsgshift.plugin.measuring import CONFIDENCE, SIGMA, mark_scenes, noise_levels, smoothed_levels
+from vsgshift.plugin.measuring import APPLIED_SIGMA, CONFIDENCE, SIGMA, mark_scenes, noise_levels, smoothed_levels
 
 
 def deblur(core: Core, clip: Node, **arguments: Any) -> Node:
@@ -60,6 +61,7 @@ def _check_map(clip: Node, sigma_map: Node) -> None:
 def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     """The clip with the task's network run over it."""
     check_format(clip)
+    runs = _runs(clip, choices)
 
     # torch takes seconds to import: not before the cheap checks.
     import torch
@@ -88,7 +90,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
         tiling.check(network.variant)
     if choices.scenechange == SceneChange.DETECT:
         clip = mark_scenes(core, clip)
-    if choices.strength == 0 or choices.sigma == 0:
+    if choices.strength == 0 or not runs:
         return clip
 
     demand = Demand(
@@ -101,43 +103,95 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
         threads=core.num_threads,
         fused=runs_compiled(network),
         streams=choices.num_streams,
+        runs=len(runs),
     )
     demand = fit(demand, choices.offload, free=free_memory(device))
     name = task.capitalize()
     fast = prepared(network, lambda text: core.log("information", f"{name}: {text}"))
     by_scene = choices.scenechange != SceneChange.IGNORE
-    options = Options(
-        device=device,
-        block=demand.block,
-        strength=choices.strength,
-        scenechange=by_scene,
-        float_source=clip.format.sample_type == "float",
-        sigma=None if choices.sigma is None else choices.sigma / 255,
-        tiling=tiling,
-        offload=demand.offload,
-        needs=figures(demand),
-    )
     props = core.invoke("std", "BlankClip", width=1, height=1, length=1, format=GRAY8, keep=1)
+    levels = None
+    if choices.sigma_map is not None:
+        # What the samples of a map stand for does not depend on its frame properties.
+        ranges = ["_Range", "_ColorRange"]
+        levels = core.invoke("std", "RemoveFrameProps", clip=choices.sigma_map, props=ranges)
+        levels = core.invoke("resize", "Bicubic", clip=levels, format=GRAYS, range_in=1)
+    elif task == "denoise" and choices.sigma is None:
+        levels = smoothed_levels(core, noise_levels(core, clip, by_scene=by_scene), by_scene=by_scene)
 
-    def make(node: Node) -> Node:
-        levels = None
-        if choices.sigma_map is not None:
-            # What the samples of a map stand for does not depend on its frame properties.
-            ranges = ["_Range", "_ColorRange"]
-            levels = core.invoke("std", "RemoveFrameProps", clip=choices.sigma_map, props=ranges)
-            levels = core.invoke("resize", "Bicubic", clip=levels, format=GRAYS, range_in=1)
-        elif task == "denoise" and choices.sigma is None:
-            levels = smoothed_levels(core, noise_levels(core, clip, by_scene=by_scene), by_scene=by_scene)
+    def run(sigma: float | None) -> Node:
+        options = Options(
+            device=device,
+            block=demand.block,
+            strength=choices.strength,
+            scenechange=by_scene,
+            float_source=clip.format.sample_type == "float",
+            sigma=None if sigma is None else sigma / 255,
+            tiling=tiling,
+            offload=demand.offload,
+            needs=figures(demand),
+        )
 
-        def restorer() -> Restorer:
-            return Restorer(core, name, fast, node, levels, props, options)
+        def make(node: Node) -> Node:
+            def restorer() -> Restorer:
+                return Restorer(core, name, fast, node, levels, props, options)
 
-        count = choices.num_streams
-        inputs = [node] if levels is None else [node, levels]
-        processor = restorer() if count == 1 else StreamPool(restorer, count)
-        return core.create_filter(name, node, inputs, processor)
+            count = choices.num_streams
+            inputs = [node] if levels is None else [node, levels]
+            processor = restorer() if count == 1 else StreamPool(restorer, count)
+            return core.create_filter(name, node, inputs, processor)
 
-    return converted_around(core, clip, make)
+        return converted_around(core, clip, make)
+
+    restored = _combined(core, clip, {run(sigma): planes for sigma, planes in runs.items()})
+    applied: dict[str, str | float | Sequence[float] | None] = {
+        f"GShift{name}Model": network.name,
+        f"GShift{name}Strength": choices.strength,
+        f"GShift{name}Planes": sorted(set().union(*runs.values())),
+        APPLIED_SIGMA: choices.sigma,
+    }
+    restored = core.invoke("std", "SetFrameProps", clip=restored, **applied)
+    if levels is None or choices.sigma_map is not None:
+        return restored
+    return core.invoke("std", "CopyFrameProps", clip=restored, prop_src=levels, props=[APPLIED_SIGMA])
+
+
+def _runs(clip: Node, choices: Choices) -> dict[float | None, set[int]]:
+    """The planes that each run of the network restores, by the run's sigma; None if that is no constant.
+
+    Raises ValueError for planes that the clip does not have.
+    """
+    count = clip.format.num_planes
+    planes = set(range(count) if choices.planes is None else choices.planes)
+    has = f"the clip is {clip.format.name}, with {count} plane{'s' if count > 1 else ''}"
+    if missing := [plane for plane in planes if plane >= count]:
+        raise ValueError(f"planes has {missing[0]}; {has}")
+    if choices.sigma is None:
+        return {None: planes}
+    if len(choices.sigma) > count:
+        raise ValueError(f"sigma has {len(choices.sigma)} values; {has}")
+    sigmas = [choices.sigma[min(plane, len(choices.sigma) - 1)] for plane in range(count)]
+    by_sigma: dict[float | None, set[int]] = {}
+    for plane in sorted(planes):
+        if sigmas[plane]:
+            by_sigma.setdefault(sigmas[plane], set()).add(plane)
+    return by_sigma
+
+
+def _combined(core: Core, clip: Node, restored: dict[Node, set[int]]) -> Node:
+    """Each plane from the clip that has it restored, else from the source."""
+    count = clip.format.num_planes
+    origin = {plane: node for node, planes in restored.items() for plane in planes}
+    if len(restored) == 1 and len(origin) == count:
+        return next(iter(restored))
+    return core.invoke(
+        "std",
+        "ShufflePlanes",
+        clips=[origin.get(plane, clip) for plane in range(count)],
+        planes=list(range(count)),
+        colorfamily=clip.format.id >> 28,
+        prop_src=clip,
+    )
 
 
 def version(core: Core) -> dict[str, str | int]:

@@ -33,6 +33,7 @@ from vsgshift.plugin.colour import GRAY8, GRAYS, colour_of, with_colours
 PREV, NEXT = "_SceneChangePrev", "_SceneChangeNext"
 """What VapourSynth calls the first and the last frame of a scene."""
 SIGMA, CONFIDENCE = "GShiftSigma", "GShiftSigmaConfidence"
+APPLIED_SIGMA = "GShiftDenoiseSigma"
 SMOOTHED_OVER = 8
 """Frames on either side whose noise levels count."""
 VALUES_KEPT = 128
@@ -61,6 +62,7 @@ def noise_levels(core: Core, clip: Node, *, by_scene: bool) -> Node:
 def smoothed_levels(core: Core, levels: Node, *, by_scene: bool) -> Node:
     """The levels of `noise_levels`, smoothed over time: frames of one pixel, which is sigma on the [0, 1] scale.
 
+    The property `GShiftDenoiseSigma` has it on the 8-bit scale.
     That of frame n is the median by confidence (`vsgshift.analysis.weighted_median`) of the levels of frames
     n - 8 to n + 8; by scene, of those among them that are in n's segment.
     """
@@ -209,7 +211,9 @@ def _smoothed(
     while joined(last, last + 1):
         last += 1
     pixel = core.new_frame(pixels)
-    np.asarray(pixel.plane(0))[:] = weighted_median([window[number][0] for number in range(first, last + 1)]) / 255
+    sigma = weighted_median([window[number][0] for number in range(first, last + 1)])
+    np.asarray(pixel.plane(0))[:] = sigma / 255
+    pixel.set_property(APPLIED_SIGMA, float(sigma))
     return pixel
 
 

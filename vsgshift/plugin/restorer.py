@@ -25,7 +25,7 @@ from vsgshift.streaming import Stream, TiledStream, Tiling
 
 TRIM_EVERY = 32
 """Blocks after which the heap is trimmed."""
-INTERLACED = "are interlaced (_FieldBased): deinterlace them first, or clear the property if they are not"
+INTERLACED = "is interlaced (_FieldBased); deinterlace it first, or say that it is not: clip.std.SetFieldBased(0)"
 NOT_FINITE = "have NaN or infinite samples, which stay as they are"
 
 
@@ -173,7 +173,7 @@ class Restorer:
         frames, *levels = push.inputs
         for number, frame in zip(push.numbers, frames, strict=True):
             if frame.int_property("_FieldBased", 0) > 0:
-                self._warn(number, INTERLACED)
+                raise ValueError(f"frame {number} {INTERLACED}")
         clip = self.transfer.upload([*map(self._without_gaps, push.numbers, frames)], 3, self.size)
         noise = self._noise(clip, *levels)
         for number, frame in zip(push.numbers, frames, strict=True):

@@ -90,10 +90,11 @@ class Stream:
             (T', 3, H, W): the restored frames that are ready now and were not returned before, in order.
 
         Raises:
-            ValueError: shapes do not fit each other or the network, or the stream is finished.
+            ValueError: shapes, types or devices do not fit each other or the network, or the stream is finished.
         """
         if self._finished:
             raise ValueError("the stream is finished; make a new one")
+        self.network.check_tensors(frames, noise)
         size = (int(frames.shape[-2]), int(frames.shape[-1]))
         if self._size is None:
             self._size = size
@@ -202,7 +203,7 @@ class Stream:
 def restore(
     network: ShiftNet,
     clip: Tensor,
-    noise: Tensor | None = None,
+    noise: Tensor | float | None = None,
     *,
     cuts: Iterable[int] = (),
     block: int = 4,
@@ -212,7 +213,8 @@ def restore(
     Args:
         network: see `Stream`.
         clip: (T, 3, H, W), RGB in [0, 1], any H and W.
-        noise: (T, 1, H, W), noise standard deviation on the same scale; denoising networks only.
+        noise: (T, 1, H, W), noise standard deviation on the same scale, or one number for all of it; denoising
+            networks only. Noise of 10 on the 8-bit scale is 10 / 255.
         cuts: indices of frames that start a segment; segments do not influence each other.
         block: frames per run of the network.
 
@@ -220,8 +222,13 @@ def restore(
         (T, 3, H, W), not clamped: the whole-clip result under the "hold" rule.
 
     Raises:
-        ValueError: shapes do not fit the network, or a cut lies outside the clip.
+        ValueError: shapes, types or devices do not fit the network, values are not on the [0, 1] scale, or a cut
+            lies outside the clip.
     """
+    network.check_tensors(clip, noise if isinstance(noise, Tensor) else None)
+    if isinstance(noise, int | float):
+        noise = clip.new_full((len(clip), 1, *clip.shape[2:]), noise)
+    _check_scale(clip, noise)
     starts = [False] * len(clip)
     for cut in cuts:
         if not 0 <= cut < len(clip):
@@ -234,3 +241,16 @@ def restore(
         restored.append(stream.push(clip[part], None if noise is None else noise[part], starts[part]))
     restored.append(stream.finish())
     return torch.cat(restored)
+
+
+LARGEST_SAMPLE = 8
+"""Of a clip on the [0, 1] scale, with room for what lies above white; one on the 8-bit scale reaches further."""
+
+
+def _check_scale(clip: Tensor, noise: Tensor | None) -> None:
+    """Raise ValueError for values that are on another scale."""
+    if clip.max() > LARGEST_SAMPLE:
+        raise ValueError(f"clip has values up to {float(clip.max()):g}; RGB in [0, 1] is wanted: clip / 255")
+    if noise is not None and not (noise.min() >= 0 and noise.max() <= 1):
+        reach = f"{float(noise.min()):g} to {float(noise.max()):g}"
+        raise ValueError(f"noise has values from {reach}; 0 to 1 is wanted: sigma / 255")
