@@ -38,9 +38,11 @@ def test_models_show_import_remove(models: Path, tmp_path: Path, capsys: pytest.
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert list(rows)[-2:] == ["broken", "fetched"]
     assert "unreadable" in rows["broken"]
-    assert re.search("deblur-small +GoPro +installed +licence: none stated", rows["gopro-small"])
-    assert re.search("deblur-small +not known +installed +licence: not known", rows["fetched"])
-    assert "not installed" in rows["gopro"]
+    assert re.search(r"deblur-small +GoPro +[\d.]+ MB +installed +none stated", rows["gopro-small"])
+    assert re.search(r"deblur-small +not known +[\d.]+ MB +installed +not known", rows["fetched"])
+    assert re.search(r"deblur-plus +GoPro +about \d+ MB +not installed +none stated", rows["gopro"])
+    assert re.search(r"denoise-tiny .*MB +default +MIT$", rows["tiny-denoise"])
+    assert re.fullmatch(r"NAME +NETWORK +TRAINED ON +FILE +LICENCE", rows["NAME"])
     assert main(["show", "gopro-small"]) == 0
     assert f"original_sha256: {hashlib.sha256(file.read_bytes()).hexdigest()}\n" in capsys.readouterr().out
     for name in ("fetched", "gopro-small", "broken"):
@@ -59,3 +61,35 @@ def test_the_filter_names_the_command(models: Path) -> None:
     clip = vs.core.std.BlankClip(format=vs.RGBS, length=1)
     with pytest.raises(vs.Error, match=r"gopro are not installed; run: python -m vsgshift download gopro$"):
         vs.core.gshift.Deblur(clip, model="gopro")
+
+
+def test_alone_it_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert "usage: vsgshift" in printed
+    assert "vsgshift restore holiday.mp4 clean.mp4" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("restor a.mp4 b.mp4", "there is no command 'restor'; did you mean restore?"),
+        ("fly", "there is no command 'fly'; there are: demo, restore, compare,"),
+        ("restore a.mp4 b.mp4 --sgima=8", "there is no option --sgima; did you mean --sigma?"),
+        ("restore a.mp4 b.mp4 --zzz 8", "there is no option --zzz\n"),
+        ("restore a.mp4 b.mp4 c.mp4", "'c.mp4' is one argument too many"),
+    ],
+)
+def test_near_misses_are_recognised(words: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_film_in_place_of_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film = tmp_path / "holiday.mp4"
+    film.touch()
+    with pytest.raises(SystemExit):
+        main([str(film)])
+    assert f"to restore that file: vsgshift restore {film} OUT" in capsys.readouterr().err

@@ -8,7 +8,9 @@ long to import (torch, VapourSynth) is imported by those functions: arguments ar
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsgshift.cli import benchmark, compare, demo, doctor, models, restore
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 
     type Commands = _SubParsersAction[argparse.ArgumentParser]
 
+DESCRIPTION = """\
+Remove noise and motion blur from video with Shift-Net.
+
+  vsgshift demo                             see it work; needs no file
+  vsgshift compare holiday.mp4              a page of the film before and after, to choose a level
+  vsgshift restore holiday.mp4 clean.mp4    the whole film
+  vsgshift doctor                           what is wrong with the installation, and what to do
+"""
 SUBJECTS: tuple[Callable[["Commands"], None], ...] = (
     demo.add,
     restore.add,
@@ -49,7 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    options = parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words:
+        parser().print_help()
+        return 0
+    options = _parsed(words)
     try:
         return int(options.run(options))
     except BrokenPipeError:
@@ -65,12 +79,45 @@ def _run(arguments: Sequence[str] | None) -> int:
     return 1
 
 
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """The options; ends the program over wrong ones, with what may have been meant."""
+    whole = parser()
+    commands = _commands(whole)
+    if not words[0].startswith("-") and words[0] not in commands:
+        advice = _meant(words[0], commands) or f"; there are: {', '.join(commands)}"
+        if Path(words[0]).is_file():
+            advice = f"; to restore that file: vsgshift restore {words[0]} OUT"
+        whole.error(f"there is no command {words[0]!r}{advice}")
+    options, unknown = whole.parse_known_args(words)
+    if unknown:
+        command = commands[options.command]
+        flag = unknown[0].partition("=")[0]
+        known = [name for action in command._actions for name in action.option_strings]
+        what = f"there is no option {flag}" if flag.startswith("-") else f"{flag!r} is one argument too many"
+        command.error(f"{what}{_meant(flag, known)}")
+    return options
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    """A question for whoever wrote a word that is nearly one of those known; else nothing."""
+    near = get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _commands(whole: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The commands' parsers, by name."""
+    actions = (action for action in whole._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(next(actions).choices)
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands with their options."""
     whole = argparse.ArgumentParser(
         prog="vsgshift",
-        description="Deblur and denoise video with Shift-Net, and look after its models.",
-        epilog="Models are kept in $VSGSHIFT_MODELS, else in the user's data folder (~/.local/share/vsgshift/models).",
+        description=DESCRIPTION,
+        epilog="`vsgshift COMMAND --help` has more on each. Models are kept in $VSGSHIFT_MODELS, else in the user's\n"
+        "data folder (~/.local/share/vsgshift/models).",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whole.set_defaults(when_interrupted="")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -44,26 +44,46 @@ def add(commands: "Commands") -> None:
 
 
 def list_models(options: argparse.Namespace) -> int:
-    """A line for each model."""
+    """A line for each model, below a header."""
     from vsgshift.weights import MODELS
-    from vsgshift.weights.catalogue import imported_names
+    from vsgshift.weights.catalogue import DEFAULT, full_name, imported_names
     from vsgshift.weights.store import find
     from vsgshift.weights.untrusted import metadata
 
-    rows = []
+    rows = [("NAME", "NETWORK", "TRAINED ON", "FILE", "", "LICENCE")]
     for model in MODELS.values():
+        file = _megabytes(model.path) if model.installed else f"about {_expected_bytes(model) / 1e6:.0f} MB"
         state = "installed" if model.installed else "not installed"
-        rows.append((model.name, model.variant.name, model.training_data, state, model.licence))
+        if model.name == full_name(DEFAULT, model.task):
+            state = "default"
+        rows.append((model.name, model.variant.name, model.training_data, file, state, model.licence))
     for name in imported_names():
+        path = find(name)
         try:
-            known = metadata(find(name))
+            known = metadata(path)
         except CheckpointError:
             known = {"variant": "unreadable"}
         columns = [known.get(key, "not known") for key in ("variant", "training_data", "licence")]
-        rows.append((name, columns[0], columns[1], "installed", columns[2]))
+        rows.append((name, columns[0], columns[1], _megabytes(path), "installed", columns[2]))
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     for row in rows:
-        sys.stdout.write("{:14}{:15}{:17}{:15}licence: {}\n".format(*row))
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
     return 0
+
+
+def _megabytes(file: Path) -> str:
+    return f"{file.stat().st_size / 1e6:.1f} MB"
+
+
+def _expected_bytes(model: "Model") -> int:
+    """The size of a model's file in single precision."""
+    import torch
+
+    from vsgshift.network import ShiftNet
+
+    with torch.device("meta"):
+        return 4 * sum(parameter.numel() for parameter in ShiftNet(model.variant).parameters())
 
 
 def show(options: argparse.Namespace) -> int:

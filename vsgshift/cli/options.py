@@ -117,7 +117,7 @@ def within(least: float, most: float) -> Callable[[str], float]:
 
 def sigma(text: str) -> float | None:
     """A noise level on the 8-bit scale; None if it is to be measured."""
-    return None if text == "auto" else _number(PARAMETERS["sigma"])(text)
+    return None if text == "auto" else within(0, 255)(text)
 
 
 def count(text: str) -> int:

@@ -65,7 +65,7 @@ def add(commands: "Commands") -> None:
     order.add_argument("--dry-run", action="store_true", help="print the script and the ffmpeg command, write nothing")
     order.add_argument("--resume", action="store_true", help="go on where an earlier run was stopped, if there was one")
     order.add_argument(
-        "--part", type=count, default=120, metavar="N", help="frames that a stopped run may lose; default 120"
+        "--part", type=count, metavar="N", help="frames that a stopped run may lose; default: what takes a minute"
     )
     order.add_argument("--force", action="store_true", help="overwrite OUT; without --resume, start over")
 
@@ -83,7 +83,7 @@ def restore(options: argparse.Namespace) -> int:
             f"{error.name} is missing; install what restoring needs: pip install 'vsgshift[restore]'"
         ) from error
     from vsgshift.video.encoder import Encoding
-    from vsgshift.video.restore.job import Job, commands
+    from vsgshift.video.restore.job import Job, commands, is_finished
     from vsgshift.video.restore.job import restore as run
     from vsgshift.video.restore.parts import parts_folder
 
@@ -101,6 +101,9 @@ def restore(options: argparse.Namespace) -> int:
         resume=options.resume,
         remark=_remark,
     )
+    if job.resume and is_finished(job):
+        sys.stdout.write(f"{job.output} is finished; nothing is left to do\n")
+        return 0
     with _stopped_by_signals():
         if options.dry_run:
             sys.stdout.write(commands(job))

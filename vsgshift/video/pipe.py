@@ -6,6 +6,8 @@ the film has an ffmpeg of its own, so that it is a whole file, whose bytes do no
 
 import re
 import signal
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +18,8 @@ SAMPLES = {"410": 1 / 8, "411": 1 / 2, "420": 1 / 2, "422": 1.0, "440": 1.0, "44
 """Chroma samples for each one of brightness, by Y4M's name."""
 MARK = b"FRAME\n"
 """What stands before each frame."""
+MEASURED_FRAMES, MEASURED_SECONDS, MEASURED_BYTES = 24, 8.0, 256 * 2**20
+"""What `ScriptFrames.pace` reads at most."""
 
 
 def y4m_header(format: str, size: tuple[int, int]) -> bytes:
@@ -54,6 +58,7 @@ class ScriptFrames:
         start = ["-s", str(first)] if first else []
         self._process = Process([vspipe, "-c", "y4m", *start, str(script), "-"], stdout=True)
         self._header = b""
+        self._waiting: deque[memoryview] = deque()
 
     def __enter__(self) -> "ScriptFrames":
         return self
@@ -79,12 +84,35 @@ class ScriptFrames:
         Raises:
             VideoError: vspipe failed, or the script has fewer.
         """
+        for _ in range(min(count, len(self._waiting))):
+            count -= 1
+            yield self._waiting.popleft()
         frame = memoryview(bytearray(len(MARK) + frame_bytes(self.header)))
         for _ in range(count):
             # A buffered reader gives what is asked for, unless the stream has ended.
             if self._process.stdout.readinto(frame) < len(frame):  # type: ignore[attr-defined]
                 raise self._failure()
             yield frame
+
+    def pace(self, count: int) -> float:
+        """Frames per second, as the next ones come; they are kept for `read`.
+
+        Args:
+            count: how many there are.
+
+        Raises:
+            VideoError: as `read`.
+        """
+        size = len(MARK) + frame_bytes(self.header)
+        arrived: list[float] = []
+        kept: list[memoryview] = []
+        for frame in self.read(min(count, MEASURED_FRAMES, max(MEASURED_BYTES // size, 2))):
+            kept.append(memoryview(bytes(frame)))
+            arrived.append(time.monotonic())
+            if arrived[-1] - arrived[0] > MEASURED_SECONDS:
+                break
+        self._waiting.extend(kept)
+        return _rate(arrived)
 
     def finish(self) -> None:
         """Wait for vspipe's end, after all frames that the script has. Raises VideoError if it failed, or has more."""
@@ -100,6 +128,14 @@ class ScriptFrames:
             status -= 256
         message = self._process.complaint(status) if status else "gave fewer frames than the script has"
         return VideoError(f"vspipe: {message}")
+
+
+def _rate(arrived: Sequence[float]) -> float:
+    """Frames per second from the times at which frames came, which they do in blocks; infinite for fewer than two."""
+    span = arrived[-1] - arrived[0] if arrived else 0.0
+    # The last block counts for the time after it.
+    before = sum(moment < arrived[-1] - 0.02 * span for moment in arrived)
+    return before / span if before else float("inf")
 
 
 def encode(frames: ScriptFrames, count: int, command: Sequence[str], passed: Callable[[], None]) -> None:

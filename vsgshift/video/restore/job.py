@@ -3,6 +3,7 @@
 import shlex
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +16,24 @@ from vsgshift.video.pipe import MARK, ScriptFrames, encode, frame_bytes, y4m_hea
 from vsgshift.video.programs import configure, is_configured
 from vsgshift.video.restore import companions
 from vsgshift.video.restore.container import FORMATS
+from vsgshift.video.restore.forecast import forecast
 from vsgshift.video.restore.mux import check_part, join, tags_left_out
-from vsgshift.video.restore.parts import INDEX, Parts, begin, make_way, parts_folder, remove, working_folder
+from vsgshift.video.restore.parts import (
+    INDEX,
+    PART_SECONDS,
+    Parts,
+    begin,
+    kept_size,
+    make_way,
+    part_size,
+    parts_folder,
+    remove,
+    working_folder,
+)
 from vsgshift.video.restore.plan import Job, Plan, make_plan
 from vsgshift.video.restore.progress import Progress
 
-__all__ = ["Job", "Result", "commands", "restore"]
+__all__ = ["Job", "Result", "commands", "is_finished", "restore"]
 
 SCRIPT = "script.vpy"
 
@@ -49,23 +62,21 @@ def restore(job: Job) -> Result:
     with working_folder(job.output) as folder:
         make_way(folder, resume=job.resume, force=job.force)
         plan = make_plan(job, folder / INDEX)
-        parts = Parts(folder, plan.frames, job.part)
         _try_encoder(plan, folder)
         try:
-            begin(folder, plan.state())
-            result = _encode(plan, parts)
+            result, parts = _encode(plan, folder)
             _finish(plan, parts)
         except (VsgshiftError, OSError) as error:
-            raise _with_advice(error, parts) from error
+            raise _with_advice(error, folder) from error
     return result
 
 
-def _with_advice(error: VsgshiftError | OSError, parts: Parts) -> VsgshiftError:
+def _with_advice(error: VsgshiftError | OSError, folder: Path) -> VsgshiftError:
     """The error with what to do about it."""
     if isinstance(error, OSError) and not isinstance(error, VsgshiftError):
         # What the system refuses, as on a full disk; without a name it is a file of that folder.
-        error = VideoError(f"{error.filename or parts.folder}: {error.strerror or error}")
-    if getattr(error, "advice", "") or not any(parts.file(number).exists() for number in range(len(parts))):
+        error = VideoError(f"{error.filename or folder}: {error.strerror or error}")
+    if getattr(error, "advice", "") or not any(folder.glob("*.mkv")):
         return error
     return VideoError(str(error), advice="what is finished is kept: --resume goes on")
 
@@ -77,14 +88,23 @@ def commands(job: Job) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         plan = make_plan(job, Path(temporary, INDEX))
         _try_encoder(plan, Path(temporary))
-    parts = Parts(folder, plan.frames, job.part)
+    first = Parts(folder, plan.frames, plan.frames).file(0)
+    length = f"{job.part} frames" if job.part else f"what takes {PART_SECONDS} seconds"
     script = plan.script().replace(temporary, str(folder))
     pipe = [plan.programs.vspipe, "-c", "y4m", SCRIPT, "-"]
     return (
         f"# {SCRIPT}\n{script}\n"
-        f"# For each part ({len(parts)}, of up to {parts.size} frames); they are joined with what else the input has\n"
-        f"{shlex.join(pipe)} | {shlex.join(plan.encode_command(parts.file(0)))}\n"
+        f"# For each part ({length}); they are joined with what else the input has\n"
+        f"{shlex.join(pipe)} | {shlex.join(plan.encode_command(first))}\n"
     )
+
+
+def is_finished(job: Job) -> bool:
+    """Whether the output is there, newer than its source, and nothing is left of an unfinished run."""
+    output, source = job.output, job.source
+    if not (output.is_file() and source.is_file()) or output.samefile(source) or parts_folder(output).exists():
+        return False
+    return output.stat().st_mtime >= source.stat().st_mtime
 
 
 def _check_paths(job: Job) -> None:
@@ -121,26 +141,57 @@ def _try_encoder(plan: Plan, folder: Path) -> None:
     sample.unlink()
 
 
-def _encode(plan: Plan, parts: Parts) -> Result:
+def _encode(plan: Plan, folder: Path) -> tuple[Result, Parts]:
     """Make the parts that are missing, or broken."""
-    missing = [number for number in range(len(parts)) if not _is_whole(parts, number)]
-    done = plan.frames - sum(map(parts.length, missing))
+    job, missing, parts = plan.job, [0], None
+    if size := job.part or kept_size(folder):
+        parts = _begun(plan, folder, size)
+        missing = [number for number in range(len(parts)) if not _is_whole(parts, number)]
+    left = plan.frames if parts is None else sum(map(parts.length, missing))
     # A folder of our own, whatever others may do to the output's: what vspipe runs must be what we wrote.
-    with tempfile.TemporaryDirectory() as private, Progress(plan.job.source.name, plan.frames, done) as progress:
+    with (
+        tempfile.TemporaryDirectory() as private,
+        Progress(job.source.name, plan.frames, plan.frames - left) as progress,
+        ExitStack() as running,
+    ):
         script = Path(private, SCRIPT)
         script.write_text(plan.script(), encoding="utf-8")
-        if missing and not is_configured(plan.programs.vspipe):
+        if left and not is_configured(plan.programs.vspipe):
             configure()
+
+        def start(first: int) -> ScriptFrames:
+            return running.enter_context(ScriptFrames(plan.programs.vspipe, script, first=first))
+
+        frames = None
+        if left:
+            frames = start(missing[0] * (size or 0))
+            first = left if parts is None else sum(map(parts.length, next(_stretches(missing))))
+            pace = frames.pace(first)
+            if remark := forecast(plan, pace, left, progress.memory()):
+                job.remark(remark)
+            if parts is None:
+                parts = _begun(plan, folder, part_size(pace))
+                missing = list(range(len(parts)))
+        assert parts is not None
         for stretch in _stretches(missing):
-            with ScriptFrames(plan.programs.vspipe, script, first=stretch[0] * parts.size) as frames:
-                for number in stretch:
-                    count = parts.length(number)
-                    with atomic_write(parts.file(number)) as partial:
-                        encode(frames, count, plan.encode_command(partial), progress.frame)
-                        check_part(partial, count)
-                if stretch[-1] == len(parts) - 1:
-                    frames.finish()
-        return Result(frames=plan.frames, made=progress.count, seconds=progress.seconds, peak=progress.peak)
+            frames = frames or start(stretch[0] * parts.size)
+            for number in stretch:
+                count = parts.length(number)
+                with atomic_write(parts.file(number)) as partial:
+                    encode(frames, count, plan.encode_command(partial), progress.frame)
+                    check_part(partial, count)
+            if stretch[-1] == len(parts) - 1:
+                frames.finish()
+            running.close()
+            frames = None
+        result = Result(frames=plan.frames, made=progress.count, seconds=progress.seconds, peak=progress.peak)
+        return result, parts
+
+
+def _begun(plan: Plan, folder: Path, size: int) -> Parts:
+    """The parts of a run that begins, or goes on as the one before it did."""
+    begin(folder, plan.state(size))
+    return Parts(folder, plan.frames, size)
 
 
 def _is_whole(parts: Parts, number: int) -> bool:

@@ -18,8 +18,12 @@ from typing import Any
 from vsgshift.errors import VideoError
 from vsgshift.files import atomic_write
 
-PART_FRAMES = 120
-"""Frames in a part if nothing else is asked for: half a usual GOP, so that cutting there costs next to nothing."""
+PART_SECONDS = 60
+"""Of work in a part if nothing else is asked for: what a person would mind losing."""
+FEWEST_FRAMES, MOST_FRAMES = 24, 7200
+"""In such a part: each begins with a key frame, and its encoder has all of it to distribute bits over."""
+PART_SIZE = "frames of a part"
+"""What the state calls it."""
 STATE = "job.json"
 INDEX = "index"
 """What the names of BestSource's index files begin with."""
@@ -42,7 +46,7 @@ class Parts:
 
     folder: Path
     frames: int
-    size: int = PART_FRAMES
+    size: int
 
     def __len__(self) -> int:
         return -(-self.frames // self.size)
@@ -54,6 +58,11 @@ class Parts:
     def file(self, number: int) -> Path:
         """A part's file; it is there once the part is finished."""
         return self.folder / f"{number:05}.mkv"
+
+
+def part_size(pace: float) -> int:
+    """Frames in a part, at so many frames per second."""
+    return round(min(max(PART_SECONDS * pace, FEWEST_FRAMES), MOST_FRAMES))
 
 
 def parts_folder(output: Path) -> Path:
@@ -140,6 +149,19 @@ def make_way(folder: Path, *, resume: bool, force: bool) -> None:
     _empty(folder)
 
 
+def kept_size(folder: Path) -> int | None:
+    """Frames in a part of the run that left the folder; None if there was none.
+
+    Raises:
+        VideoError: its notes are damaged.
+    """
+    file = folder / STATE
+    if not file.exists():
+        return None
+    size = _read(file).get(PART_SIZE)
+    return size if isinstance(size, int) and size > 0 else None
+
+
 def begin(folder: Path, state: Mapping[str, Any]) -> None:
     """Write down what the frames depend on, or compare it with what an earlier run had; the folder's lock is held.
 
@@ -158,13 +180,18 @@ def begin(folder: Path, state: Mapping[str, Any]) -> None:
         partial.write_text(json.dumps(state, indent=1), encoding="utf-8")
 
 
-def _check_same(file: Path, state: Mapping[str, Any]) -> None:
+def _read(file: Path) -> dict[str, Any]:
     try:
-        before = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(before, dict):
+        state = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(state, dict):
             raise ValueError("not an object")
     except (ValueError, RecursionError) as error:
         raise VideoError(f"{file} is damaged", advice=AFRESH) from error
+    return state
+
+
+def _check_same(file: Path, state: Mapping[str, Any]) -> None:
+    before = _read(file)
     now = json.loads(json.dumps(state))
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):

@@ -11,7 +11,7 @@ from vsgshift.video.encoder import Encoding, Tags
 from vsgshift.video.programs import Programs
 from vsgshift.video.restore.container import Track, last_moment, video_track
 from vsgshift.video.restore.mux import Orientation, Timing
-from vsgshift.video.restore.parts import PART_FRAMES
+from vsgshift.video.restore.parts import PART_SIZE
 from vsgshift.video.restore.probe import Source, probe
 from vsgshift.video.script import FilterCall, conversion, script_text, source_options, y4m_format
 from vsgshift.video.times import UNKNOWN_RATE
@@ -33,8 +33,8 @@ class Job:
     """Seconds from the beginning; None for the film's end."""
     audio: bool = True
     subtitles: bool = True
-    part: int = PART_FRAMES
-    """Frames in a part; a run that is stopped loses at most as many."""
+    part: int | None = None
+    """Frames in a part; a run that is stopped loses at most as many. None for a minute of work, as measured."""
     force: bool = False
     resume: bool = False
     remark: Callable[[str], None] = field(default=lambda text: None, compare=False)
@@ -133,15 +133,19 @@ class Plan:
         tags = Tags(self.source.props, is_rgb=self.source.family == "RGB")
         return self.encoding.command(self.programs.ffmpeg, tags, target)
 
-    def state(self) -> dict[str, Any]:
-        """All that the frames of the output depend on, by the names that the user gave it."""
+    def state(self, part: int) -> dict[str, Any]:
+        """All that the frames of the output depend on, by the names that the user gave it.
+
+        Args:
+            part: frames in a part.
+        """
         file = self.job.source.stat()
         return {
             "version": __version__,
             "input": str(self.source.path),
             "the input's size": file.st_size,
             "the input's time of change": file.st_mtime_ns,
-            "frames of a part": self.job.part,
+            PART_SIZE: part,
             "range of frames": [self.first, self.stop],
             "filters": [{"task": call.task, **call.settings} for call in self.job.filters],
             "the models' files": [_model_file(call) for call in self.job.filters],

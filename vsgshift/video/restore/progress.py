@@ -1,4 +1,4 @@
-"""How far a restoration is: a bar with frames per second, the time left, and memory."""
+"""How far a restoration is: speed, time left, memory; a bar on a terminal, else a line now and then."""
 
 import os
 import sys
@@ -13,10 +13,12 @@ BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt
 """tqdm's own, but with frames per second even if a frame takes more than one."""
 MEMORY_EVERY = 1.0
 """Seconds between two looks at the memory."""
+LINE_EVERY = 60.0
+"""Seconds between two lines if there is no terminal."""
 
 
 class Progress:
-    """Counts frames and shows a bar if stderr is a terminal; a context manager.
+    """Counts frames, and shows a bar or, if stderr is no terminal, writes a line each minute; a context manager.
 
     Args:
         name: what is shown before the bar.
@@ -26,7 +28,9 @@ class Progress:
 
     def __init__(self, name: str, total: int, done: int) -> None:
         self.began, self.sampled = time.monotonic(), 0.0
+        self.written = self.began
         self.count, self.peak = 0, 0
+        self.name, self.total, self.done = name, total, done
         self.bar = tqdm(
             desc=name,
             total=total,
@@ -51,16 +55,36 @@ class Progress:
         now = time.monotonic()
         if now - self.sampled > MEMORY_EVERY:
             self.sampled = now
-            memory = sum(map(_resident, _children(os.getpid())))
-            self.peak = max(self.peak, memory)
-            if memory:
+            if memory := self.memory():
                 self.bar.set_postfix_str(f"{memory / 1e9:.1f} GB", refresh=False)
         self.bar.update()
+        if self.bar.disable and now - self.written > LINE_EVERY:
+            self.written = now
+            sys.stderr.write(f"{self.name}: {self._line()}\n")
+            sys.stderr.flush()
+
+    def memory(self) -> int:
+        """Bytes that the programs at work take now; 0 if the system does not tell."""
+        memory = sum(map(_resident, _children(os.getpid())))
+        self.peak = max(self.peak, memory)
+        return memory
+
+    def _line(self) -> str:
+        pace = self.count / self.seconds
+        made = self.done + self.count
+        left = clock((self.total - made) / pace)
+        return f"{made} of {self.total} frames, {pace:.2g} frames/s, {left} left"
 
     @property
     def seconds(self) -> float:
         """Since the beginning."""
         return time.monotonic() - self.began
+
+
+def clock(seconds: float) -> str:
+    """A length of time, as 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def _resident(process: int) -> int:
