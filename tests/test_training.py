@@ -19,7 +19,7 @@ from torch import Tensor
 from training import fitting
 from training.batches import augmented, batches
 from training.clips.dice import Dice, seeded
-from training.fitting import Fitter, learning_rate, new_network, psnr_loss
+from training.fitting import Fitter, lattice_power, learning_rate, new_network, psnr_loss
 from training.generated import GeneratedClips, make, new_pool
 from training.loop import Training
 from training.muon import kernels, orthogonal
@@ -73,6 +73,20 @@ def test_the_loss_leaves_out_the_ends_of_each_clip() -> None:
     wrong = torch.tensor((9.0, 0.1, 9.0, 9.0, 0.1, 9.0)).view(6, 1, 1, 1).expand(6, 3, 2, 2)
     loss = psnr_loss(wrong, torch.zeros_like(wrong), floor=1e-8, frames=3, ends=1)
     assert float(loss) == pytest.approx(-10, abs=1e-3)
+
+
+def test_what_repeats_every_four_pixels_weighs_more() -> None:
+    stripes = torch.zeros(2, 5, 3, 16, 16)
+    stripes[1, ..., ::2] = 0.1
+    torch.testing.assert_close(lattice_power(stripes), torch.tensor([0.0, 0.05**2]))
+    # An error that is the same everywhere, that changes its sign, or that repeats otherwise is no lattice.
+    torch.testing.assert_close(lattice_power(torch.full((1, 2, 3, 16, 16), 0.1)), torch.zeros(1), atol=1e-9, rtol=0)
+    flashing = stripes[1:, :4] * torch.tensor((1.0, -1, 1, -1)).view(4, 1, 1, 1)
+    torch.testing.assert_close(lattice_power(flashing), torch.zeros(1))
+    clean = torch.zeros(5, 3, 16, 16)
+    plain = psnr_loss(stripes[1], clean, floor=0.0, frames=5)
+    weighed = psnr_loss(stripes[1], clean, floor=0.0, frames=5, lattice=1.0)
+    assert float(weighed - plain) == pytest.approx(5 * math.log10((0.005 + 0.0025) / 0.005), rel=1e-4)
 
 
 def test_the_rate_warms_up_and_follows_a_cosine() -> None:

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsgshift.engine import prepared
@@ -22,14 +21,29 @@ PATIENCE = 50
 """Steps in a row whose gradient may be unusable before the training is given up."""
 
 
-def psnr_loss(restored: Tensor, clean: Tensor, *, floor: float, frames: int = 1, ends: int = 0) -> Tensor:
+def psnr_loss(
+    restored: Tensor, clean: Tensor, *, floor: float, frames: int = 1, ends: int = 0, lattice: float = 0.0
+) -> Tensor:
     """Minus half the PSNR in dB, mean over frames: 0.5 * 10 / ln 10 * ln(MSE + floor) (the authors': floor 1e-8).
 
-    restored, clean: (clips * frames, 3, H, W) in [0, 1]; ends: frames at each end of a clip left out.
+    restored, clean: (clips * frames, 3, H, W) in [0, 1]; ends: frames at each end of a clip left out; lattice: how many
+    times the power of a clip's `lattice_power` is added to the MSE of its frames.
     """
-    mse = F.mse_loss(restored.float(), clean.float(), reduction="none").mean((1, 2, 3))
-    mse = mse.view(-1, frames)[:, ends : frames - ends]
-    return (5 / math.log(10) * torch.log(mse + floor)).mean()
+    error = restored.float() - clean.float()
+    mse = error.square().mean((1, 2, 3)).view(-1, frames)
+    if lattice:
+        mse = mse + lattice * lattice_power(error.unflatten(0, (-1, frames)))[:, None]
+    return (5 / math.log(10) * torch.log(mse[:, ends : frames - ends] + floor)).mean()
+
+
+def lattice_power(error: Tensor) -> Tensor:
+    """The mean square of what repeats every 4 pixels in errors (clips, T, 3, H, W), and stays: (clips,).
+
+    A picture favours no place of such a lattice; the grid that a network computes on may.
+    """
+    height, width = (size // 4 * 4 for size in error.shape[-2:])
+    places = error[..., :height, :width].unflatten(-1, (-1, 4)).unflatten(-3, (-1, 4)).mean((1, 3, 5))
+    return (places - places.mean((-1, -2), keepdim=True)).square().mean((1, 2, 3))
 
 
 def new_network(recipe: Recipe, device: torch.device) -> ShiftNet:

@@ -173,7 +173,8 @@ class Training:
     def measure(self, found: Tensor, wanted: Tensor) -> Tensor:
         """The recipe's loss."""
         fit = self.recipe.fit
-        return psnr_loss(found, wanted, floor=fit.floor, frames=self.recipe.data.frames, ends=fit.ends)
+        frames = self.recipe.data.frames
+        return psnr_loss(found, wanted, floor=fit.floor, frames=frames, ends=fit.ends, lattice=fit.lattice)
 
     def apart(self, wanted: bool) -> AbstractContextManager[None]:
         """While the gradient is still being added up, processes need not share it."""

@@ -112,6 +112,8 @@ class Fit:
     """Added to the mean squared error in the loss. A larger one keeps nearly clean clips from ruling."""
     ends: int = 0
     """Frames at each end of a clip that the loss leaves out."""
+    lattice: float = 0.0
+    """How many times the power of errors that repeat every 4 pixels is added to the MSE in the loss."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """With "muon", the kernels of ungrouped convolutions but the first and last train by Muon."""
     kernel_rate: float = 6e-3
