@@ -76,3 +76,10 @@ def streams(file: Path) -> list[Stream]:
 def frame_props(file: Path) -> dict[str, Any]:
     """The properties of a file's first frame as BestSource tells them, the picture as it is stored."""
     return dict(vs.core.bs.VideoSource(str(file), cachemode=0, apply_rotation=0).get_frame(0).props)
+
+
+def decoded(file: Path, format: str) -> bytes:
+    """All frames of a film, as ffmpeg decodes them, in one of its pixel formats."""
+    command = [str(FFMPEG), "-loglevel", "error", "-i", str(file), "-an", "-fps_mode", "passthrough"]
+    command += ["-pix_fmt", format, "-f", "rawvideo", "-"]
+    return subprocess.run(command, check=True, capture_output=True).stdout

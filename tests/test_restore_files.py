@@ -193,8 +193,9 @@ def test_pictures(name: str, options: tuple[str, ...], frames: int, size: str, f
     old, new = (vs.core.bs.VideoSource(str(file), cachemode=0) for file in (source, output))
     assert (new.format.name, new.num_frames, new.fps) == (format, frames, old.fps)
     assert (new.width, new.height) == (old.width, old.height)
-    assert [remark for remark in remarks if "becomes 64x48" in remark] == remarks
-    assert bool(remarks) == (name == "odd420.mkv")
+    becomes = {"odd420.mkv": "it becomes 64x48", "rgb.mkv": "the picture becomes yuv420p, from gbrp"}.get(name)
+    assert len(remarks) == (becomes is not None)
+    assert becomes is None or becomes in remarks[0]
     is_rgb = old.format.color_family == vs.RGB
     described = vs.RANGE_LIMITED if is_rgb else old.get_frame(0).props.get("_Range", vs.RANGE_LIMITED)
     assert new.get_frame(0).props.get("_Range", vs.RANGE_LIMITED) == described

@@ -6,12 +6,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from vsgshift.cli.options import add_how, add_what, count, filter_calls, seconds
 from vsgshift.errors import CommandError, VsgshiftError
+from vsgshift.h273 import NAMES, PROPERTIES
 
 if TYPE_CHECKING:
     from vsgshift.cli import Commands
@@ -50,6 +52,10 @@ def add(commands: "Commands") -> None:
     stretch = restorer.add_argument_group("of which stretch")
     stretch.add_argument("--start", type=seconds, metavar="TIME", help="begin here: seconds, or [H:]M:S")
     stretch.add_argument("--end", type=seconds, metavar="TIME", help="stop here")
+
+    says = restorer.add_argument_group("what the film is, where its file says something else")
+    for name, words in NAMES.items():
+        says.add_argument(f"--{name}", type=partial(_number_of, name), metavar="NAME", help=f"{', '.join(words)}")
 
     into = restorer.add_argument_group("how it is written")
     into.add_argument("--codec", help="ffmpeg's encoder; default: libx264, libx265 above 8 bits, libvpx-vp9 in .webm")
@@ -94,6 +100,9 @@ def restore(options: argparse.Namespace) -> int:
         encoding=Encoding(codec=options.codec, crf=options.crf, preset=options.preset, options=options.ffmpeg_options),
         start=options.start,
         end=options.end,
+        stated={
+            PROPERTIES[name]: value for name in NAMES if (value := getattr(options, name.replace("-", "_"))) is not None
+        },
         audio=not options.no_audio,
         subtitles=not options.no_subtitles,
         part=options.part,
@@ -119,6 +128,16 @@ def restore(options: argparse.Namespace) -> int:
             raise
     sys.stdout.write(_summary(job, result))
     return 0
+
+
+def _number_of(what: str, word: str) -> int:
+    """The number of a matrix, primaries and so on, from its name or as it is."""
+    names = NAMES[what]
+    if word in names:
+        return names[word]
+    if word.isascii() and word.isdigit() and int(word) in names.values():
+        return int(word)
+    raise argparse.ArgumentTypeError(f"{word} is not known; there are {', '.join(names)}")
 
 
 def _remark(text: str) -> None:

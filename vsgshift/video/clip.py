@@ -31,13 +31,14 @@ class Clip:
     """When its frames are shown."""
 
 
-def open_clip(file: Path, options: dict[str, Any] | None = None) -> Clip:
+def open_clip(file: Path, options: dict[str, Any] | None = None, stated: dict[str, int] | None = None) -> Clip:
     """Open a file.
 
     Args:
         file: of video.
         options: BestSource's arguments; without any, the first track, turned as its rotation says, and an index in
             memory: nothing is left next to the user's files.
+        stated: frame properties that hold instead of the file's.
 
     Raises:
         VideoError: there is no such file, BestSource cannot read it, its format or size varies, it is interlaced, or
@@ -49,11 +50,13 @@ def open_clip(file: Path, options: dict[str, Any] | None = None) -> Clip:
     try:
         opened = vs.core.bs.VideoSource(str(file.absolute()), exporttimestamps=1, **arguments)
         node = opened["clip"]
+        if stated:
+            node = node.std.SetFrameProps(**stated)
         numbers = sorted({node.num_frames * sample // SAMPLES for sample in range(SAMPLES)})
         sampled = [dict(node.get_frame(number).props) for number in numbers]
     except vs.Error as error:
         raise VideoError(f"{file}: no video that BestSource can read: {error}") from error
-    if node.format is None or not node.width:
+    if node.format is None or node.format.color_family == vs.UNDEFINED or not node.width:
         raise VideoError(f"{file}: its format or size changes midway; cut it there first")
     if any(props.get("_FieldBased", 0) for props in sampled):
         raise VideoError(

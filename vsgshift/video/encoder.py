@@ -1,5 +1,6 @@
 """The ffmpeg command that encodes, and the tags that Y4M does not carry."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -7,13 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from vsgshift.errors import VideoError
-from vsgshift.h273 import BT709, UNSPECIFIED
+from vsgshift.h273 import BT709, IDENTITY, UNSPECIFIED
 from vsgshift.processes import run
 
 FULL_RANGE = 1
 """VapourSynth's number for it in `_Range`."""
 QUALITY = {"libx264": 16, "libx265": 18, "libsvtav1": 24, "libaom-av1": 20, "libvpx-vp9": 20}
 """The CRF if none is asked for: hard to tell from the restored frames."""
+PARAMETERS = {
+    "libx264": ("-x264-params", "mastering-display", "cll"),
+    "libx265": ("-x265-params", "master-display", "max-cll"),
+}
+"""By encoder: ffmpeg's option for its own parameters, and their names of a mastering display and of a light level."""
+FILTERS = ("-vf", "-filter:v", "-filter")
+"""ffmpeg's options for filters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,24 +48,43 @@ class Encoding:
         codec = self.codec or ("libvpx-vp9" if ending == ".webm" else "libx264" if bits == 8 else "libx265")
         return replace(self, codec=codec, crf=QUALITY.get(codec) if self.crf is None else self.crf)
 
-    def command(self, ffmpeg: str, tags: "Tags", target: Path, container: str = "matroska") -> list[str]:
+    def command(
+        self, ffmpeg: str, tags: "Tags", target: Path, *, filters: str = "", container: str = "matroska"
+    ) -> list[str]:
         """ffmpeg's command, which reads Y4M from stdin.
 
         Args:
             ffmpeg: the program.
             tags: of the frames.
             target: the file to write.
+            filters: what is done to them first.
             container: ffmpeg's name of its format.
         """
         assert self.codec is not None
         command = [ffmpeg, "-y", "-loglevel", "error", "-f", "yuv4mpegpipe", "-i", "-"]
-        command += ["-vf", tags.filters(siting=_knows_siting(ffmpeg)), "-c:v", self.codec]
+        own, parameters, options = self._split()
+        chain = [*([filters] if filters else []), *own, tags.filters(siting=_knows_siting(ffmpeg))]
+        command += ["-vf", ",".join(chain), "-c:v", self.codec]
         if self.crf is not None:
             command += ["-crf", f"{self.crf:g}"]
             # Without it VP9 takes the CRF as an upper limit, together with a bit rate.
             command += ["-b:v", "0"] if self.codec == "libvpx-vp9" else []
         command += ["-preset", self.preset] if self.preset else []
-        return [*command, *tags.encoder_options(self.codec), *self.options, "-f", container, str(target)]
+        written = tags.encoder_options(self.codec, parameters)
+        return [*command, *written, *options, "-f", container, str(target)]
+
+    def _split(self) -> tuple[list[str], list[str], list[str]]:
+        """Filters, parameters of the encoder, and further options: ffmpeg would take the last of each, without ours."""
+        parameters = PARAMETERS[self.codec][0] if self.codec in PARAMETERS else ""
+        joined: dict[str, list[str]] = {word: [] for word in (*FILTERS, parameters)}
+        others: list[str] = []
+        words = iter(self.options)
+        for word in words:
+            if word in joined:
+                joined[word] += [value for value in (next(words, ""),) if value]
+            else:
+                others.append(word)
+        return [value for word in FILTERS for value in joined[word]], joined[parameters], others
 
 
 @dataclass(frozen=True)
@@ -65,8 +92,10 @@ class Tags:
     """What the first frame of a film says of its colours and of the shape of its pixels."""
 
     props: Mapping[str, Any]
+    was_rgb: bool = False
+    """Whether they are limited range BT.709 that was RGB."""
     is_rgb: bool = False
-    """RGB goes through the pipe as limited range BT.709 YUV."""
+    """Whether they are RGB still."""
 
     def filters(self, *, siting: bool) -> str:
         """The ffmpeg filters that tag frames with matrix, primaries, transfer, range, siting and sample aspect ratio.
@@ -75,19 +104,28 @@ class Tags:
             siting: whether this ffmpeg's setparams takes the location of chroma samples.
         """
         tags = {
-            "colorspace": BT709 if self.is_rgb else self.props.get("_Matrix", UNSPECIFIED),
+            "colorspace": IDENTITY
+            if self.is_rgb
+            else BT709
+            if self.was_rgb
+            else self.props.get("_Matrix", UNSPECIFIED),
             "color_primaries": self.props.get("_Primaries", UNSPECIFIED),
             "color_trc": self.props.get("_Transfer", UNSPECIFIED),
         }
-        full = not self.is_rgb and self.props.get("_Range") == FULL_RANGE
+        full = self.is_rgb or (not self.was_rgb and self.props.get("_Range") == FULL_RANGE)
         text = "".join(f":{name}={int(value)}" for name, value in tags.items() if value != UNSPECIFIED)
-        location = self.props.get("_ChromaLocation")
-        if siting and location is not None and not self.is_rgb:
+        if siting and self._location is not None:
             # ffmpeg counts from 1, and keeps 0 for a location that is not known.
-            text += f":chroma_location={int(location) + 1}"
+            text += f":chroma_location={self._location + 1}"
         across, down = int(self.props.get("_SARNum", 0)), int(self.props.get("_SARDen", 0))
         aspect = f",setsar={across}/{down}" if across > 0 and down > 0 else ""
         return f"setparams=range={'pc' if full else 'tv'}{text}{aspect}"
+
+    @property
+    def _location(self) -> int | None:
+        """Where chroma samples lie, by H.273's numbers."""
+        location = self.props.get("_ChromaLocation")
+        return None if location is None or self.was_rgb or self.is_rgb else int(location)
 
     @property
     def mastering(self) -> str | None:
@@ -108,23 +146,28 @@ class Tags:
         largest, average = (self.props.get(f"ContentLightLevel{name}") for name in ("Max", "Average"))
         return None if largest is None or average is None else f"{int(largest)},{int(average)}"
 
-    def encoder_options(self, codec: str) -> list[str]:
-        """The options that make an encoder write HDR metadata; none if there is none or it cannot."""
-        mastering, light = self.mastering, self.light_level
-        if codec == "libx265":
-            words = ["log-level=error", *(["hdr10=1", "repeat-headers=1"] if mastering or light else [])]
-            words += [f"master-display={mastering}"] if mastering else []
-            words += [f"max-cll={light}"] if light else []
-            return ["-x265-params", ":".join(words)]
-        if codec == "libx264" and (mastering or light):
-            words = [f"mastering-display={mastering}"] if mastering else []
-            words += [f"cll={light}"] if light else []
-            return ["-x264-params", ":".join(words)]
-        return []
+    def encoder_options(self, codec: str, further: Sequence[str] = ()) -> list[str]:
+        """The options with an encoder's own parameters, which write HDR metadata and what ffmpeg 5 has no filter for.
+
+        Args:
+            codec: the encoder.
+            further: parameters that the user gives, as the encoder takes them; they come last, so that they hold.
+        """
+        if codec not in PARAMETERS:
+            return []
+        option, mastering, light = PARAMETERS[codec]
+        words = ["log-level=error"] if codec == "libx265" else []
+        if codec == "libx265" and (self.mastering or self.light_level):
+            words += ["hdr10=1", "repeat-headers=1"]
+        words += [f"chromaloc={self._location}"] if self._location else []
+        words += [f"{mastering}={self.mastering}"] if self.mastering else []
+        words += [f"{light}={self.light_level}"] if self.light_level else []
+        words += further
+        return [option, ":".join(words)] if words else []
 
     def lost(self, codec: str) -> str | None:
         """What the encoder does not carry over, for a remark."""
-        if codec in ("libx264", "libx265") or not (self.mastering or self.light_level):
+        if codec in PARAMETERS or not (self.mastering or self.light_level):
             return None
         return f"HDR metadata is not carried over with {codec}; libx265 and libx264 do"
 
@@ -137,6 +180,14 @@ def _units(values: Sequence[float], per_one: int) -> str:
 def _knows_siting(ffmpeg: str) -> bool:
     """Whether an ffmpeg's setparams has the option chroma_location."""
     return b"chroma_location" in run([ffmpeg, "-hide_banner", "-h", "filter=setparams"])
+
+
+@cache
+def pixel_formats(ffmpeg: str, codec: str) -> frozenset[str]:
+    """Names of the pixel formats that an encoder of an ffmpeg takes; none if it does not say."""
+    said = run([ffmpeg, "-hide_banner", "-h", f"encoder={codec}"]).decode(errors="replace")
+    found = re.search(r"Supported pixel formats: (.*)", said)
+    return frozenset(found[1].split()) if found else frozenset()
 
 
 def check_codec(ffmpeg: str, codec: str) -> None:

@@ -76,28 +76,3 @@ def script_text(
     lines += ["core = vs.core", f"clip = core.bs.VideoSource({', '.join(arguments)})", *before]
     lines += [f"clip = {call.source('clip')}" for call in filters]
     return "\n".join([*lines, *after, "clip.set_output()", ""])
-
-
-def conversion(family: str, is_float: bool, size: tuple[int, int]) -> list[str]:
-    """The lines that make a clip fit for the pipe: Y4M carries neither RGB nor floating point numbers.
-
-    Args:
-        family: YUV, RGB or GRAY.
-        is_float: half or single precision.
-        size: width and height.
-    """
-    target = y4m_format(family, is_float, size)
-    if target is None:
-        return []
-    matrix = ", matrix=vs.MATRIX_BT709" if family == "RGB" else ""
-    return [f"clip = clip.resize.Bicubic(format=vs.{target}{matrix})"]
-
-
-def y4m_format(family: str, is_float: bool, size: tuple[int, int]) -> str | None:
-    """The name of the format that a clip must become to go through the pipe; None if it can go as it is."""
-    if family == "RGB":
-        even = all(length % 2 == 0 for length in size)
-        return "YUV420P8" if even else "YUV444P8"
-    if is_float:
-        return "GRAY8" if family == "GRAY" else "YUV444P8"
-    return None

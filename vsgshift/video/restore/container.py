@@ -3,10 +3,12 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
+from av.sidedata.sidedata import Type
 from av.stream import AttachmentStream, Disposition, Stream
 
 from vsgshift.errors import VideoError
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
 """Endings of the files that can be written, with ffmpeg's name of their format."""
+CAPTIONED = 50
+"""Frames that are looked at for closed captions."""
 COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 """Ending and type of a cover picture's file."""
 
@@ -28,6 +32,8 @@ class Track:
     """Of the stream in the file."""
     size: tuple[int, int]
     """Width and height as stored."""
+    aspect: Fraction
+    """Of a pixel, width to height, as players show it; 0 if nothing is said."""
     rate: Fraction
     """Frames per second; 0 if nothing is said."""
     end: float
@@ -42,8 +48,24 @@ def video_track(path: Path) -> Track:
                 # With a clock that does not start at 0, some kinds of file say when it ends, and others how long it is.
                 end = ((source.duration or 0) + min(source.start_time or 0, 0)) / av.time_base
                 rate = exact(stream.average_rate)
-                return Track(index=stream.index, size=(stream.width, stream.height), rate=rate, end=end)
+                aspect = exact(stream.sample_aspect_ratio)
+                size = stream.width, stream.height
+                return Track(index=stream.index, size=size, aspect=aspect, rate=rate, end=end)
     raise VideoError(f"{path} has no video in it")
+
+
+def pixel_format(path: Path) -> str:
+    """ffmpeg's name of the format of a film's pixels; "" if the codec does not say. Raises VideoError."""
+    with opened(path) as source:
+        return source.streams.video[0].codec_context.pix_fmt or ""
+
+
+def has_captions(path: Path, track: int) -> bool:
+    """Whether the first frames of a stream of video carry closed captions. Raises VideoError."""
+    with opened(path) as source, suppress(av.FFmpegError):
+        frames: Any = source.decode(source.streams[track])
+        return any(Type.A53_CC in frame.side_data for frame in islice(frames, CAPTIONED))
+    return False
 
 
 def last_moment(path: Path) -> float:

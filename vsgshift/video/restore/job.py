@@ -13,9 +13,10 @@ from vsgshift.processes import run
 from vsgshift.video.clip import check_file
 from vsgshift.video.encoder import check_codec
 from vsgshift.video.pipe import MARK, ScriptFrames, encode, frame_bytes, y4m_header
+from vsgshift.video.pixels import USUAL, has_alpha, loses
 from vsgshift.video.programs import configure, is_configured
 from vsgshift.video.restore import companions
-from vsgshift.video.restore.container import FORMATS
+from vsgshift.video.restore.container import FORMATS, pixel_format
 from vsgshift.video.restore.forecast import forecast
 from vsgshift.video.restore.mux import check_part, join, tags_left_out
 from vsgshift.video.restore.parts import (
@@ -128,10 +129,12 @@ def _try_encoder(plan: Plan, folder: Path) -> None:
     assert plan.encoding.codec is not None
     check_codec(plan.programs.ffmpeg, plan.encoding.codec)
     job, sample = plan.job, folder / "sample.partial"
-    header = y4m_header(plan.pipe_format, plan.source.size)
+    header = y4m_header(plan.passage.format, plan.passage.size)
     try:
         run(plan.encode_command(sample), data=header + MARK + bytes(frame_bytes(header)))
         check_part(sample, 1)
+        for remark in _changed(plan, pixel_format(sample)):
+            job.remark(remark)
     except ProgramError as error:
         raise VideoError(f"ffmpeg: {error}") from error
     for remark in companions.check(job.source, sample, job.ending, audio=job.audio, subtitles=job.subtitles):
@@ -139,6 +142,18 @@ def _try_encoder(plan: Plan, folder: Path) -> None:
     for remark in tags_left_out(job.source, job.ending):
         job.remark(remark)
     sample.unlink()
+
+
+def _changed(plan: Plan, written: str) -> Iterator[str]:
+    """A remark if the output's pixels hold less than the source's; ``written`` is ffmpeg's name of their format."""
+    pixels = plan.pixels
+    if not loses(pixels.name, written):
+        return
+    advice = ""
+    if plan.encoding.codec != "ffv1" and pixels.subsampling not in USUAL:
+        advice = f"; --codec ffv1 keeps it{'' if plan.job.ending in ('.mkv', '.mov') else ', in .mkv'}"
+    lost = "the picture's transparency is left out and it" if pixels.alpha and not has_alpha(written) else "the picture"
+    yield f"{lost} becomes {written}, from {pixels.name}{advice}"
 
 
 def _encode(plan: Plan, folder: Path) -> tuple[Result, Parts]:

@@ -126,8 +126,9 @@ def join(
                 video.codec_context.codec_tag = "hvc1"
             _describe(video, own, FORMATS[ending])
             if orientation != Orientation():
-                # FFmpeg turns the other way.
-                clockwise = -orientation.rotation % 360
+                # FFmpeg turns the other way, and mirrors first.
+                mirrored = orientation.flip_horizontal != orientation.flip_vertical
+                clockwise = (orientation.rotation if mirrored else -orientation.rotation) % 360
                 video.set_display_rotation(clockwise, orientation.flip_horizontal, orientation.flip_vertical)
             streams, _ = chosen(film, audio=audio, subtitles=subtitles)
             copies: dict[int, Copy] = {}

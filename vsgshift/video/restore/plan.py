@@ -7,13 +7,14 @@ from typing import Any
 
 from vsgshift._version import __version__
 from vsgshift.errors import VideoError
-from vsgshift.video.encoder import Encoding, Tags
+from vsgshift.video.encoder import Encoding, Tags, pixel_formats
+from vsgshift.video.pixels import Passage, Pixels, passage
 from vsgshift.video.programs import Programs
-from vsgshift.video.restore.container import Track, last_moment, video_track
+from vsgshift.video.restore.container import Track, has_captions, last_moment, video_track
 from vsgshift.video.restore.mux import Orientation, Timing
 from vsgshift.video.restore.parts import PART_SIZE
 from vsgshift.video.restore.probe import Source, probe
-from vsgshift.video.script import FilterCall, conversion, script_text, source_options, y4m_format
+from vsgshift.video.script import FilterCall, script_text, source_options
 from vsgshift.video.times import UNKNOWN_RATE
 
 
@@ -31,6 +32,8 @@ class Job:
     """Seconds from the beginning; None for it."""
     end: float | None = None
     """Seconds from the beginning; None for the film's end."""
+    stated: dict[str, int] = field(default_factory=dict)
+    """Frame properties that hold instead of the file's, as `_Matrix`."""
     audio: bool = True
     subtitles: bool = True
     part: int | None = None
@@ -107,31 +110,49 @@ class Plan:
         return [f"clip = clip.std.AssumeFPS(fpsnum={rate.numerator}, fpsden={rate.denominator})"]
 
     @property
-    def pipe_format(self) -> str:
-        """VapourSynth's name of the format that goes through the pipe."""
+    def pixels(self) -> Pixels:
+        """The frames, as they come from the filters."""
         source = self.source
-        return y4m_format(source.family, source.is_float, source.size) or source.format
+        return Pixels(
+            family=source.family,
+            format=source.format,
+            bits=source.bits,
+            is_float=source.is_float,
+            size=source.size,
+            alpha=source.alpha,
+        )
+
+    @property
+    def passage(self) -> Passage:
+        """How they go through the pipe."""
+        assert self.encoding.codec is not None
+        return passage(self.pixels, self.encoding.codec, pixel_formats(self.programs.ffmpeg, self.encoding.codec))
 
     def script(self) -> str:
         """The VapourSynth script."""
-        source = self.source
-        after = conversion(source.family, source.is_float, source.size)
+        source, through = self.source, self.passage
+        after = list(through.after)
         if (self.first, self.stop) != (0, source.frames):
             # After the filters: the frames at its ends have neighbours to draw on.
             after.insert(0, f"clip = clip[{self.first}:{self.stop}]")
+            if source.alpha:
+                after.insert(1, f"alpha = alpha[{self.first}:{self.stop}]")
+        stated = ", ".join(f"{name}={value}" for name, value in self.job.stated.items())
         return script_text(
             header=["Written by vsgshift restore; what runs it is the command that --dry-run prints."],
             file=source.path,
             options=source_options(source.track, self.index),
-            before=self._rate,
+            before=[*self._rate, *([f"clip = clip.std.SetFrameProps({stated})"] if stated else []), *through.before],
             filters=self.job.filters,
             after=after,
         )
 
     def encode_command(self, target: Path) -> list[str]:
         """The command that encodes a part, and reads Y4M from stdin."""
-        tags = Tags(self.source.props, is_rgb=self.source.family == "RGB")
-        return self.encoding.command(self.programs.ffmpeg, tags, target)
+        through = self.passage
+        was_rgb = self.source.family == "RGB" and not through.is_rgb
+        tags = Tags(self.source.props, was_rgb=was_rgb, is_rgb=through.is_rgb)
+        return self.encoding.command(self.programs.ffmpeg, tags, target, filters=through.filters)
 
     def state(self, part: int) -> dict[str, Any]:
         """All that the frames of the output depend on, by the names that the user gave it.
@@ -147,6 +168,7 @@ class Plan:
             "the input's time of change": file.st_mtime_ns,
             PART_SIZE: part,
             "range of frames": [self.first, self.stop],
+            "stated": self.job.stated,
             "filters": [{"task": call.task, **call.settings} for call in self.job.filters],
             "the models' files": [_model_file(call) for call in self.job.filters],
             **asdict(self.encoding),
@@ -176,7 +198,10 @@ def make_plan(job: Job, index: Path) -> Plan:
     """
     programs = Programs.find()
     track = video_track(job.source)
-    source = probe(job.source, track.index, index)
+    source = probe(job.source, track.index, index, job.stated)
+    if track.aspect:
+        # The container's word goes before the codec's, as in players.
+        source.props.update(_SARNum=track.aspect.numerator, _SARDen=track.aspect.denominator)
     first = 0 if job.start is None else source.times.first_from(job.start)
     stop = source.frames if job.end is None else source.times.first_from(job.end)
     if first >= stop:
@@ -195,6 +220,8 @@ def _remarks(job: Job, source: Source, track: Track, encoding: Encoding) -> Iter
     assert encoding.codec is not None
     if lost := Tags(source.props).lost(encoding.codec):
         yield lost
+    if has_captions(job.source, track.index):
+        yield "closed captions in the picture are not carried over"
     if source.dynamic:
         yield "dynamic HDR metadata (Dolby Vision, HDR10+) is not carried over"
     if source.size != track.size:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from vsgshift.errors import ProgramError, VideoError
+from vsgshift.h273 import PROPERTIES, UNSPECIFIED
 from vsgshift.processes import run
-from vsgshift.video.clip import open_clip
+from vsgshift.video.clip import Clip, open_clip, to_rgb
 from vsgshift.video.script import source_options
 from vsgshift.video.times import Times
 
@@ -44,6 +45,8 @@ class Source:
     """When its frames are shown."""
     props: dict[str, Any]
     """Properties of the first frame."""
+    alpha: bool
+    """Whether it is transparent in places."""
     dynamic: bool
     """Whether frames carry dynamic HDR metadata: Dolby Vision or HDR10+."""
 
@@ -58,13 +61,27 @@ class Source:
         return self.width, self.height
 
 
-def probe(path: Path, track: int, index: Path) -> Source:
+def probe(path: Path, track: int, index: Path, stated: dict[str, int]) -> Source:
     """Open a video track and decode it once, which leaves an index for the script to use.
+
+    Args:
+        path: of the file.
+        track: index of the stream.
+        index: what BestSource's index files are named for.
+        stated: frame properties that hold instead of the file's.
 
     Raises:
         VideoError: BestSource is missing or too old, or cannot read it.
     """
-    command = [sys.executable, "-m", "vsgshift.video.restore.probe", str(path), str(track), str(index)]
+    command = [
+        sys.executable,
+        "-m",
+        "vsgshift.video.restore.probe",
+        str(path),
+        str(track),
+        str(index),
+        json.dumps(stated),
+    ]
     try:
         answer = json.loads(run(command))
     except ProgramError as error:
@@ -83,12 +100,13 @@ def probe(path: Path, track: int, index: Path) -> Source:
     return Source(path=path, track=track, fps=Fraction(*answer.pop("fps")), times=times, **answer)
 
 
-def _answer(path: str, track: str, index: str) -> dict[str, Any]:
+def _answer(path: str, track: str, index: str, stated: str) -> dict[str, Any]:
     """What `probe` asks for, in plain types."""
     import vapoursynth as vs
 
-    clip = open_clip(Path(path), source_options(int(track), Path(index)))
+    clip = open_clip(Path(path), source_options(int(track), Path(index)), json.loads(stated))
     node = clip.node
+    _check_colours(Path(path), clip)
     return {
         "width": node.width,
         "height": node.height,
@@ -102,8 +120,21 @@ def _answer(path: str, track: str, index: str) -> dict[str, Any]:
         "placed": clip.times.placed,
         "told": clip.times.told,
         "props": {key: plain for key, value in clip.props.items() if (plain := _plain(value)) is not None},
+        "alpha": "_Alpha" in clip.props,
         "dynamic": any(key.startswith(("DolbyVision", "HDR10Plus")) for props in clip.sampled for key in props),
     }
+
+
+def _check_colours(path: Path, clip: Clip) -> None:
+    """Raise VideoError if the resizer cannot make RGB of the film by what it says of its colours."""
+    import vapoursynth as vs
+
+    try:
+        to_rgb(clip, clip.node, vs.RGBS).get_frame(0).close()
+    except vs.Error as error:
+        said = ", ".join(f"{name} {clip.props.get(prop, UNSPECIFIED)}" for name, prop in list(PROPERTIES.items())[:3])
+        advice = "state the true ones with --matrix, --primaries and --transfer"
+        raise VideoError(f"{path}: its colours are not known or contradict each other ({said}); {advice}") from error
 
 
 def _plain(value: Any) -> Any:
