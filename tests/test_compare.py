@@ -19,8 +19,8 @@ from standin import file_size_limit, small_disk
 from vsgshift.cli import main
 from vsgshift.cli.compare import moment
 from vsgshift.errors import MissingProgramError
+from vsgshift.video.compare import page as page_module
 from vsgshift.video.compare.movie import stretch
-from vsgshift.video.compare.page import write as write_page
 from vsgshift.video.compare.pairs import Comparison, Moment, Pair
 from vsgshift.video.compare.region import LUMA, Box, most_telling
 from vsgshift.video.compare.sheet import BACKGROUND, GAP, LINE, ZOOM, enlarged, layout
@@ -73,7 +73,7 @@ def restored_pair(card: Path, number: int) -> Pair:
     clips = source, vs.core.gshift.Denoise(source, sigma=20, device_id=-1)
     frames = [clip.resize.Bicubic(format=vs.RGB24, matrix_in=vs.MATRIX_ST170_M).get_frame(number) for clip in clips]
     before, after = (np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1) for frame in frames)
-    return Pair(before=before, after=after, number=number, time=f"0:00:00.{40 * number:03}")
+    return Pair(before=before, afters=(after,), number=number, time=f"0:00:00.{40 * number:03}")
 
 
 def compare(*arguments: str | Path) -> int:
@@ -134,12 +134,12 @@ def test_a_larger_box_stays_inside() -> None:
 @with_video
 def test_the_picture(card: Path, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert compare(card, *TASK) == 0
-    sheet = np.asarray(Image.open(tmp_path / f"{card.stem}-compare.png"))
+    assert compare(card, *TASK, "-o", "sheet.png") == 0
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     crop, place = layout(pair)
     assert (crop.height, crop.width) == (HEIGHT, WIDTH)
     inner = Box(top=place.top, left=place.left, height=place.height, width=place.width)
-    for column, picture in enumerate((pair.before, pair.after)):
+    for column, picture in enumerate((pair.before, *pair.afters)):
         left, top = GAP + column * (max(WIDTH, ZOOM * place.width) + GAP), GAP + 2 * LINE
         shown = sheet[top : top + HEIGHT, left : left + WIDTH]
         assert np.array_equal(inner.cut(shown), inner.cut(picture))
@@ -178,45 +178,69 @@ class Reader(HTMLParser):
 
 
 @with_video
-def test_the_page(card: Path, pair: Pair, tmp_path: Path) -> None:
-    file = tmp_path / "page.html"
-    assert compare(card, *TASK, "--at", "0.24", "0f", "-o", file) == 0
-    text = file.read_text()
+def test_the_page(card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ("--sigma", "20", "0", "--device", "cpu", "--at", "0.24", "0f", "--seconds", "0.2", "--place", "20,33")
+    assert compare(card, *options) == 0
+    text = (tmp_path / f"{card.stem}-compare.html").read_text()
     page = Reader(text)
     assert NAME in page.text
-    assert "After: denoise, sigma 20" in page.text
+    assert "denoise, sigma 20" in page.text
+    assert "Moving: 5 frames" in page.text
     assert "http" not in text
-    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
-    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(address[22:])))) for address in page.addresses]
-    first = restored_pair(card, 0)
-    expected = [
-        box.cut(picture)
-        for shown in (pair, first)
-        for box in (Box(top=0, left=0, height=HEIGHT, width=WIDTH), layout(shown)[1])
-        for picture in (shown.before, shown.after)
-    ]
+    addresses = re.findall("data:image/png;base64,([A-Za-z0-9+/=]*)", text)
+    assert len(page.addresses) == 2 * 3
+    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(address)))) for address in addresses]
+    region = Box(top=0, left=0, height=HEIGHT, width=WIDTH)
+    expected = []
+    for number, first in ((6, 4), (0, 0)):
+        shown = [restored_pair(card, frame) for frame in range(first, first + 5)]
+        middle = shown[number - first]
+        expected += [middle.before, *middle.afters, middle.before]
+        before = np.concatenate([region.cut(each.before) for each in shown])
+        expected += [before, np.concatenate([region.cut(each.afters[0]) for each in shown]), before]
     assert all(np.array_equal(*two) for two in zip(pictures, expected, strict=True))
+
+
+def test_the_place_that_is_enlarged() -> None:
+    random = np.random.default_rng(0)
+    before, after = random.integers(0, 256, (2, 400, 900, 3), np.uint8)
+    assert page_module._region(before, after, (300, 200)) == Box(top=140, left=220, height=120, width=160)
+    assert page_module._region(before, after, (899, 0)) == Box(top=0, left=740, height=120, width=160)
+    assert page_module._region(before, after, None) == most_telling(before, after, (120, 160))
 
 
 PROBE = """<script>
 addEventListener("load", () => {
-  const pair = document.querySelector(".pair"), range = pair.querySelector("input");
-  const shown = () => [range.value, getComputedStyle(pair.querySelector(".after")).clipPath];
-  const box = pair.getBoundingClientRect(), told = { start: shown() };
-  told.images = [...document.images].map((image) => image.complete && image.naturalWidth);
+  const pair = document.querySelector(".pair"), range = document.querySelector("input");
+  const seen = () => [range.value, getComputedStyle(pair.querySelector(".after.shown")).clipPath];
+  const box = pair.getBoundingClientRect(), report = { start: seen() };
+  report.images = [...document.images].map((image) => image.complete && image.naturalWidth);
+  report.wide = Math.abs(box.width - (innerWidth - 32)) < 20;
   const point = (kind, share, id) => pair.dispatchEvent(new PointerEvent(kind, {
     pointerId: id, pointerType: "touch", button: 0, bubbles: true, cancelable: true,
     clientX: box.left + share * box.width, clientY: box.top + 5 }));
-  point("pointerdown", 0.25, 7); told.touched = shown();
-  told.focused = document.activeElement === range;
-  point("pointermove", 0.75, 7); told.dragged = shown();
-  point("pointermove", 0.1, 8); point("pointerup", 0.75, 7); point("pointermove", 0.2, 7); told.left = shown();
-  const press = (key) => range.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
-  press("b"); told.before = shown(); press("a"); told.after = shown();
-  range.value = 40; range.dispatchEvent(new Event("input")); told.stepped = shown();
-  told.spoken = range.getAttribute("aria-valuetext");
-  told.sideways = document.documentElement.scrollWidth > innerWidth;
-  document.body.dataset.told = JSON.stringify(told);
+  point("pointerdown", 0.25, 7); report.touched = seen();
+  point("pointermove", 0.75, 7); report.dragged = seen();
+  point("pointermove", 0.1, 8); point("pointerup", 0.75, 7); point("pointermove", 0.2, 7); report.left = seen();
+  const press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  press("b"); report.before = seen(); press("a"); report.after = seen(); press("ArrowRight"); report.stepped = seen();
+  report.spoken = range.getAttribute("aria-valuetext");
+  const version = () => [...pair.querySelectorAll("img")].findIndex((image) => image.matches(".shown"));
+  report.versions = [version()];
+  for (const key of "29") { press(key); report.versions.push(version()); }
+  report.named = pair.querySelector(".name.right").textContent;
+  const strip = document.querySelector(".strip");
+  press(" "); press("."); const one = strip.style.backgroundPosition; press("."); press(",");
+  report.moves = strip.style.backgroundPosition === one && document.querySelector("#play").ariaPressed === "false";
+  const lens = document.querySelector(".lens"), mark = document.querySelector(".mark");
+  report.lenses = document.querySelectorAll(".lens").length;
+  pair.dispatchEvent(new MouseEvent("dblclick", { bubbles: true, clientX: box.right - 1, clientY: box.bottom - 1 }));
+  report.corner = lens.style.backgroundPosition;
+  const size = mark.getBoundingClientRect().width; press("+");
+  report.closer = mark.getBoundingClientRect().width < size;
+  report.sideways = document.documentElement.scrollWidth > innerWidth;
+  document.body.dataset.report = JSON.stringify(report);
 });
 </script></body>"""
 
@@ -224,9 +248,13 @@ addEventListener("load", () => {
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_the_page_in_a_browser(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    before, after = random.integers(0, 256, (2, 400, 900, 3), np.uint8)
+    before, *afters = random.integers(0, 256, (3, 400, 900, 3), np.uint8)
+    pair = Pair(before=before, afters=tuple(afters), number=1, time="0:00:00.040")
+    region = Box(top=10, left=20, height=120, width=160)
+    strips = tuple(random.integers(0, 256, (3, 3 * 120, 160, 3), np.uint8))
     file = tmp_path / "page.html"
-    write_page(file, [Pair(before=before, after=after, number=1, time="0:00:00.040")], "After: deblur", "card.mkv")
+    scene = page_module.Scene(pair=pair, region=region, strips=strips)
+    page_module.write(file, [scene, scene], ["sigma 4", "sigma 8"], "card.mkv", 25.0)
     file.write_text(file.read_text().replace("</body>", PROBE))
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=600,800", "--virtual-time-budget=10000"]
     profile = f"--user-data-dir={tmp_path / 'profile'}"
@@ -236,18 +264,34 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
     assert match, page[-2000:]
     report = json.loads(match[1].replace("&quot;", '"'))
     assert report == {
-        "images": [900, 900, 160, 160],
+        "images": [900] * 6,
+        "wide": True,
         "start": ["50", "inset(0px 0px 0px 50%)"],
         "touched": ["25", "inset(0px 0px 0px 25%)"],
-        "focused": True,
         "dragged": ["75", "inset(0px 0px 0px 75%)"],
         "left": ["75", "inset(0px 0px 0px 75%)"],
         "before": ["100", "inset(0px 0px 0px 100%)"],
         "after": ["0", "inset(0px 0px 0px 0%)"],
-        "stepped": ["40", "inset(0px 0px 0px 40%)"],
-        "spoken": "40 percent before",
+        "stepped": ["2", "inset(0px 0px 0px 2%)"],
+        "spoken": "2 percent before",
+        "versions": [1, 2, 2],
+        "named": "sigma 8",
+        "moves": True,
+        "lenses": 6,
+        "corner": "100% 100%",
+        "closer": True,
         "sideways": False,
     }
+
+
+@pytest.mark.slow
+@with_video
+def test_an_animation(card: Path, tmp_path: Path) -> None:
+    file = tmp_path / "film.gif"
+    assert compare(card, "--sigma", "20", "auto", "--device", "cpu", "--seconds", "0.16", "-o", file) == 0
+    with Image.open(file) as animation:
+        assert (animation.n_frames, animation.format) == (4, "GIF")
+        assert animation.size == (3 * WIDTH + 2 * GAP, HEIGHT + LINE)
 
 
 @pytest.mark.slow
@@ -264,7 +308,10 @@ def test_the_film(ending: str, card: Path, tmp_path: Path) -> None:
     # Brightness alone: 4:2:0 blurs the card's colours.
     shown = np.asarray(frame[0])[LINE:].astype(float)
     expected = restored_pair(card, 3)
-    for left, own, other in ((0, expected.before, expected.after), (WIDTH + GAP, expected.after, expected.before)):
+    for left, own, other in (
+        (0, expected.before, expected.afters[0]),
+        (WIDTH + GAP, expected.afters[0], expected.before),
+    ):
         half = shown[:, left : left + WIDTH]
         distances = [np.abs(half - 16 - 219 / 255 * (picture @ LUMA)).mean() for picture in (own, other)]
         assert distances[0] < 2.5
@@ -324,7 +371,7 @@ def test_refusals(card: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert there.read_text() == "mine"
     for why, *options in (
         ("no time", "--at", "soon"),
-        ("must end in one of .png, .html", "-o", "a.gif"),
+        ("must end in one of .png, .html", "-o", "a.bmp"),
         ("out of range, 0 to 255", "--sigma", "300"),
         ("does not go with --deblur alone", "--deblur", "--sigma", "3"),
         ("one task", "--deblur", "--denoise", "--model", "tiny"),
@@ -344,6 +391,6 @@ def test_the_noise_goes_before_the_blur(card: Path) -> None:
     source = vs.core.bs.VideoSource(str(card), cachemode=0)
     restored = source.gshift.Denoise(sigma=20).gshift.Deblur(strength=0.5)
     frame = restored.resize.Bicubic(format=vs.RGB24, matrix_in=vs.MATRIX_ST170_M).get_frame(2)
-    assert np.array_equal(shown.after, np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1))
+    assert np.array_equal(shown.afters[0], np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1))
     assert str(FilterCall(task="denoise", options={"device_id": -1})) == "denoise, sigma measured"
     assert "; ".join(map(str, filters)) == "denoise, sigma 20; deblur, strength 0.5"

@@ -46,7 +46,7 @@ def test_options_reach_the_filter_and_a_second_run_overwrites(tmp_path: Path, mo
     (tmp_path / "noisy.mkv").write_bytes(b"of an earlier run")
     assert main(["demo", "-o", str(tmp_path), "--sigma", "40", "--block", "2"]) == 1
     assert given == {"sigma": 40.0, "block": 2}
-    noisy = demo.decode(Comparison(tmp_path / "noisy.mkv", []))
+    noisy = demo.decode(Comparison(tmp_path / "noisy.mkv"))
     assert demo.clip_psnr(noisy, noisy) == float("inf")
     assert len(noisy) == 24
 
@@ -77,6 +77,6 @@ def test_a_missing_package_is_reported_in_one_line(
 
 def test_what_ffmpeg_says_is_reported(tmp_path: Path) -> None:
     (tmp_path / "noisy.mkv").mkdir()
-    video = Comparison(Path(demo.__file__).with_name("flower.mkv"), [])
+    video = Comparison(Path(demo.__file__).with_name("flower.mkv"))
     with pytest.raises(VideoError, match=r"^ffmpeg: .*Is a directory"):
         demo.write_lossless(tmp_path / "noisy.mkv", [np.zeros((8, 8, 3), np.uint8)], video)

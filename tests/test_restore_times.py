@@ -149,6 +149,6 @@ def test_a_rate_that_the_file_hides(tmp_path: Path) -> None:
 
 
 def test_moments_are_those_of_the_timestamps(steady: Path) -> None:
-    video = Comparison(steady, ())
+    video = Comparison(steady)
     assert [video.frame_of(Moment(seconds=at)) for at in (0, 0.48, 0.9, 1.02, 1.46)] == [0, 12, 12, 13, 24]
     assert (video.time_of(12), video.time_of(13)) == ("0:00:00.480", "0:00:01.020")

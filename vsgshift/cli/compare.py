@@ -1,8 +1,9 @@
-"""`compare`: before and after, as a picture, a page with a slider, or a short film."""
+"""`compare`: before and after, as a page with a slider, a picture, or a short film."""
 
 import argparse
 import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,24 +14,26 @@ if TYPE_CHECKING:
     from vsgshift.cli import Commands
     from vsgshift.video.compare.pairs import Moment
 
-PICTURE, PAGES, FILMS = (".png",), (".html", ".htm"), (".mp4", ".mkv", ".webm")
+PICTURE, PAGES, FILMS = (".png",), (".html", ".htm"), (".mp4", ".mkv", ".webm", ".gif")
 DESCRIPTION = """\
-Show a frame of a video before and after restoring, side by side, with the most telling region enlarged.
-The ending of the output chooses what is made: a picture (.png), a page with a line to drag for any
-browser, whole in one file (.html), or a short film (.mp4, .mkv, .webm).
+Show frames of a video before and after restoring, to choose how. The ending of the output says what is made:
+a page for any browser, whole in one file (.html), with a line to drag over the frame, a part of it enlarged,
+and the same part moving; a picture (.png); or a short film (.mp4, .mkv, .webm, .gif).
 
-  vsgshift compare holiday.mp4                                    the middle, as holiday-compare.png
-  vsgshift compare holiday.mp4 --sigma 8 --at 12 1:30 -o two.html
+  vsgshift compare holiday.mp4                                    the middle, as holiday-compare.html
+  vsgshift compare holiday.mp4 --sigma 4 8 16 auto --at 12 1:30   four levels, at two times
   vsgshift compare goal.mkv --deblur --at 120f -o goal.png        frame 120
-  vsgshift compare goal.mkv --deblur --at 4.5 -o goal.mp4 --seconds 3
+  vsgshift compare goal.mkv --deblur --at 4.5 -o goal.gif --seconds 3
 """
+RUN_UP = 32
+"""Frames around those that are wanted that filters fetch, or so."""
 
 
 def add(commands: "Commands") -> None:
     """Enter the command."""
     comparer = commands.add_parser(
         "compare",
-        help="show a video before and after: a picture, a page with a slider, or a short film",
+        help="show a video before and after: a page with a slider, a picture, or a short film",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,20 +48,29 @@ def add(commands: "Commands") -> None:
         help="seconds, [h:]m:s, or a frame number as 120f; default: the middle",
     )
     comparer.add_argument(
-        "-o", "--output", type=_output, metavar="FILE", help="default: IN's name with -compare.png, in this folder"
+        "-o", "--output", type=_output, metavar="FILE", help="default: IN's name with -compare.html, in this folder"
     )
     comparer.add_argument(
-        "--seconds", type=within(0, 600), default=4.0, metavar="N", help="of a film, around each time; default 4"
+        "--seconds",
+        type=within(0, 600),
+        metavar="N",
+        help="of a film, or of what moves on the page, around each time; default 4 and 1",
+    )
+    comparer.add_argument(
+        "--place", type=point, metavar="X,Y", help="middle of the part that is enlarged on the page; default: found"
     )
     comparer.add_argument("--force", action="store_true", help="overwrite the output")
-    add_what(comparer)
+    add_what(comparer, levels=True)
     add_how(comparer)
 
 
 def compare(options: argparse.Namespace) -> int:
     """Restore the frames that are wanted, and show them."""
-    filters = filter_calls(options)
-    output = options.output or Path(f"{options.source.stem}-compare.png")
+    levels = options.sigma or [None]
+    if options.deblur and not options.denoise and options.sigma:
+        levels = options.sigma[:1]
+    versions = [filter_calls(argparse.Namespace(**{**vars(options), "sigma": level})) for level in levels]
+    output = options.output or Path(f"{options.source.stem}-compare.html")
     if output.exists() and (not options.force or output.samefile(options.source)):
         what = "is the video itself" if options.force else "exists; --force overwrites it"
         raise CommandError(f"{output} {what}")
@@ -68,24 +80,79 @@ def compare(options: argparse.Namespace) -> int:
     from vsgshift.video.compare import movie, page, sheet
     from vsgshift.video.compare.pairs import Comparison
 
-    video = Comparison(options.source, filters)
-    numbers = [video.frame_of(moment) for moment in options.at or [None]]
-    names = "Before", "After: " + "; ".join(map(str, filters))
-    ending = output.suffix.lower()
-    try:
-        if ending in FILMS:
-            frames = movie.write(output, video, numbers, options.seconds, names)
-            sys.stdout.write(f"{output}: {frames} frames\n")
-            return 0
-        pairs = [pair for number in numbers for pair in video.pairs(range(number, number + 1))]
-        if ending in PAGES:
-            page.write(output, pairs, names[1], options.source.name)
-        else:
-            sheet.write(output, pairs, names, options.source.name)
-    except OSError as error:
-        raise CommandError(f"cannot write {output}: {error.strerror or error}") from error
-    sys.stdout.write(f"{output}: frame {', '.join(str(pair.number) for pair in pairs)}\n")
+    with Progress(options.source.name) as progress:
+        video = Comparison(options.source, *versions, watch=progress.frame)
+        numbers = [video.frame_of(moment) for moment in options.at or [None]]
+        names = ["; ".join(map(str, filters)) for filters in versions]
+        ending = output.suffix.lower()
+        wanted = (4.0 if ending in FILMS else 1.0) if options.seconds is None else options.seconds
+        count = 1 if ending in PICTURE else max(round(wanted * video.rate), 1)
+        progress.total = len(numbers) * len(versions) * min(count + RUN_UP, video.length)
+        try:
+            if ending in FILMS:
+                frames = movie.write(output, video, numbers, wanted, ["Before", *names])
+                progress.close()
+                sys.stdout.write(f"{output}: {frames} frames\n")
+                return 0
+            if ending in PAGES:
+                scenes = [
+                    page.scene(video, number, movie.stretch(number, count, video.length), options.place)
+                    for number in numbers
+                ]
+                page.write(output, scenes, names, options.source.name, float(video.rate))
+            else:
+                pairs = [video.pair(number) for number in numbers]
+                sheet.write(output, pairs, ["Before", *(f"After: {name}" for name in names)], options.source.name)
+        except OSError as error:
+            raise CommandError(f"cannot write {output}: {error.strerror or error}") from error
+    sys.stdout.write(f"{output}: frame {', '.join(map(str, numbers))}\n")
     return 0
+
+
+class Progress:
+    """A line on stderr, if that is a terminal, from the first second on; a context manager.
+
+    Args:
+        name: of the film.
+
+    Attributes:
+        total: frames that will be fetched, or so; 0 while the film is being opened.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.total, self.count, self.written = name, 0, 0, 0.0
+        self.shown = sys.stderr.isatty()
+        self._write(f"opening {name} ...")
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def frame(self) -> None:
+        """One frame more was fetched; from any thread."""
+        self.count += 1
+        if time.monotonic() - self.written > 0.2:
+            self.written = time.monotonic()
+            self._write(f"restoring {self.name}: {min(100 * self.count // max(self.total, 1), 99)} %")
+
+    def close(self) -> None:
+        """Clear the line."""
+        self._write("")
+        self.shown = False
+
+    def _write(self, text: str) -> None:
+        if self.shown:
+            sys.stderr.write(f"\r\033[K{text}")
+            sys.stderr.flush()
+
+
+def point(text: str) -> tuple[int, int]:
+    """A pixel, as 640,360: across and down."""
+    if not (found := re.fullmatch(r"(\d{1,5}),(\d{1,5})", text)):
+        raise argparse.ArgumentTypeError(f"{text} is no place; give pixels across and down, as 640,360")
+    return int(found[1]), int(found[2])
 
 
 def moment(text: str) -> "Moment":

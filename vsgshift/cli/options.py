@@ -14,15 +14,22 @@ if TYPE_CHECKING:
     from vsgshift.video.script import FilterCall
 
 
-def add_what(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
-    """Enter the options that say what is removed; see `filter_calls`."""
+def add_what(parser: argparse.ArgumentParser, *, levels: bool = False) -> "argparse._ArgumentGroup":
+    """Enter the options that say what is removed; see `filter_calls`.
+
+    Args:
+        parser: of a command.
+        levels: several noise levels may be given, as a list.
+    """
     parser.set_defaults(usage_error=parser.error)
     group = parser.add_argument_group("what is removed")
     group.add_argument("--denoise", action="store_true", help="noise (this is the default)")
     group.add_argument("--deblur", action="store_true", help="motion blur; with --denoise, after the noise")
-    group.add_argument(
-        "--sigma", type=sigma, metavar="S", help="the noise level, 0 to 255 on the 8-bit scale; default: auto, measured"
-    )
+    words = "the noise level, 0 to 255 on the 8-bit scale; default: auto, measured"
+    if levels:
+        group.add_argument("--sigma", type=sigma, nargs="+", metavar="S", help=f"{words}. Several for several versions")
+    else:
+        group.add_argument("--sigma", type=sigma, metavar="S", help=words)
     group.add_argument(
         "--strength", type=_number(PARAMETERS["strength"]), metavar="F", help=_help(PARAMETERS["strength"])
     )

@@ -48,22 +48,22 @@ def run(folder: Path, sigma: float, how: dict[str, Any]) -> Result:
     folder.mkdir(parents=True, exist_ok=True)
     noisy, restored, picture = folder / "noisy.mkv", folder / "restored.mp4", folder / "before-after.png"
     with resources.as_file(resources.files("vsgshift.demo").joinpath("flower.mkv")) as file:
-        video = Comparison(file, [])
+        video = Comparison(file)
         clean = decode(video)
     generator = np.random.default_rng(SEED)
     write_lossless(noisy, (add_noise(frame, sigma, generator) for frame in clean), video)
     filters = (FilterCall(task="denoise", options={"sigma": sigma, **how}),)
     restore(Job(source=noisy.absolute(), output=restored.absolute(), filters=filters, force=True))
-    before, after = (decode(Comparison(file, [])) for file in (noisy, restored))
+    before, after = (decode(Comparison(file)) for file in (noisy, restored))
     number = video.length // 2
-    pair = Pair(before=before[number], after=after[number], number=number, time=video.time_of(number))
+    pair = Pair(before=before[number], afters=(after[number],), number=number, time=video.time_of(number))
     sheet.write(picture, [pair], ("Before", "After: denoise"), f"Noise of sigma {sigma:g}")
     return Result(before=clip_psnr(before, clean), after=clip_psnr(after, clean), files=(noisy, restored, picture))
 
 
 def decode(video: Comparison) -> list[Picture]:
     """All frames of a film."""
-    return [pair.before for pair in video.pairs(range(video.length))]
+    return list(video.before(range(video.length)))
 
 
 def add_noise(frame: Picture, sigma: float, generator: np.random.Generator) -> Picture:

@@ -1,4 +1,4 @@
-"""A short film: before on the left, after on the right."""
+"""A short film: before on the left, after on the right of it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -15,25 +15,31 @@ from vsgshift.video.compare.region import most_telling
 from vsgshift.video.compare.sheet import BACKGROUND, GAP, label
 from vsgshift.video.programs import find_ffmpeg
 
-WIDEST = 1896
-"""Pixels of a half; with more, many players do without the graphics hardware."""
+WIDEST = 3804
+"""Pixels; with more, many players do without the graphics hardware."""
+WIDEST_GIF = 960
+"""Pixels of an animation for a web page, which compresses badly."""
 ENCODERS = {
     ".mp4": ["-c:v", "libx264", "-crf", "14", "-preset", "slow", "-movflags", "+faststart", "-f", "mp4"],
     ".mkv": ["-c:v", "libx264", "-crf", "14", "-preset", "slow", "-f", "matroska"],
     ".webm": ["-c:v", "libvpx-vp9", "-crf", "20", "-b:v", "0", "-row-mt", "1", "-cpu-used", "3", "-f", "webm"],
+    ".gif": ["-loop", "0", "-f", "gif"],
 }
 """By the ending of the file. The quality is high: the codec must not take the noise away on the left."""
 TAGS = "colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+YUV = ["-vf", f"scale=out_color_matrix=bt709:out_range=tv,setparams={TAGS}", "-pix_fmt", "yuv420p"]
+# Dithering would look like noise.
+PALETTE = ["-filter_complex", "split[a][b];[a]palettegen[colours];[b][colours]paletteuse=dither=none"]
 
 
-def write(file: Path, video: Comparison, numbers: Sequence[int], seconds: float, names: tuple[str, str]) -> int:
+def write(file: Path, video: Comparison, numbers: Sequence[int], seconds: float, names: Sequence[str]) -> int:
     """Write the stretches of film around some frames; returns how many frames that are.
 
     Args:
         file: its ending chooses the encoder, see `ENCODERS`.
         numbers: of the frames, each in the middle of its stretch if the film allows.
         seconds: length of each stretch.
-        names: what stands above the left and the right half.
+        names: what stands above each column.
 
     Raises:
         MissingProgramError: ffmpeg is missing.
@@ -42,7 +48,8 @@ def write(file: Path, video: Comparison, numbers: Sequence[int], seconds: float,
     """
     stretches = [stretch(number, round(seconds * video.rate), video.length) for number in numbers]
     pairs = chain.from_iterable(map(video.pairs, stretches))
-    _encode(file, _pictures(pairs, names), video.rate)
+    widest = WIDEST_GIF if file.suffix.lower() == ".gif" else WIDEST
+    _encode(file, _pictures(pairs, names, widest // len(names) - GAP), video.rate)
     return sum(map(len, stretches))
 
 
@@ -53,24 +60,23 @@ def stretch(middle: int, count: int, length: int) -> range:
     return range(start, start + count)
 
 
-def _pictures(pairs: Iterable[Pair], names: tuple[str, str]) -> Iterator[Picture]:
+def _pictures(pairs: Iterable[Pair], names: Sequence[str], widest: int) -> Iterator[Picture]:
     """Frames of the film, of one size with even sides."""
     head = box = None
     for pair in pairs:
         height, width = pair.before.shape[:2]
         if head is None or box is None:
             # The whole height; of a wide frame the part around the most telling place. It must not jump.
-            half = min(width, WIDEST)
-            box = most_telling(pair.before, pair.after, (height, half))
-            strips = [np.asarray(label(name, half)) for name in names]
-            head = _beside(strips[0], strips[1])
-        picture = np.concatenate([head, _beside(box.cut(pair.before), box.cut(pair.after))])
+            column = min(width, widest)
+            box = most_telling(pair.before, pair.afters[0], (height, column))
+            head = _beside([np.asarray(label(name, column)) for name in names])
+        picture = np.concatenate([head, _beside([box.cut(each) for each in (pair.before, *pair.afters)])])
         yield np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge")
 
 
-def _beside(left: Picture, right: Picture) -> Picture:
-    gap = np.full((left.shape[0], GAP, 3), BACKGROUND, np.uint8)
-    return np.concatenate([left, gap, right], axis=1)
+def _beside(columns: Sequence[Picture]) -> Picture:
+    gap = np.full((columns[0].shape[0], GAP, 3), BACKGROUND, np.uint8)
+    return np.concatenate([columns[0], *(part for column in columns[1:] for part in (gap, column))], axis=1)
 
 
 def _encode(file: Path, pictures: Iterator[Picture], rate: Fraction) -> None:
@@ -78,8 +84,8 @@ def _encode(file: Path, pictures: Iterator[Picture], rate: Fraction) -> None:
     size = f"{first.shape[1]}x{first.shape[0]}"
     command = [find_ffmpeg(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size]
     command += ["-r", f"{rate.numerator}/{rate.denominator}", "-i", "-"]
-    command += ["-vf", f"scale=out_color_matrix=bt709:out_range=tv,setparams={TAGS}", "-pix_fmt", "yuv420p"]
-    command += ENCODERS[file.suffix.lower()]
+    ending = file.suffix.lower()
+    command += (PALETTE if ending == ".gif" else YUV) + ENCODERS[ending]
     try:
         with atomic_write(file) as partial:
             feed([*command, str(partial)], (picture.tobytes() for picture in chain([first], pictures)))

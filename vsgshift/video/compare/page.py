@@ -1,87 +1,142 @@
-"""A page for any browser, whole in one file: the frame and its most telling region, each with a line to drag."""
+"""A page for any browser, whole in one file: frames with one line to drag, parts enlarged, and parts that move."""
 
 import base64
 import html
 import io
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
 
+import numpy as np
+
 from vsgshift.files import atomic_write
-from vsgshift.video.compare.pairs import Pair, Picture
-from vsgshift.video.compare.region import Box
-from vsgshift.video.compare.sheet import ZOOM, layout, pillow
+from vsgshift.video.compare.pairs import Comparison, Pair, Picture
+from vsgshift.video.compare.region import Box, most_telling
+from vsgshift.video.compare.sheet import pillow
 
-_SECTION = Template("""<section>
+EXCERPT = 120, 160
+"""Height and width of the part that is enlarged, if the frame has as many pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A frame before and after, and a part of the frames around it."""
+
+    pair: Pair
+    region: Box
+    """The part."""
+    strips: tuple[Picture, ...]
+    """The part in each frame, one below the other: before, then each version."""
+
+
+def scene(video: Comparison, number: int, numbers: range, centre: tuple[int, int] | None = None) -> Scene:
+    """Restore the frames of a scene, one version after the other.
+
+    Args:
+        video: the file and the versions.
+        number: of the frame.
+        numbers: of the frames around it.
+        centre: across and down, of the part; by default where before and after differ most tellingly.
+
+    Raises:
+        VideoError: as for `Comparison.after`.
+    """
+    region: Box | None = None
+    here = number - numbers.start
+    before = list(video.before(numbers))
+    stills, strips = [], []
+    for version in range(len(video.versions)):
+        parts = []
+        for index, picture in enumerate(video.after(version, numbers)):
+            region = region or _region(before[index], picture, centre)
+            parts.append(region.cut(picture))
+            if index == here:
+                stills.append(picture)
+        strips.append(np.concatenate(parts))
+    assert region is not None
+    strips.insert(0, np.concatenate([region.cut(picture) for picture in before]))
+    pair = Pair(before=before[here], afters=tuple(stills), number=number, time=video.time_of(number))
+    return Scene(pair=pair, region=region, strips=tuple(strips))
+
+
+def _region(before: Picture, after: Picture, centre: tuple[int, int] | None) -> Box:
+    frame = before.shape[0], before.shape[1]
+    size = min(EXCERPT[0], frame[0]), min(EXCERPT[1], frame[1])
+    if centre is None:
+        return most_telling(before, after, size)
+    return Box(top=centre[1], left=centre[0], height=0, width=0).around(size, frame)
+
+
+_SECTION = Template("""<section data-part="$part" data-rate="$rate" data-frames="$frames">
 <h2>$time, frame $number</h2>
-<div class="views">
-<figure>
-<div class="pair" style="width: ${width}px">
+<div class="pair" style="aspect-ratio: $width / $height">
 $images
-<span class="mark" style="left: $left%; top: $top%; width: $across%; height: $down%"></span>
-$handle
+<span class="mark"></span><span class="line"></span>
+<span class="name left">Before</span><span class="name right"></span>
 </div>
-<figcaption>The frame</figcaption>
-</figure>
-<figure>
-<div class="pair enlarged" style="width: ${enlarged}px">
-$inset
-$handle
-</div>
-<figcaption>The marked part, $percent %</figcaption>
-</figure>
-</div>
-</section>
+<h3>Enlarged</h3>
+<div class="row lenses"></div>
+$moving</section>
 """)
-_IMAGES = Template("""<img src="$before" width="$width" height="$height" draggable="false" alt="$what, before">
-<img class="after" src="$after" width="$width" height="$height" draggable="false" alt="$what, after">""")
-_HANDLE = """<input type="range" min="0" max="100" step="0.5" value="50" aria-label="Share of the picture shown before">
-<span class="line"></span>
-<span class="name left">Before</span><span class="name right">After</span>"""
+_STRIP = Template("""<figure><div class="strip" style="aspect-ratio: $width / $height; background-image: url($address)">
+</div><figcaption>$name</figcaption></figure>""")
 
 
-def write(file: Path, pairs: Sequence[Pair], after: str, title: str) -> None:
+def write(file: Path, scenes: Sequence[Scene], names: Sequence[str], title: str, rate: float) -> None:
     """Write the page.
 
     Args:
-        pairs: at least one.
-        after: what was done, as "After: deblur".
+        scenes: at least one.
+        names: of the versions, as "denoise, sigma 8".
         title: of the video.
+        rate: frames per second at which parts move.
 
     Raises:
         VideoError: Pillow is missing.
         OSError: the file cannot be written.
     """
     template = Template(resources.files("vsgshift.video.compare").joinpath("page.html").read_text(encoding="utf-8"))
-    sections = "".join(map(_section, pairs))
-    text = template.substitute(title=html.escape(title), after=html.escape(after), sections=sections)
+    text = template.substitute(
+        title=html.escape(title),
+        versions="".join(
+            f'<button type="button" data-version="{index}">{html.escape(name)}</button>'
+            for index, name in enumerate(names)
+        ),
+        sections="".join(_section(each, names, rate) for each in scenes),
+    )
     with atomic_write(file) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-def _section(pair: Pair) -> str:
-    _, region = layout(pair)
+def _section(scene: Scene, names: Sequence[str], rate: float) -> str:
+    pair, region = scene.pair, scene.region
     height, width = pair.before.shape[:2]
+    frames = scene.strips[0].shape[0] // region.height
+    labels = ["Before", *names]
+    images = [
+        f'<img src="{_embedded(picture)}" draggable="false" alt="frame {pair.number}, {html.escape(name)}"'
+        f"{f' class="after" data-version="{index - 1}"' if index else ''}>"
+        for index, (name, picture) in enumerate(zip(labels, (pair.before, *pair.afters), strict=True))
+    ]
+    strips = [
+        _STRIP.substitute(width=region.width, height=region.height, address=_embedded(strip), name=html.escape(name))
+        for name, strip in zip(labels, scene.strips, strict=True)
+    ]
+    moving = f'<h3>Moving: {frames} frames</h3>\n<div class="row">{"".join(strips)}</div>\n' if frames > 1 else ""
     return _SECTION.substitute(
+        part=html.escape(json.dumps([region.left, region.top, region.width, region.height])),
+        rate=f"{rate:g}",
+        frames=frames,
         time=pair.time,
         number=pair.number,
         width=width,
-        images=_images(pair, Box(top=0, left=0, height=height, width=width), f"frame {pair.number}"),
-        left=f"{100 * region.left / width:.4f}",
-        top=f"{100 * region.top / height:.4f}",
-        across=f"{100 * region.width / width:.4f}",
-        down=f"{100 * region.height / height:.4f}",
-        enlarged=ZOOM * region.width,
-        inset=_images(pair, region, f"part of frame {pair.number}"),
-        handle=_HANDLE,
-        percent=100 * ZOOM,
+        height=height,
+        images="\n".join(images),
+        moving=moving,
     )
-
-
-def _images(pair: Pair, box: Box, what: str) -> str:
-    before, after = (_embedded(box.cut(picture)) for picture in (pair.before, pair.after))
-    return _IMAGES.substitute(before=before, after=after, width=box.width, height=box.height, what=what)
 
 
 def _embedded(picture: Picture) -> str:

@@ -1,6 +1,6 @@
-"""A video file, its restored counterpart, and frames of both as RGB."""
+"""A video file, what filters make of it, and frames of both as RGB."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,38 +27,35 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """The same frame before and after."""
+    """The same frame before and after; there may be several ways to restore it."""
 
     before: Picture
-    after: Picture
+    afters: tuple[Picture, ...]
+    """At least one."""
     number: int
     time: str
     """h:mm:ss.mmm from the beginning of the clip."""
 
 
 class Comparison:
-    """A file and what the filters make of it; no frame is computed until it is asked for."""
+    """A file and what filters make of it; no frame is computed until it is asked for."""
 
-    def __init__(self, file: Path, filters: Sequence[FilterCall]) -> None:
-        """filters: run one after the other.
+    def __init__(self, file: Path, *versions: Sequence[FilterCall], watch: Callable[[], None] = lambda: None) -> None:
+        """Open the file.
+
+        Args:
+            file: of video.
+            versions: for each, the filters that run one after the other.
+            watch: called for each frame of the file that a filter fetches.
 
         Raises:
-            VideoError: as for `open_clip`, or a filter refuses.
+            VideoError: as for `open_clip`.
         """
-        clip = open_clip(file)
-        import vapoursynth as vs
-
-        restored = clip.node
-        try:
-            for call in filters:
-                restored = call.apply(restored)
-        except vs.Error as error:
-            raise VideoError(str(error)) from error
-        self._nodes = [to_rgb(clip, node, vs.RGB24) for node in (clip.node, restored)]
-        self._error: type[Exception] = vs.Error
-        self.length = int(clip.node.num_frames)
-        self.rate = Fraction(clip.node.fps) or UNKNOWN_RATE
-        self._times = clip.times
+        self._clip = open_clip(file)
+        self.versions, self._watch = versions, watch
+        self.length = int(self._clip.node.num_frames)
+        self.rate = Fraction(self._clip.node.fps) or UNKNOWN_RATE
+        self._times = self._clip.times
 
     def frame_of(self, moment: Moment | None) -> int:
         """The number of the frame at a moment; None is the middle.
@@ -81,17 +78,48 @@ class Comparison:
         """h:mm:ss.mmm at which a frame is shown."""
         return _clock(self._times.seconds(number))
 
-    def pairs(self, numbers: range) -> Iterator[Pair]:
-        """Frames before and after, in order.
+    def before(self, numbers: range) -> Iterator[Picture]:
+        """Frames of the file. Raises VideoError if one cannot be decoded."""
+        return self._pictures(self._clip.node, (), numbers)
+
+    def after(self, version: int, numbers: range) -> Iterator[Picture]:
+        """Frames of a version; it holds memory until the last one.
 
         Raises:
-            VideoError: a frame cannot be decoded or restored.
+            VideoError: a filter refuses, or a frame cannot be decoded or restored.
         """
-        before, after = (clip[numbers.start : numbers.stop].frames(close=True) for clip in self._nodes)
+        node = self._clip.node
+
+        def fetched(n: int) -> Any:
+            self._watch()
+            return node
+
+        return self._pictures(node.std.FrameEval(fetched, clip_src=[node]), self.versions[version], numbers)
+
+    def pairs(self, numbers: range) -> Iterator[Pair]:
+        """Frames before and after, in order, all versions at once. Raises VideoError as `after`."""
+        before = self.before(numbers)
+        afters = [self.after(version, numbers) for version in range(len(self.versions))]
+        for number, first, *others in zip(numbers, before, *afters, strict=True):
+            yield Pair(before=first, afters=tuple(others), number=number, time=self.time_of(number))
+
+    def pair(self, number: int) -> Pair:
+        """One frame, one version after the other. Raises VideoError as `after`."""
+        alone = range(number, number + 1)
+        before = next(self.before(alone))
+        afters = tuple(next(self.after(version, alone)) for version in range(len(self.versions)))
+        return Pair(before=before, afters=afters, number=number, time=self.time_of(number))
+
+    def _pictures(self, node: Any, filters: Sequence[FilterCall], numbers: range) -> Iterator[Picture]:
+        import vapoursynth as vs
+
         try:
-            for number, first, second in zip(numbers, before, after, strict=True):
-                yield Pair(before=_picture(first), after=_picture(second), number=number, time=self.time_of(number))
-        except self._error as error:
+            for call in filters:
+                node = call.apply(node)
+            clip = to_rgb(self._clip, node, vs.RGB24)[numbers.start : numbers.stop]
+            for frame in clip.frames(close=True):
+                yield _picture(frame)
+        except vs.Error as error:
             raise VideoError(str(error)) from error
 
 

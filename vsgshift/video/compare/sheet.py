@@ -23,12 +23,12 @@ LINE = 26
 """Pixels of a line of text."""
 
 
-def write(file: Path, pairs: Sequence[Pair], names: tuple[str, str], title: str) -> None:
+def write(file: Path, pairs: Sequence[Pair], names: Sequence[str], title: str) -> None:
     """Write a PNG with one block for each pair.
 
     Args:
         pairs: at least one; all of one size.
-        names: what stands above the left and the right column.
+        names: what stands above each column.
         title: of the video.
 
     Raises:
@@ -50,7 +50,7 @@ def layout(pair: Pair) -> tuple[Box, Box]:
     """The crop of a pair, and the region that is enlarged, which lies in it."""
     frame = pair.before.shape[0], pair.before.shape[1]
     crop = min(LARGEST[0], frame[0]), min(LARGEST[1], frame[1])
-    region = most_telling(pair.before, pair.after, (max(1, crop[0] // ZOOM), max(1, crop[1] // ZOOM)))
+    region = most_telling(pair.before, pair.afters[0], (max(1, crop[0] // ZOOM), max(1, crop[1] // ZOOM)))
     return region.around(crop, frame), region
 
 
@@ -66,16 +66,16 @@ def label(text: str, width: int) -> "Sheet":
     return strip
 
 
-def _block(pair: Pair, names: tuple[str, str], title: str) -> "Sheet":
+def _block(pair: Pair, names: Sequence[str], title: str) -> "Sheet":
     image, drawing = pillow()
     crop, region = layout(pair)
     column = max(crop.width, ZOOM * region.width)
-    size = 2 * column + 3 * GAP, 3 * LINE + crop.height + ZOOM * region.height + 3 * GAP
+    size = len(names) * (column + GAP) + GAP, 3 * LINE + crop.height + ZOOM * region.height + 3 * GAP
     block: Sheet = image.new("RGB", size, BACKGROUND)
     draw = drawing.Draw(block)
     draw.text((GAP, GAP), f"{title}, {pair.time}, frame {pair.number}", fill=FAINT, font_size=TEXT)
-    for side, (name, picture) in enumerate(zip(names, (pair.before, pair.after), strict=True)):
-        left, top = GAP + side * (column + GAP), GAP + LINE
+    for index, (name, picture) in enumerate(zip(names, (pair.before, *pair.afters), strict=True)):
+        left, top = GAP + index * (column + GAP), GAP + LINE
         block.paste(label(name, column), (left, top))
         top += LINE
         block.paste(image.fromarray(crop.cut(picture)), (left, top))
