@@ -354,7 +354,7 @@ def test_refusals(card: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     there = tmp_path / "there.png"
     there.write_text("mine")
     interlaced = tmp_path / "1970's.mkv"
-    filmed("testsrc2=size=96x64", 3, "-flags", "+ildct+ilme", "-x264opts", "interlaced=1", interlaced)
+    filmed("testsrc2=size=96x64:rate=50", 5, "-vf", "tinterlace=4,setfield=tff", "-x264opts", "tff=1", interlaced)
     for why, *arguments in (
         ("no such file", tmp_path / "none.mkv"),
         ("is a folder", tmp_path),

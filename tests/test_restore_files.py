@@ -229,7 +229,11 @@ def test_a_truncated_film_gives_what_is_there(rich: Path, tmp_path: Path) -> Non
             "no video in it",
         ),
         (
-            lambda file: film(file, "-flags", "+ildct+ilme", "-x264opts", "interlaced=1"),
+            lambda file: film(
+                file,
+                *("-vf", "tinterlace=4,setfield=tff", "-x264opts", "tff=1"),
+                inputs=["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=50", "-map", "1:v"],
+            ),
             "interlaced; deinterlace.* bwdif",
         ),
     ],

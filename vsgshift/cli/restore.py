@@ -57,6 +57,10 @@ def add(commands: "Commands") -> None:
     for name, words in NAMES.items():
         says.add_argument(f"--{name}", type=partial(_number_of, name), metavar="NAME", help=f"{', '.join(words)}")
 
+    says.add_argument(
+        "--progressive", action="store_true", help="its frames are not interlaced, whatever they look like"
+    )
+
     into = restorer.add_argument_group("how it is written")
     into.add_argument("--codec", help="ffmpeg's encoder; default: libx264, libx265 above 8 bits, libvpx-vp9 in .webm")
     into.add_argument("--crf", type=float, metavar="Q", help="quality, lower is better; default 16 with libx264")
@@ -100,6 +104,7 @@ def restore(options: argparse.Namespace) -> int:
         encoding=Encoding(codec=options.codec, crf=options.crf, preset=options.preset, options=options.ffmpeg_options),
         start=options.start,
         end=options.end,
+        progressive=options.progressive,
         stated={
             PROPERTIES[name]: value for name in NAMES if (value := getattr(options, name.replace("-", "_"))) is not None
         },

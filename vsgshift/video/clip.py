@@ -9,6 +9,7 @@ from typing import Any
 
 from vsgshift.errors import VideoError
 from vsgshift.h273 import UNSPECIFIED, usual_matrix
+from vsgshift.video.fields import Fields, look
 from vsgshift.video.times import Times, complete
 
 SAMPLES = 5
@@ -29,9 +30,18 @@ class Clip:
     """Properties of some frames that are spread over the film."""
     times: Times
     """When its frames are shown."""
+    fields: Fields
+    """What was seen of fields, none of which is interlaced."""
 
 
-def open_clip(file: Path, options: dict[str, Any] | None = None, stated: dict[str, int] | None = None) -> Clip:
+def open_clip(
+    file: Path,
+    options: dict[str, Any] | None = None,
+    stated: dict[str, int] | None = None,
+    *,
+    progressive: bool = False,
+    thorough: bool = False,
+) -> Clip:
     """Open a file.
 
     Args:
@@ -39,6 +49,8 @@ def open_clip(file: Path, options: dict[str, Any] | None = None, stated: dict[st
         options: BestSource's arguments; without any, the first track, turned as its rotation says, and an index in
             memory: nothing is left next to the user's files.
         stated: frame properties that hold instead of the file's.
+        progressive: whether the user says that frames are not interlaced, whatever they look like.
+        thorough: whether frames all over the film are looked at for fields, and not only a few.
 
     Raises:
         VideoError: there is no such file, BestSource cannot read it, its format or size varies, it is interlaced, or
@@ -58,22 +70,33 @@ def open_clip(file: Path, options: dict[str, Any] | None = None, stated: dict[st
         raise VideoError(f"{file}: no video that BestSource can read: {error}") from error
     if node.format is None or node.format.color_family == vs.UNDEFINED or not node.width:
         raise VideoError(f"{file}: its format or size changes midway; cut it there first")
-    if any(props.get("_FieldBased", 0) for props in sampled):
-        raise VideoError(
-            f"{file} is interlaced; deinterlace it first, as with: "
-            f"ffmpeg -i {shlex.quote(str(file))} -vf bwdif -c:v ffv1 -c:a copy progressive.mkv"
+    fields = Fields()
+    if not progressive:
+        flagged = [number for number, props in zip(numbers, sampled, strict=True) if props.get("_FieldBased", 0)]
+        fields = look(node, None if thorough else flagged)
+    times = _times(opened, node)
+    if fields.interlaced:
+        first, last = (float(times.seconds(fields.interlaced[place])) for place in (0, -1))
+        which = (
+            "is interlaced"
+            if len(fields.flagged) == fields.looked_at
+            else f"is interlaced at {first:.1f} to {last:.1f} s"
         )
+        raise VideoError(
+            f"{file} {which}; deinterlace it first, as with: ffmpeg -i {shlex.quote(str(file))} "
+            "-map 0 -map -0:d? -c copy -c:v:0 ffv1 -filter:v:0 bwdif=send_frame progressive.mkv"
+        )
+    return Clip(node=node.std.SetFieldBased(0), props=sampled[0], sampled=sampled, times=times, fields=fields)
+
+
+def _times(opened: dict[str, Any], node: Any) -> Times:
+    """When frames are shown, from what BestSource says."""
     stamps = opened.get("timestamps", [])
     stamps = [stamps] if isinstance(stamps, int) else list(stamps)
-    return Clip(
-        node=node,
-        props=sampled[0],
-        sampled=sampled,
-        times=complete(
-            [None if stamp == NO_TIME else stamp for stamp in stamps],
-            Fraction(opened.get("timebasenum", 1), opened.get("timebaseden", 1)),
-            Fraction(node.fps),
-        ),
+    return complete(
+        [None if stamp == NO_TIME else stamp for stamp in stamps],
+        Fraction(opened.get("timebasenum", 1), opened.get("timebaseden", 1)),
+        Fraction(node.fps),
     )
 
 

@@ -34,6 +34,8 @@ class Job:
     """Seconds from the beginning; None for the film's end."""
     stated: dict[str, int] = field(default_factory=dict)
     """Frame properties that hold instead of the file's, as `_Matrix`."""
+    progressive: bool = False
+    """Whether frames are not interlaced, whatever they look like."""
     audio: bool = True
     subtitles: bool = True
     part: int | None = None
@@ -142,7 +144,13 @@ class Plan:
             header=["Written by vsgshift restore; what runs it is the command that --dry-run prints."],
             file=source.path,
             options=source_options(source.track, self.index),
-            before=[*self._rate, *([f"clip = clip.std.SetFrameProps({stated})"] if stated else []), *through.before],
+            # Flags of fields, which are wrong by now, would make resizers treat them apart.
+            before=[
+                "clip = clip.std.SetFieldBased(0)",
+                *self._rate,
+                *([f"clip = clip.std.SetFrameProps({stated})"] if stated else []),
+                *through.before,
+            ],
             filters=self.job.filters,
             after=after,
         )
@@ -198,7 +206,7 @@ def make_plan(job: Job, index: Path) -> Plan:
     """
     programs = Programs.find()
     track = video_track(job.source)
-    source = probe(job.source, track.index, index, job.stated)
+    source = probe(job.source, track.index, index, job.stated, progressive=job.progressive)
     if track.aspect:
         # The container's word goes before the codec's, as in players.
         source.props.update(_SARNum=track.aspect.numerator, _SARDen=track.aspect.denominator)
@@ -228,6 +236,11 @@ def _remarks(job: Job, source: Source, track: Track, encoding: Encoding) -> Iter
         across, down = track.size
         now = f"{source.width}x{source.height}"
         yield f"the picture is {across}x{down}, which its format does not divide; it becomes {now}"
+    if source.flagged:
+        yield "frames are flagged as interlaced, but do not look like it; they are restored as progressive"
+    if source.combed > 1:
+        seen = f"{source.combed} frames look interlaced, the first at {source.combed_at:.1f} s"
+        yield f"{seen}, but are not flagged; if they are, deinterlace the film first"
     times = source.times
     if not times.told and not source.fps:
         yield f"the film says neither when its frames are shown nor at what rate; {UNKNOWN_RATE} frames/s are taken"

@@ -45,6 +45,12 @@ class Source:
     """When its frames are shown."""
     props: dict[str, Any]
     """Properties of the first frame."""
+    flagged: bool
+    """Whether frames are flagged as fields, which do not look like it."""
+    combed: int
+    """How many of the frames that were looked at look interlaced, but are not flagged."""
+    combed_at: float
+    """When the first of them is shown, in seconds."""
     alpha: bool
     """Whether it is transparent in places."""
     dynamic: bool
@@ -61,7 +67,7 @@ class Source:
         return self.width, self.height
 
 
-def probe(path: Path, track: int, index: Path, stated: dict[str, int]) -> Source:
+def probe(path: Path, track: int, index: Path, stated: dict[str, int], *, progressive: bool) -> Source:
     """Open a video track and decode it once, which leaves an index for the script to use.
 
     Args:
@@ -69,6 +75,7 @@ def probe(path: Path, track: int, index: Path, stated: dict[str, int]) -> Source
         track: index of the stream.
         index: what BestSource's index files are named for.
         stated: frame properties that hold instead of the file's.
+        progressive: whether the user says that frames are not interlaced.
 
     Raises:
         VideoError: BestSource is missing or too old, or cannot read it.
@@ -80,7 +87,7 @@ def probe(path: Path, track: int, index: Path, stated: dict[str, int]) -> Source
         str(path),
         str(track),
         str(index),
-        json.dumps(stated),
+        json.dumps([stated, progressive]),
     ]
     try:
         answer = json.loads(run(command))
@@ -100,11 +107,13 @@ def probe(path: Path, track: int, index: Path, stated: dict[str, int]) -> Source
     return Source(path=path, track=track, fps=Fraction(*answer.pop("fps")), times=times, **answer)
 
 
-def _answer(path: str, track: str, index: str, stated: str) -> dict[str, Any]:
+def _answer(path: str, track: str, index: str, said: str) -> dict[str, Any]:
     """What `probe` asks for, in plain types."""
     import vapoursynth as vs
 
-    clip = open_clip(Path(path), source_options(int(track), Path(index)), json.loads(stated))
+    stated, progressive = json.loads(said)
+    options = source_options(int(track), Path(index))
+    clip = open_clip(Path(path), options, stated, progressive=progressive, thorough=True)
     node = clip.node
     _check_colours(Path(path), clip)
     return {
@@ -120,6 +129,9 @@ def _answer(path: str, track: str, index: str, stated: str) -> dict[str, Any]:
         "placed": clip.times.placed,
         "told": clip.times.told,
         "props": {key: plain for key, value in clip.props.items() if (plain := _plain(value)) is not None},
+        "flagged": bool(clip.fields.flagged),
+        "combed": len(clip.fields.combed),
+        "combed_at": float(clip.times.seconds(clip.fields.combed[0])) if clip.fields.combed else 0.0,
         "alpha": "_Alpha" in clip.props,
         "dynamic": any(key.startswith(("DolbyVision", "HDR10Plus")) for props in clip.sampled for key in props),
     }
