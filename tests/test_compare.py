@@ -359,7 +359,7 @@ def test_refusals(card: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         ("no such file", tmp_path / "none.mkv"),
         ("is a folder", tmp_path),
         ("no video that BestSource can read", there),
-        (r"interlaced; .* with: ffmpeg -i '/.*/1970'\"'\"'s.mkv' -vf bwdif ", interlaced, "--sigma", "9"),
+        (r"interlaced; .* with: ffmpeg -i '/.*/1970'\"'\"'s.mkv' -map 0 .*bwdif", interlaced, "--sigma", "9"),
         ("exists; --force", card, "-o", there),
         ("no such folder", card, "-o", tmp_path / "none" / "a.png"),
         (r"frame 12 is after the end: the video has 12 frames, 0:00:00\.480", card, *TASK, "--at", "12f"),
