@@ -10,14 +10,10 @@
     python scripts/benchmark.py smoke             # whether the filter works on the device, in seconds
 
     python scripts/benchmark.py engine            # the bare stream alone
-    python scripts/benchmark.py vspipe            # through the program vspipe alone
-    python scripts/benchmark.py speed             # the bare stream beside the filter in VapourSynth, short clips
-    python scripts/benchmark.py latency           # seconds to the first frame, after a seek, one step back
-    python scripts/benchmark.py memory            # memory along a clip of 3,000 frames
     python scripts/benchmark.py reference         # the table of `vsgshift benchmark`, from the committed reports
     python scripts/benchmark.py references        # what equality compares with, after a change of a network
 
-All but the last two print one JSON object with device, versions, commit and date; `-o FILE` also writes it, anew with
+All but the last two print one JSON object with device, versions, commit and date; `-o FILE` also writes it, again with
 each figure. Networks whose weights are not installed are measured with random weights, and the report says so; speed
 does not depend on them.
 The last two write into the package, and beside the programs.
@@ -55,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--fp16", action="store_true", help="half precision")
     arguments.add_argument("--block", type=int, default=4, metavar="N", help="frames per run of the network; default 4")
     arguments.add_argument("--seconds", type=float, default=4.0, metavar="N", help="to measure each figure for")
-    arguments.add_argument("--frames", type=int, metavar="N", help="of the clip, where the benchmark has a clip")
+    arguments.add_argument("--frames", type=int, metavar="N", help="of the clip, if the benchmark has a clip")
     arguments.add_argument("--rounds", type=int, default=3, metavar="N", help="of which the median counts")
     arguments.add_argument(
         "--against", type=Path, metavar="DIR", help="a checkout of the authors' repository; its code is run"
@@ -65,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(given: list[str] | None = None) -> int:
-    """Run one benchmark; the exit status is 1 where something gave no figures."""
+    """Run one benchmark; the exit status is 1 if something gave no figures."""
     wait_passively()  # as in VapourSynth
 
     import torch
@@ -91,6 +87,8 @@ def main(given: list[str] | None = None) -> int:
         print(write_references())
         return 0
     mode = MODES[name]
+    own = ("benchmark", "output", "model", "size")
+    how = {key: value for key, value in vars(arguments).items() if key not in own}
     torch.set_flush_denormal(True)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -98,14 +96,7 @@ def main(given: list[str] | None = None) -> int:
                 subjects=tuple(subjects(arguments.model or mode.models, Path(folder))),
                 folder=Path(folder),
                 sizes=tuple(map(size_named, arguments.size)) if arguments.size else mode.sizes,
-                device_id=arguments.device_id,
-                fp16=arguments.fp16,
-                block=arguments.block,
-                seconds=arguments.seconds,
-                frames=arguments.frames,
-                rounds=arguments.rounds,
-                against=arguments.against,
-                quick=arguments.quick,
+                **how,
             )
 
             def report(result: object) -> str:

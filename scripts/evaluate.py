@@ -80,7 +80,7 @@ def command_line() -> argparse.ArgumentParser:
     shared.add_argument("--halve", action="store_true", help="halve height and width first, to be rid of compression")
     shared.add_argument("--model", help="a model's name or file; default: the bundled one")
     shared.add_argument("--frames", type=int, metavar="N", help="only N frames of each clip; default: all")
-    shared.add_argument("--segments", type=int, default=3, metavar="N", help="in so many runs; default 3")
+    shared.add_argument("--segments", type=int, default=3, metavar="N", help="in N runs; default 3")
     add_device(shared)
     shared.add_argument("--fp16", action="store_true", help="half precision; `published` sees to that itself")
     shared.add_argument("--pictures", type=Path, metavar="FOLDER", help="write crops at 200 %% side by side")
@@ -89,7 +89,7 @@ def command_line() -> argparse.ArgumentParser:
     judged = argparse.ArgumentParser(add_help=False)
     judged.add_argument("--protocol", choices=("full", "published"), default="full")
     judged.add_argument("--chunk", type=int, metavar="N", help="published deblurring: frames at once, default 48 or 96")
-    judged.add_argument("--dataset", choices=(*DEBLURRING, *DENOISING), help="default: told by the path")
+    judged.add_argument("--dataset", choices=(*DEBLURRING, *DENOISING), help="default: by its path")
 
     noise = argparse.ArgumentParser(add_help=False)
     noise.add_argument("--seed", type=int, default=0, help="of the noise; default 0")
@@ -110,12 +110,12 @@ def choice_of_baselines(parser: argparse.ArgumentParser, task: str) -> None:
     """The option for what to compare with."""
     names = [name for name, baseline in BASELINES.items() if baseline.task == task]
     parser.add_argument(
-        "--baselines", nargs="*", choices=names, default=names, help="what to compare with; nothing behind it: nothing"
+        "--baselines", nargs="*", choices=names, default=names, help="what to compare with; without names: nothing"
     )
 
 
 def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """End with a message where options do not go together."""
+    """End with a message if options do not go together."""
     for name in ("frames", "segments", "clips", "chunk"):
         value = getattr(arguments, name, None)
         if value is not None and value < 1:
@@ -175,7 +175,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
             for name in ("halve", "frames", "segments", "chunk", "seed")
             if getattr(arguments, name, None)
         },
-        **report.surroundings(device, find(model)),
+        **report.environment(device, find(model)),
     }
     if arguments.command == "footage":
         result |= footage(run, clips)
@@ -187,7 +187,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def read_clips(arguments: argparse.Namespace) -> Iterable[Clip]:
-    """The clips of all sources; what is wrong with any is said before work begins on the first."""
+    """The clips of all sources; what is wrong with any is reported before the first is restored."""
     deblur = arguments.command == "deblur"
     if not arguments.sources:
         generated = datasets.generated_blurred_clips if deblur else datasets.generated_clean_clips
@@ -218,13 +218,13 @@ def compared(run: Run, clips: Iterable[Clip], arguments: argparse.Namespace) -> 
 
 def footage(run: Run, clips: Iterable[Clip]) -> dict[str, object]:
     """Run `footage`, print what happened, and return what JSON is to hold."""
-    found = [examine(run, clip) for clip in clips]
-    for clip in found:
-        sys.stdout.write(told(clip))
-    return {"clips": [plain(asdict(clip)) for clip in found]}
+    results = [examine(run, clip) for clip in clips]
+    for clip in results:
+        sys.stdout.write(describe(clip))
+    return {"clips": [plain(asdict(clip)) for clip in results]}
 
 
-def told(clip: Footage) -> str:
+def describe(clip: Footage) -> str:
     """What happened to one clip, in words and numbers."""
     cells: list[Sequence[str]] = [("frame", "motion", "PSNR to the input")]
     cells += [(str(frame.number), f"{frame.motion:.2f}", f"{frame.psnr:.2f}") for frame in clip.frames]

@@ -1,37 +1,54 @@
 """Everything that only a GPU can tell, in one go, the most needed first; scripts/gpu_check.sh sets up and runs this.
 
     scripts/gpu_check.sh                          # with a python3 that has torch, cupy and vsgshift
-    scripts/gpu_check.sh --wheels DIR             # where there is no registry: *.whl of the folder are installed
+    scripts/gpu_check.sh --wheels DIR             # without a registry: *.whl of the folder are installed
     scripts/gpu_check.sh --against DIR            # in turns with the authors' networks in a checkout of theirs
     scripts/gpu_check.sh --dry                    # on the CPU, in little: tries the check itself
 
 First whether the filter works at all, the fast way; equality with double precision; speed and peak memory of all
 networks, sizes and blocks; tests; where the time goes, by layer and by kernel; vspipe and latency; memory along 2,000
 frames; 2160p last. A step that fails or takes too long is recorded with what it has so far, and does not stop the
-others. The report goes to scripts/benchmarks, to be committed; it is written anew after each step.
+others. The report goes to scripts/benchmarks, to be committed; it is written again after each step.
 """
 
 import argparse
+import json
+import os
 import re
 import sys
-from collections.abc import Iterator
-from functools import partial
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from measuring import steps as check_steps
-from measuring.steps import Step
+from vsgshift.errors import ProgramError, TooSlowError
 from vsgshift.files import atomic_write
 from vsgshift.openmp import wait_passively
+from vsgshift.processes import Process
 
 ROOT = Path(__file__).parent.parent
-BENCHMARK = "scripts/benchmark.py"
 NEEDS_CUDA = "cuda.is_available"
 """What the files of tests that need a GPU have in them."""
+LAST_LINES = 40
+"""Lines of a failed command's output that the report has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A command."""
+
+    name: str
+    command: tuple[str, ...]
+    """OUT stands for the report that it writes; without it, its last lines are its result."""
+    limit: float
+    """Seconds."""
 
 
 def main(given: list[str] | None = None) -> int:
-    """Run the steps and write the report; the exit status is 1 where one of them did not pass."""
+    """Run the steps and write the report; the exit status is 1 if one of them did not pass."""
     wait_passively()  # as in VapourSynth
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, metavar="DIR", help="a checkout of the authors' repository")
@@ -39,7 +56,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=7.75, metavar="N", help="for all steps; default 7.75")
     parser.add_argument("--only", nargs="+", metavar="STEP", help="these steps")
     parser.add_argument("--list", action="store_true", help="list the steps and their commands, run nothing")
-    parser.add_argument("--commit", help="that the checkout is of, where git cannot tell")
+    parser.add_argument("--commit", help="that the checkout is of, if git cannot tell")
     parser.add_argument("-o", "--output", type=Path, help="default: scripts/benchmarks/DEVICE-check.json")
     arguments = parser.parse_args(given)
     steps = list(dry_steps(arguments.against) if arguments.dry else gpu_steps(arguments.against))
@@ -67,8 +84,7 @@ def main(given: list[str] | None = None) -> int:
         with atomic_write(output) as file:
             file.write_text(reports.text(report), encoding="utf-8")
 
-    say = partial(print, file=sys.stderr, flush=True)
-    outcomes = check_steps.run(steps, arguments.minutes, say, write)
+    outcomes = run_steps(steps, arguments.minutes, write)
     print(output)
     return 0 if all(outcome["status"] == "passed" for outcome in outcomes.values()) else 1
 
@@ -90,20 +106,20 @@ def gpu_steps(against: Path | None) -> Iterator[Step]:
             "--model",
             "small",
             "plus",
-            "--device",
-            "cuda",
             "--rounds",
             "2",
+            "--device",
+            "cuda",
         )
-        yield measure("against half 720p", 70, *compared, "--fp16", "--size", "720p", "--frames", "24")
-        yield measure("against single 256", 45, *compared, "--size", "256x256", "--frames", "48")
+        yield measure("against half 720p", 70, *both, "--fp16", "--size", "720p", "--frames", "24")
+        yield measure("against single 256", 45, *both, "--size", "256x256", "--frames", "48")
     yield measure("layers", 45, "layers", "--model", "deblur-small", "deblur-plus", "--size", "720p", *half)
     yield measure("kernels", 45, "kernels", "--model", "deblur-small", "deblur-plus", "--size", "720p", *half)
-    yield measure("vspipe", 60, "vspipe", "--model", "tiny", "deblur-small", "--size", "1080p", "--seconds", "2", *half)
-    yield measure("latency", 45, "latency", "--model", "deblur-small", "--size", "1080p", "--rounds", "1", *half)
+    sizes = ("--size", "1080p", "--seconds", "2", "--rounds", "1")
+    yield measure("machine", 110, "machine", "--model", "tiny", "deblur-small", *sizes, *half)
     for block in (1, 2):
         yield speed("small", "720p", block, 25)
-    yield measure("soak", 60, "memory", "--model", "deblur-small", "--size", "640x360", "--frames", "2000", *half)
+    yield measure("growth", 60, "growth", "--model", "deblur-small", "--size", "360p", "--frames", "2000", *half)
     for family, limit in (("tiny", 25), ("small", 40), ("plus", 60)):
         yield speed(family, "2160p", 4, limit)
 
@@ -123,76 +139,114 @@ def dry_steps(against: Path | None) -> Iterator[Step]:
     yield tests(300, "-k", "cuda and not cuda")
     if against:
         yield measure(
-            "against", 300, "against", "--against", str(against), "--frames", "2", "--model", "small", *little
+            "against", 300, "against", "--against", str(against), *little, "--model", "small", "--frames", "2"
         )
-    yield measure("engine", 300, "engine", *one)
-    yield measure("soak", 300, "memory", *one, "--frames", "20")
-    yield measure("layers", 300, "layers", *one)
-    yield measure("kernels", 300, "kernels", *one)
-    yield measure("vspipe", 300, "vspipe", *one)
-    yield measure("latency", 300, "latency", *one)
+    for name in ("engine", "layers", "kernels", "machine"):
+        yield measure(name, 300, name, *one)
+    yield measure("growth", 300, "growth", *one, "--frames", "20")
 
 
 def measure(name: str, limit: float, benchmark: str, *arguments: str) -> Step:
     """A step that runs scripts/benchmark.py."""
-    command = (sys.executable, str(ROOT / BENCHMARK), benchmark, *arguments, "-o", "OUT")
-    return Step(name=name, command=command, limit=limit, read=figures)
-
-
-def figures(file: Path) -> dict[str, Any]:
-    """A report of scripts/benchmark.py, without what the whole check's report says once."""
-    report = check_steps.as_json(file)
-    said_once = ("benchmark", "date", "commit", "device", "torch", "vapoursynth", "python", "result")
-    how = {key: value for key, value in report.items() if key not in said_once}
-    return {"how": how, "figures": report["result"]}
+    command = (sys.executable, str(ROOT / "scripts" / "benchmark.py"), benchmark, *arguments, "-o", "OUT")
+    return Step(name=name, command=command, limit=limit)
 
 
 def tests(limit: float, *arguments: str) -> Step:
     """The test files in which something needs a GPU."""
     files = [
-        f"tests/{file.name}"
+        str(file)
         for file in sorted((ROOT / "tests").glob("test_*.py"))
-        if NEEDS_CUDA in file.read_text(encoding="utf-8") or file.name == "test_cuda.py"
+        # This check's own test names what it looks for.
+        if file.name != "test_gpu_check.py"
+        and (NEEDS_CUDA in file.read_text(encoding="utf-8") or file.name == "test_cuda.py")
     ]
-    # Not this check's own test, which names what it looks for.
-    files = [file for file in files if file != "tests/test_gpu_check.py"]
-    # Pytest says 5 where nothing is selected, which is what the dry run wants.
+    # Pytest's status is 5 if nothing is selected, as the dry run wants it.
     program = "import pytest, sys; sys.exit({5: 0}.get(code := int(pytest.main(sys.argv[1:])), code))"
-    command = (sys.executable, "-c", program, "-q", "-rs", "-p", "no:cacheprovider", "--rootdir", str(ROOT))
-    paths = tuple(str(ROOT / file) for file in files)
-    return Step(
-        name="tests",
-        command=(*command, "-c", str(ROOT / "pyproject.toml"), *arguments, *paths),
-        limit=limit,
-    )
+    options = ("-q", "-rs", "-p", "no:cacheprovider", "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"))
+    return Step(name="tests", command=(sys.executable, "-c", program, *options, *arguments, *files), limit=limit)
+
+
+def run_steps(
+    steps: list[Step], minutes: float, keep: Callable[[dict[str, dict[str, Any]]], object] = lambda outcomes: None
+) -> dict[str, dict[str, Any]]:
+    """Run steps until all are done or the time is up; a line for each goes to stderr.
+
+    Args:
+        minutes: for all; a step gets its own limit or what is left, whichever is less.
+        keep: is given what is returned, as far as it is known, after each step.
+
+    Returns:
+        For each step by its name: `status` (passed, failed, timed out, left out), `seconds`, `command`, `result` if the
+        command wrote one (a failed one may), else `output`, its last lines; also of one that did not pass.
+    """
+    end = time.monotonic() + 60 * minutes
+    outcomes: dict[str, dict[str, Any]] = {}
+    for step in steps:
+        left, started = end - time.monotonic(), time.monotonic()
+        outcome: dict[str, Any] = {"status": "left out"}
+        if left > 0:
+            outcome = run_step(step, min(step.limit, left))
+        outcome["seconds"] = round(time.monotonic() - started, 1)
+        outcomes[step.name] = outcome
+        print(f"{step.name:20} {outcome['status']:10} {outcome['seconds']:7.1f} s", file=sys.stderr, flush=True)
+        keep(outcomes)
+    return outcomes
+
+
+def run_step(step: Step, limit: float) -> dict[str, Any]:
+    """Run one command; see `run_steps`."""
+    # Absolute paths are true of one machine only.
+    shown = " ".join(Path(word).name if Path(word).is_absolute() else word for word in step.command)
+    outcome: dict[str, Any] = {"status": "failed", "command": shown}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "out.json")
+        command = [str(file) if word == "OUT" else word for word in step.command]
+        try:
+            # Unbuffered, so that what was printed before a time limit is there.
+            with Process(command, environment={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
+                try:
+                    outcome["status"] = "failed" if process.status(limit) else "passed"
+                except TooSlowError:
+                    outcome["status"] = "timed out"
+                output = process.complaints().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
+        except ProgramError as error:
+            return {**outcome, "output": [str(error)]}
+        with suppress(OSError, ValueError, KeyError):
+            report = json.loads(file.read_text(encoding="utf-8"))
+            # The whole check's report says these once.
+            once = ("benchmark", "date", "commit", "device", "torch", "vapoursynth", "python", "result")
+            how = {key: value for key, value in report.items() if key not in once}
+            outcome["result"] = {"how": how, "figures": report["result"]}
+    if outcome["status"] == "passed" and "OUT" in step.command and "result" not in outcome:
+        outcome["status"] = "failed"
+    if outcome["status"] != "passed" or "result" not in outcome:
+        outcome["output"] = output
+    return outcome
 
 
 def first_failure(outcomes: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
-    """The first step that did not pass, with its traceback, or the end of what it said."""
+    """The first step that did not pass, with its traceback, or its last lines."""
     for name, outcome in outcomes.items():
         if outcome["status"] not in ("passed", "left out"):
             how = (outcome.get("result") or {}).get("how", {})
-            return {"step": name, "traceback": how.get("traceback") or outcome.get("said", [])}
+            return {"step": name, "traceback": how.get("traceback") or outcome.get("output", [])}
     return None
 
 
 def ratios(outcomes: dict[str, dict[str, Any]]) -> dict[str, float]:
     """What the figures come to, each as one number."""
-    found: dict[str, float] = {}
+    keys = ("ratio_clip", "ratio_steady", "max_difference", "relative_error", "vspipe_share")
+    numbers: dict[str, float] = {}
     for step, outcome in outcomes.items():
-        result = outcome.get("result", {}).get("figures", {})
-        for name, row in result.items():
-            if not isinstance(row, dict):
-                continue
-            for key in ("ratio_clip", "ratio_steady", "max_difference", "relative_error", "vspipe_share"):
-                if key in row:
-                    found[f"{step}: {name}: {key}"] = row[key]
-            if "whole" in row:
-                found[f"{step}: {name}: floor_ratio"] = row["whole"]["floor_ratio"]
-        found |= {
-            f"{step}: {name}": result[name] for name in ("growth_percent", "gpu_growth_percent") if name in result
-        }
-    return found
+        for name, row in outcome.get("result", {}).get("figures", {}).items():
+            if isinstance(row, dict):
+                numbers |= {f"{step}: {name}: {key}": row[key] for key in keys if key in row}
+                if "whole" in row:
+                    numbers[f"{step}: {name}: floor_ratio"] = row["whole"]["floor_ratio"]
+            elif name.endswith("largest_over_smallest") and row is not None:
+                numbers[f"{step}: {name}"] = row
+    return numbers
 
 
 def graphics() -> dict[str, object]:

@@ -12,7 +12,7 @@ from evaluation.baselines import BASELINES, Baseline, Knob, Setting, described
 from evaluation.errors import EvaluationError
 from evaluation.frames import Clip, Frames, Noisy, Stack
 from evaluation.metrics import psnr
-from evaluation.tuning import climbed, tuned
+from evaluation.tuning import hill_climb, tuned
 from vsgshift.errors import MissingProgramError
 
 SIGMA = 25.0
@@ -162,7 +162,7 @@ def test_climbing_keeps_within_the_bounds() -> None:
         asked.append(setting["a"])
         return setting["a"]
 
-    assert climbed(quality, {"a": 1.0}, {"a": Knob(start=1.0, low=0.5, high=2.0, step=1.5)}) == {"a": 2.0}
+    assert hill_climb(quality, {"a": 1.0}, {"a": Knob(start=1.0, low=0.5, high=2.0, step=1.5)}) == {"a": 2.0}
     assert max(asked) == 2.0
 
 

@@ -10,6 +10,7 @@ import torch
 
 from measuring.against import compare
 from measuring.authors import AuthorsError, find_networks
+from measuring.settings import Settings
 
 CPU = torch.device("cpu")
 NETWORK = """
@@ -63,16 +64,8 @@ def test_same_weights_same_output(tmp_path: Path) -> None:
         "deblur-small": "net0.py",
         "denoise-small": "net1.py",
     }
-    result = compare(
-        networks["denoise-small"],
-        tmp_path,
-        size=(16, 20),
-        frames=2,
-        device=CPU,
-        dtype=torch.float32,
-        block=16,
-        rounds=1,
-    )
+    settings = Settings(subjects=(), folder=tmp_path, sizes=((20, 16),), device_id=-1, frames=2, block=16, rounds=1)
+    result = compare(networks["denoise-small"], settings)
     # The offset, and no more: all weights are the same.
     assert result["max_difference"] == pytest.approx(0.25, abs=1e-3)
     assert result["max_difference_stream"] == pytest.approx(0.25, abs=1e-3)

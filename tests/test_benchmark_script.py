@@ -11,22 +11,21 @@ from typing import Any
 import pytest
 import torch
 
-from measuring import equality, growth, hooks, layers, networks, speeds, vspipe
-from measuring.measures import peak_of
+from measuring import equality, growth, machine, modes, networks
 from measuring.modes import MODES
 from measuring.networks import Subject
 from measuring.settings import HEIGHTS, Settings, size_named
-from vsgshift.benchmark import cases
-from vsgshift.benchmark.cases import Case, Figures
+from measuring.streams import peak_of
+from vsgshift.benchmark.cases import Case, Figures, measure
 from vsgshift.engine import prepare
-from vsgshift.errors import ProgramError
+from vsgshift.errors import ProgramError, VideoError
 from vsgshift.network import VARIANTS
 from vsgshift.streaming import Stream
 from vsgshift.streaming.graphed import WARM_UP
 from vsgshift.weights import load_network
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark.py"
-LITTLE = "--device", "cpu", "--size", "32x24", "--seconds", "0.01", "--rounds", "1", "--quick"
+LITTLE = "--device", "cpu", "--seconds", "0.01", "--rounds", "1", "--quick"
 Run = Callable[..., dict[str, Any]]
 
 
@@ -45,7 +44,8 @@ def run(script: Any, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a benchmark in little; its report."""
 
     def run(*arguments: str) -> dict[str, Any]:
-        assert script.main([arguments[0], *LITTLE, *arguments[1:]]) == 0
+        size = () if "--size" in arguments else ("--size", "32x24")
+        assert script.main([arguments[0], *LITTLE, *size, *arguments[1:]]) == 0
         report: dict[str, Any] = json.loads(capsys.readouterr().out)
         assert report["benchmark"] == arguments[0]
         return report
@@ -63,25 +63,7 @@ def test_reports_say_how_and_on_what(run: Run, tmp_path: Path) -> None:
     assert set(report["result"]) == {"tiny-deblur 32x24", "deblur-tiny 32x24"}
     row = report["result"]["tiny-deblur 32x24"]
     assert row["fps"] > 0
-    assert row["frames"] % 2 == 0
     assert 0 < row["spread"] <= 1
-
-
-@pytest.mark.slow
-def test_reports_of_speed_memory_and_latency_keep_their_shape(run: Run) -> None:
-    assert run("speed", "--model", "tiny", "--frames", "8")["result"].keys() == {
-        "tiny-deblur 32x24",
-        "tiny-denoise 32x24",
-    }
-    figures = run("speed", "--model", "tiny-deblur", "--frames", "4")["result"]["tiny-deblur 32x24"]
-    assert figures.keys() == {"stream_fps", "filter_fps", "ratio"}
-    memory = run("memory", "--frames", "40")["result"]
-    assert memory.keys() == {"frame_4_mib", "frame_13_mib", "frame_40_mib", "growth_percent"}
-    assert memory["growth_percent"] == pytest.approx(
-        100 * (memory["frame_40_mib"] / memory["frame_4_mib"] - 1), abs=0.1
-    )
-    latency = run("latency", "--model", "tiny-deblur")["result"]["tiny-deblur 32x24"]
-    assert latency.keys() == {"first_s", "seek_s", "back_s"}
 
 
 def test_equality_is_that_of_the_stream_with_double_precision(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +99,7 @@ def test_equality_reaches_the_graph() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["deblur-tiny", "denoise-tiny", "deblur-small"])
 def test_references_are_those_of_the_networks(name: str, run: Run) -> None:
-    """Where this fails after a change of a network: scripts/benchmark.py references."""
+    """If this fails after a change of a network: scripts/benchmark.py references."""
     figures = run("equality", "--model", name, "--size", "32x32")["result"][f"{name} float32"]
     assert figures["sound"]
     assert figures["relative_error"] < 1e-5
@@ -130,13 +112,13 @@ def test_what_gives_no_figures_is_in_the_report(
     file = tmp_path / "report.json"
     seen: list[dict[str, Any]] = []
 
-    def measure(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, int]:
+    def engine(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, int]:
         if size == (48, 32):
             seen.append(json.loads(file.read_text())["result"])
             raise ValueError("no such size\nand more")
         return {"fps": 1}
 
-    monkeypatch.setattr(speeds, "_engine", measure)
+    monkeypatch.setattr(modes, "engine", engine)
     sizes = "--size", "32x24", "48x32", "64x48"
     assert script.main(["engine", "--model", "tiny-deblur", *sizes, "-o", str(file), "--device", "cpu"]) == 1
     assert capsys.readouterr().err == "benchmark.py: tiny-deblur 48x32: no such size\n"
@@ -158,15 +140,9 @@ def test_a_smoke_test_asserts_the_fast_way_and_the_result(
     assert figures["filter"]["psnr"] == 99
     assert figures["warnings"] == []
     monkeypatch.setattr(prepare, "runs_compiled", lambda network: False)
-    assert script.main(["smoke", *LITTLE, "--model", "tiny-deblur"]) == 1
+    assert script.main(["smoke", *LITTLE, "--size", "32x24", "--model", "tiny-deblur"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["failures"] == ["fused: the fused kernels of cpu do not run; see the warnings"]
-
-
-def test_layers_that_nothing_calls_are_an_error() -> None:
-    network = networks.random_network(VARIANTS["deblur-tiny"])
-    with pytest.raises(ValueError, match="calls no part of the network"):
-        layers.times(network, hooks.groups(network), lambda: None, torch.device("cpu"))
 
 
 def test_kernels_are_listed_by_the_profiler(run: Run) -> None:
@@ -174,20 +150,27 @@ def test_kernels_are_listed_by_the_profiler(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_vspipe_is_read_as_an_encoder_does() -> None:
-    case = Case(model="tiny-denoise", width=33, height=24, how={"device_id": -1, "block": 2}, seconds=0.01)
-    figures = vspipe.measure_vspipe(case, "denoise")
-    assert figures.fps > 0
-    assert figures.frames % 2 == 0
-    # Python with torch alone takes more.
-    assert figures.memory_mib > 100
-    with pytest.raises(ProgramError, match="block=99 is out of range"):
-        vspipe.measure_vspipe(replace(case, how={"block": 99}), "denoise")
+def test_vspipe_is_read_as_an_encoder_does(tmp_path: Path) -> None:
+    (subject,) = networks.subjects(["tiny-denoise"], tmp_path)
+    settings = Settings(subjects=(subject,), folder=tmp_path, sizes=(), device_id=-1, block=2, seconds=0.01)
+    figures = machine.vspipe(settings, subject, (33, 24))
+    assert figures["fps"] > 0
+    assert figures["frames"] % 2 == 0
+    with pytest.raises(VideoError, match="block=99 is out of range"):
+        machine.vspipe(replace(settings, block=99), subject, (33, 24))
+
+
+@pytest.mark.slow
+def test_latency_and_the_filter(tmp_path: Path) -> None:
+    (subject,) = networks.subjects(["tiny-deblur"], tmp_path)
+    settings = Settings(subjects=(subject,), folder=tmp_path, sizes=(), device_id=-1, seconds=0.01, rounds=1)
+    assert machine.latency(settings, subject, (32, 24)).keys() == {"first_s", "seek_s", "back_s"}
+    assert machine.through_filter(settings, subject, (32, 24)).keys() == {"filter_fps", "filter_memory_mib"}
 
 
 def test_a_clip_of_some_length_is_restored_whole() -> None:
     case = Case(model="tiny-deblur", width=32, height=24, how={"device_id": -1}, seconds=0.01)
-    assert cases.measure(replace(case, length=11)).frames == 11
+    assert measure(replace(case, length=11)).frames == 11
     assert peak_of(lambda: torch.zeros(2**24), torch.device("cpu")) in (None, pytest.approx(64, abs=16))
 
 
@@ -203,10 +186,10 @@ def test_stream_and_vspipe_are_measured_in_turns(monkeypatch: pytest.MonkeyPatch
 
         return measure
 
-    monkeypatch.setattr(speeds, "_engine", stand_in("engine"))
-    monkeypatch.setattr(speeds, "_pipe", stand_in("vspipe"))
-    monkeypatch.setattr(speeds, "_filter", lambda *_: {})
-    monkeypatch.setattr(speeds, "_latency", lambda *_: {})
+    monkeypatch.setattr(machine, "engine", stand_in("engine"))
+    monkeypatch.setattr(machine, "vspipe", stand_in("vspipe"))
+    monkeypatch.setattr(machine, "through_filter", lambda *_: {})
+    monkeypatch.setattr(machine, "latency", lambda *_: {})
     row = run("machine", "--model", "tiny-deblur", "--rounds", "3")["result"]["tiny-deblur 32x24"]
     assert order == ["engine", "vspipe"] * 3
     assert (row["engine_fps"], row["vspipe_fps"]) == (20.0, 19.0)
@@ -215,10 +198,10 @@ def test_stream_and_vspipe_are_measured_in_turns(monkeypatch: pytest.MonkeyPatch
 
 
 def test_growth_tells_what_is_flat(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
-    asked: list[Case] = []
+    cases: list[Case] = []
 
     def stand_in(case: Case, patience: float) -> Figures:
-        asked.append(case)
+        cases.append(case)
         if case.height == 360:
             raise ProgramError("out of memory")
         fps = 50.0 if case.length else 1e6 / (case.width * case.height)
@@ -226,16 +209,16 @@ def test_growth_tells_what_is_flat(monkeypatch: pytest.MonkeyPatch, run: Run) ->
         return Figures(fps=fps, frames=8, memory_mib=memory, gpu_memory_mib=None, kind="cpu", device="a CPU", threads=2)
 
     monkeypatch.setattr(growth, "measure_apart", stand_in)
-    result = run("growth", "--frames", "100")["result"]
-    assert [row["size"] for row in result["pixels"]] == ["32x24"]
+    result = run("growth", "--frames", "100", "--size", "320x180", "640x360", "1280x720")["result"]
     assert [(row["frames"], row["memory_mib"]) for row in result["length"]] == [(10, 700.0), (100, 721.0)]
     assert result["length_memory_largest_over_smallest"] == 1.03
-    assert {(case.width, case.height) for case in asked if case.length} == {growth.SMALL}
-    rows = growth.against_pixels(replace(asked[0], length=None), [(320, 180), (640, 360), (1280, 720)])
+    assert {(case.width, case.height) for case in cases if case.length} == {growth.SMALL}
+    rows = result["pixels"]
+    assert [row["size"] for row in rows] == ["320x180", "640x360", "1280x720"]
     rates = [row.get("megapixels_per_second") for row in rows]
     assert rates == [pytest.approx(1), None, pytest.approx(1)]
     assert rows[1]["missing"] == "out of memory"
-    assert growth.evenness(rows, "megapixels_per_second") == 1.0
+    assert result["pixels_rate_largest_over_smallest"] == 1.0
     assert growth.evenness([], "fps") is None
 
 

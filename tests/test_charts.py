@@ -1,10 +1,7 @@
 """Charts say what the reports say; the README's is drawn from the committed ones."""
 
-import importlib.util
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -54,40 +51,31 @@ LAYERS: dict[str, Any] = {
         "rates": {"copy_gb_s": 10.0, "matmul_gflops": 90.0, "conv_gflops": 80.0},
         "whole": ROW,
         "groups": {"embed": ROW, "merge": ROW},
-        "inside": {"shift steps 1/2": ROW},
     }
 }
 
 
 @pytest.fixture
-def tools() -> Iterator[tuple[ModuleType, ModuleType]]:
-    """charts and measured of docs/tools."""
-    sys.path.insert(0, str(ROOT / "docs"))
-    try:
-        from tools import charts, measured
+def tools(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """charts, measured and readme of docs/tools."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    from tools import charts, measured, readme
 
-        yield charts, measured
-    finally:
-        sys.path.remove(str(ROOT / "docs"))
+    return SimpleNamespace(charts=charts, measured=measured, readme=readme)
 
 
 def words(svg: str) -> list[str]:
     return [element.text or "" for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
 
 
-def test_the_readmes_chart_is_that_of_the_committed_reports() -> None:
-    spec = importlib.util.spec_from_file_location("docs_charts", ROOT / "scripts" / "docs_charts.py")
-    assert spec
-    assert spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    current = (ROOT / "docs" / "speed.svg").read_text(encoding="utf-8")
-    assert current == script.drawn(), "run: python scripts/docs_charts.py"
+def test_the_readmes_chart_is_that_of_the_committed_reports(tools: SimpleNamespace) -> None:
+    current = tools.readme.CHART.read_text(encoding="utf-8")
+    assert current == tools.charts.readme(tools.readme.reports()), "run: python docs/tools/readme.py"
     ElementTree.fromstring(current)
 
 
-def test_growth_is_drawn_to_scale(tools: tuple[ModuleType, ModuleType]) -> None:
-    svg = tools[0].growth_panels(GROWTH)
+def test_growth_is_drawn_to_scale(tools: SimpleNamespace) -> None:
+    svg = tools.charts.growth_panels(GROWTH)
     assert {"50", "55.5", "700", "707", "0.1", "0.4", "180p", "360p", "1,000"} <= set(words(svg))
     assert "10,000" not in words(svg), "what gave no figures is not drawn"
     curves = [
@@ -102,8 +90,8 @@ def test_growth_is_drawn_to_scale(tools: tuple[ModuleType, ModuleType]) -> None:
     assert (bottom - memory[1][1]) / (bottom - memory[0][1]) == pytest.approx(1.01, abs=0.002)
 
 
-def test_comparisons_are_drawn_and_described(tools: tuple[ModuleType, ModuleType]) -> None:
-    charts, measured = tools
+def test_comparisons_are_drawn_and_described(tools: SimpleNamespace) -> None:
+    charts, measured = tools.charts, tools.measured
     assert {"3 s", "1.5 s (2.00 x)", "1 s (3.00 x)"} <= set(words(charts.against_bars(AGAINST)))
     assert "| `deblur-small 256x256` | 12 | 2.00 | 3.00 | 4000.0 | 500.0 | 1e-06 |" in measured.against(AGAINST)
     assert "Between the lengths memory differs by 1.0 %" in measured.growth(GROWTH)

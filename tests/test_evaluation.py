@@ -21,7 +21,7 @@ from evaluation.frames import Clip, Frames, Stack
 from evaluation.paper import dataset_of, figures
 from evaluation.pictures import busiest, write_side_by_side
 from evaluation.protocols import Full
-from evaluation.report import as_json, comparisons, surroundings, table
+from evaluation.report import as_json, comparisons, environment, table
 from evaluation.runs import Run
 from evaluation.scores import OVER_CLIPS, OVER_FRAMES, Row, judge, overall, untouched
 from vsgshift.errors import MissingProgramError
@@ -125,7 +125,7 @@ def test_the_papers_figures() -> None:
 
 def test_figures_come_with_what_they_belong_to(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"abc")
-    captured = surroundings(torch.device("cpu"), tmp_path / "weights.safetensors")
+    captured = environment(torch.device("cpu"), tmp_path / "weights.safetensors")
     assert {"date", "commit", "device", "vsgshift", "python", "torch"} <= captured.keys()
     assert str(captured["weights"]).count("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad") == 1
 

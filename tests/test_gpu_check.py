@@ -1,44 +1,52 @@
 """The check of a GPU: steps are bounded, failures are recorded and do not stop the others, and the dry run measures."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-from measuring import steps as check_steps
-from measuring.steps import Step
 
 ROOT = Path(__file__).parents[1]
 CHECK = ROOT / "scripts" / "gpu_check.sh"
 
 
-def step(name: str, program: str, limit: float = 60) -> Step:
+@pytest.fixture(scope="module")
+def script() -> Any:
+    """scripts/gpu_check.py."""
+    spec = importlib.util.spec_from_file_location("gpu_check", ROOT / "scripts" / "gpu_check.py")
+    assert spec
+    assert spec.loader
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def python(program: str) -> tuple[str, ...]:
     # -S: no site-packages, so that it starts at once.
-    return Step(name=name, command=(sys.executable, "-S", "-c", program, "OUT"), limit=limit)
+    return sys.executable, "-S", "-c", program, "OUT"
 
 
-def test_one_failure_does_not_stop_the_others() -> None:
-    messages: list[str] = []
+def test_one_failure_does_not_stop_the_others(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    report = {"precision": "float32", "block": 4, "result": {"a": 1}, "date": "today"}
+    write = f"import sys; open(sys.argv[1], 'w').write({json.dumps(report)!r});"
+    commands = {
+        "good": python(write),
+        "bad": python(f"{write} print('before the end'); sys.exit('no such device')"),
+        "endless": python(f"{write} print('begun'); import time; time.sleep(600)"),
+        "silent": python("pass"),
+        "garbled": python("import sys; open(sys.argv[1], 'w').write('[1, ')"),
+        "missing": ("/nowhere/program",),
+        "output": (sys.executable, "-S", "-c", "print('all is well')"),
+    }
+    limits = {"endless": 3.0}
+    steps = [script.Step(name=name, command=each, limit=limits.get(name, 60)) for name, each in commands.items()]
     kept: list[list[str]] = []
-    write = "import sys; open(sys.argv[1], 'w').write('[1, 2]');"
-    outcomes = check_steps.run(
-        [
-            step("good", write),
-            step("bad", f"{write} print('before the end'); sys.exit('no such device')"),
-            step("endless", f"{write} sys.stdout.flush(); import time; time.sleep(600)", limit=1.5),
-            step("silent", "pass"),
-            step("garbled", "import sys; open(sys.argv[1], 'w').write('[1, ')"),
-            Step(name="missing", command=("/nowhere/program",), limit=5),
-            step("after all", write),
-        ],
-        minutes=5,
-        tell=messages.append,
-        keep=lambda outcomes: kept.append(list(outcomes)),
-    )
+    outcomes = script.run_steps(steps, 5, lambda outcomes: kept.append(list(outcomes)))
     assert {name: outcome["status"] for name, outcome in outcomes.items()} == {
         "good": "passed",
         "bad": "failed",
@@ -46,20 +54,21 @@ def test_one_failure_does_not_stop_the_others() -> None:
         "silent": "failed",
         "garbled": "failed",
         "missing": "failed",
-        "after all": "passed",
+        "output": "passed",
     }
-    assert outcomes["good"]["result"] == [1, 2]
-    assert "said" not in outcomes["good"]
+    assert outcomes["good"]["result"] == {"how": {"precision": "float32", "block": 4}, "figures": {"a": 1}}
+    assert "output" not in outcomes["good"]
     # What was written before the failure is kept, and why it failed.
-    assert outcomes["bad"]["result"] == outcomes["endless"]["result"] == [1, 2]
-    assert outcomes["bad"]["said"] == ["before the end", "no such device"]
-    assert outcomes["garbled"]["unreadable"].startswith("JSONDecodeError")
+    assert outcomes["bad"]["result"] == outcomes["endless"]["result"] == outcomes["good"]["result"]
+    assert outcomes["bad"]["output"] == ["before the end", "no such device"]
+    assert outcomes["endless"]["output"] == ["begun"]
+    assert outcomes["output"]["output"] == ["all is well"]
     assert outcomes["good"]["command"].startswith("python")
-    assert len(messages) == 7
+    assert len(capsys.readouterr().err.splitlines()) == 7
     assert [len(names) for names in kept] == [*range(1, 8)], "what is cut off leaves a report"
 
 
-def test_what_a_step_started_ends_with_it(tmp_path: Path) -> None:
+def test_what_a_step_started_ends_with_it(script: Any, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     child = "import time; time.sleep(600)"
     program = (
@@ -67,7 +76,7 @@ def test_what_a_step_started_ends_with_it(tmp_path: Path) -> None:
         f"child = subprocess.Popen([sys.executable, '-S', '-c', {child!r}]);"
         f"pathlib.Path({str(pid)!r}).write_text(str(child.pid)); time.sleep(600)"
     )
-    check_steps.run([step("parent", program, limit=5)], minutes=1, tell=str)
+    script.run_steps([script.Step(name="parent", command=python(program), limit=5)], 1)
     # A process that was killed takes its moment to die where the cores are busy.
     deadline = time.monotonic() + 30
     while alive(pid.read_text()) and time.monotonic() < deadline:
@@ -84,8 +93,8 @@ def alive(pid: str) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def test_no_step_starts_when_the_time_is_up() -> None:
-    outcomes = check_steps.run([step("late", "pass")], minutes=0, tell=str)
+def test_no_step_starts_when_the_time_is_up(script: Any) -> None:
+    outcomes = script.run_steps([script.Step(name="late", command=python("pass"), limit=60)], 0)
     assert outcomes["late"]["status"] == "left out"
 
 
@@ -105,7 +114,7 @@ def test_steps_of_a_gpu_and_of_a_dry_run_are_the_same_kinds() -> None:
 @pytest.mark.slow
 def test_a_dry_run_leaves_a_report(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    done = check("--dry", "--only", "smoke", "tests", "soak", "layers", "-o", str(report))
+    done = check("--dry", "--only", "smoke", "tests", "engine", "layers", "-o", str(report))
     written = json.loads(report.read_text())
     assert done.returncode == 0, written["first_failure"]
     assert written["first_failure"] is None
@@ -113,13 +122,11 @@ def test_a_dry_run_leaves_a_report(tmp_path: Path) -> None:
     assert written["dry"]
     assert {"date", "commit", "device", "torch", "vapoursynth"} <= written.keys()
     assert {name: outcome["status"] for name, outcome in written["result"].items()} == dict.fromkeys(
-        ("smoke", "tests", "soak", "layers"), "passed"
+        ("smoke", "tests", "engine", "layers"), "passed"
     )
     assert written["result"]["smoke"]["result"]["figures"]["filter"]["modes"] == ["pipeline"]
-    soak = written["result"]["soak"]["result"]["figures"]
-    assert written["ratios"]["soak: growth_percent"] == soak["growth_percent"]
     assert "layers: tiny-deblur 32x24: floor_ratio" in written["ratios"]
-    assert written["result"]["soak"]["result"]["how"]["weights"] == {"tiny-deblur": "installed"}
+    assert written["result"]["engine"]["result"]["how"]["weights"] == {"tiny-deblur": "installed"}
 
 
 def test_mistakes_are_reported(tmp_path: Path) -> None:

@@ -101,14 +101,25 @@ class Process:
         if status := self.status():
             raise ProgramError(self.complaint(status))
 
-    def status(self) -> int:
-        """Wait for the program's end and return its exit status; that of a signal is negative."""
-        return self._process.wait()
+    def status(self, timeout: float | None = None) -> int:
+        """Wait for the program's end and return its exit status; that of a signal is negative.
+
+        Raises:
+            TooSlowError: it does not end in time.
+        """
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise TooSlowError(f"no answer within {timeout:.0f} seconds") from None
+
+    def complaints(self) -> bytes:
+        """All that the program has said so far that is not in its pipe."""
+        self._complaints.seek(0)
+        return self._complaints.read()
 
     def complaint(self, status: int) -> str:
         """Why the program, which has ended, failed; one line."""
-        self._complaints.seek(0)
-        return last_line(self._complaints.read(), status)
+        return last_line(self.complaints(), status)
 
 
 def run(

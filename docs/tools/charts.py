@@ -9,14 +9,14 @@ from tools.svg import Drawing
 
 Report = dict[str, Any]
 Bar = tuple[str, float, str, str]
-"""Name, length, what is written behind it, and the kind: bar or other."""
+"""Name, length, what is written after it, and the kind: bar or other."""
 WIDTH = 760
 ROW = 30
 PANEL = 180
 
 
 def speed_bars(reports: list[Report]) -> str:
-    """Frames per second of all speed reports."""
+    """Frames per second through VapourSynth, of all reports of machines."""
     bars = _speeds(reports)
     drawing = Drawing(WIDTH, ROW * len(bars) + 10, "Frames per second in VapourSynth")
     draw_bars(drawing, 8, bars)
@@ -48,8 +48,8 @@ def layer_bars(name: str, figures: Report) -> str:
         drawing.words(190, top + 16, part, anchor="end")
         drawing.box(200, top, round(380 * row["ms"] / longest, 1), 22, kind="bar")
         drawing.box(200, top + 14, round(380 * min(row["floor_ms"], row["ms"]) / longest, 1), 8, kind="other")
-        said = f"{row['ms']:.2f} ms, at least {row['floor_ms']:.2f}"
-        drawing.words(206 + 380 * row["ms"] / longest, top + 16, said, anchor="start")
+        label = f"{row['ms']:.2f} ms, at least {row['floor_ms']:.2f}"
+        drawing.words(206 + 380 * row["ms"] / longest, top + 16, label, anchor="start")
     return drawing.text()
 
 
@@ -68,7 +68,7 @@ def readme(reports: list[Report]) -> str:
         blocks.append((PANEL + 50, title, partial(draw_growth, report=report)))
     for report in _of(reports, "check"):
         add_bars(f"Frames per second, half precision ({report['device']})", _engines(report))
-    for report in _of(reports, "speed"):
+    for report in _of(reports, "machine"):
         add_bars(f"Frames per second through VapourSynth ({report['device']})", _speeds([report]))
     height = sum(block + 50 for block, _, _ in blocks)
     drawing = Drawing(WIDTH, height, "Speed and memory, as measured", alone=True)
@@ -83,11 +83,11 @@ def readme(reports: list[Report]) -> str:
 def draw_bars(drawing: Drawing, top: float, bars: Sequence[Bar]) -> None:
     """Bars below each other, the longest over most of the width."""
     longest = max((length for _, length, _, _ in bars), default=1)
-    for n, (name, length, said, kind) in enumerate(bars):
+    for n, (name, length, label, kind) in enumerate(bars):
         y = top + ROW * n
         drawing.words(230, y + 16, name, anchor="end")
         drawing.box(240, y, round(380 * length / longest, 1), 22, kind=kind)
-        drawing.words(round(246 + 380 * length / longest, 1), y + 16, said, anchor="start")
+        drawing.words(round(246 + 380 * length / longest, 1), y + 16, label, anchor="start")
 
 
 def draw_growth(drawing: Drawing, top: float, report: Report) -> None:
@@ -159,8 +159,9 @@ def _speeds(reports: list[Report]) -> list[Bar]:
     return [
         (name, figures["filter_fps"], f"{figures['filter_fps']} frames/s", "bar")
         for report in reports
-        if report["benchmark"] == "speed"
+        if report["benchmark"] == "machine"
         for name, figures in report["result"].items()
+        if "filter_fps" in figures
     ]
 
 

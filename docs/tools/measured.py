@@ -25,9 +25,10 @@ def machine(result: Figures) -> str:
         "engine_fps": "bare stream, frames/s",
         "filter_fps": "filter, frames/s",
         "vspipe_fps": "vspipe, frames/s",
-        "vspipe_memory_mib": "memory of vspipe, MiB",
+        "filter_memory_mib": "memory of the filter's process, MiB",
         "first_s": "first frame, s",
         "seek_s": "after a seek, s",
+        "back_s": "one step back, s",
     }
     rows = [(f"`{name}`", *(row.get(column, "") for column in columns)) for name, row in result.items()]
     return table(("model and size", *columns.values()), rows)
@@ -47,7 +48,7 @@ def layers(result: Figures) -> str:
         text += chart(layer_bars(name, figures))
         rows = [
             (part, f"{row['ms']:.2f}", f"{row['gflop']:.2f}", f"{row['least_mb']:.1f}", f"{row['floor_ms']:.2f}")
-            for part, row in (figures["groups"] | figures["inside"]).items()
+            for part, row in figures["groups"].items()
         ]
         text += table(("part", "ms", "GFLOP", "MB at least", "ms at least"), rows)
     return text

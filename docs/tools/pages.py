@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from tools import measured
 from tools.charts import speed_bars
 from tools.measured import table
-from tools.readme import parameters
+from tools.readme import parameters, reports
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = ("evaluate", "train", "benchmark", "gpu_check")
@@ -19,15 +18,15 @@ SCRIPTS = ("evaluate", "train", "benchmark", "gpu_check")
 def write(folder: Path) -> None:
     """Write all parts into `folder`."""
     folder.mkdir(exist_ok=True)
-    reports = [json.loads(file.read_text()) for file in sorted((ROOT / "scripts" / "benchmarks").glob("*.json"))]
+    committed = reports()
     parts = {
         "commands.md": commands(),
         "parameters.md": parameters(),
         "models.md": models(),
         "variants.md": variants(),
         "footprints.md": footprints(),
-        "performance.md": performance(reports),
-        "speed.svg": speed_bars(reports),
+        "performance.md": performance(committed),
+        "speed.svg": speed_bars(committed),
     }
     parts |= {f"{script}.txt": docstring(ROOT / "scripts" / f"{script}.py") for script in SCRIPTS}
     for name, text in parts.items():
@@ -123,34 +122,11 @@ def performance(reports: list[dict[str, Any]]) -> str:
     ):
         kind, result = report["benchmark"], report["result"]
         title, text = SECTIONS.get(kind, (kind, _plain))
-        surroundings = f"{report['device']}; torch {report['torch']}, VapourSynth {report['vapoursynth']}"
-        made = f"Measured {report['date'][:10]} on {surroundings}, at commit `{report['commit'][:10]}`."
+        environment = f"{report['device']}; torch {report['torch']}, VapourSynth {report['vapoursynth']}"
+        made = f"Measured {report['date'][:10]} on {environment}, at commit `{report['commit'][:10]}`."
         given = report if kind in WHOLE else result
         sections.append(f"## {title}\n\n{text(given)}\n{made}\n")
     return "\n".join(sections)
-
-
-def _speed(result: dict[str, Any]) -> str:
-    rows = []
-    for name, figures in result.items():
-        model, size = name.split()
-        ratio = f"{100 * figures['ratio']:.0f} %"
-        rows.append((f"`{model}`", size, figures["stream_fps"], figures["filter_fps"], ratio))
-    return table(("model", "size", "bare stream, frames/s", "in VapourSynth, frames/s", "share"), rows)
-
-
-def _memory(result: dict[str, Any]) -> str:
-    rows = [(key.split("_")[1], f"{value:.0f} MiB") for key, value in result.items() if key.startswith("frame_")]
-    growth = f"\nFrom the first to the last: {result['growth_percent']:+.1f} %.\n"
-    return table(("after frame", "resident memory of the process"), rows) + growth
-
-
-def _latency(result: dict[str, Any]) -> str:
-    rows = []
-    for name, figures in result.items():
-        model, size = name.split()
-        rows.append((f"`{model}`", size, *(f"{figures[f'{key}_s']} s" for key in ("first", "seek", "back"))))
-    return table(("model", "size", "first frame", "after a seek", "one step back"), rows)
 
 
 def _plain(result: dict[str, Any]) -> str:
@@ -158,17 +134,13 @@ def _plain(result: dict[str, Any]) -> str:
 
 
 SECTIONS: dict[str, Any] = {
-    "speed": ("Speed", _speed),
-    "memory": ("Memory", _memory),
-    "latency": ("What a previewer waits for", _latency),
-    "machine": ("Everything at once", measured.machine),
+    "machine": ("Through VapourSynth", measured.machine),
     "against": ("Beside the authors' code", measured.against),
     "growth": ("How cost grows", measured.growth),
+    "equality": ("How far half and single precision are off", measured.by_name),
     "layers": ("Where the time goes", measured.layers),
     "kernels": ("By kernel", measured.kernels),
     "engine": ("The bare stream", measured.by_name),
-    "vspipe": ("Through vspipe", measured.by_name),
-    "equality": ("How far half and single precision are off", measured.by_name),
     "check": ("On a GPU", measured.check),
 }
 WHOLE = ("against", "growth")

@@ -1,5 +1,9 @@
-"""Write the table of parameters into the README, from `vsgshift.parameters`: python docs/tools/readme.py"""
+"""Write the README's table of parameters, and its chart from the committed reports: python docs/tools/readme.py
 
+The charts of the other pages are drawn when they are built.
+"""
+
+import json
 import re
 import sys
 from pathlib import Path
@@ -7,10 +11,12 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tools import charts
 from tools.measured import table
 from vsgshift.parameters import CLIP, PARAMETERS, Parameter
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README, CHART = ROOT / "README.md", ROOT / "docs" / "speed.svg"
 BEGIN, END = "<!-- parameters: begin -->\n", "<!-- parameters: end -->\n"
 
 
@@ -29,5 +35,12 @@ def updated(text: str) -> str:
     return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}{parameters()}{END}", text, flags=re.DOTALL)
 
 
+def reports() -> list[charts.Report]:
+    """The committed measurements."""
+    files = sorted((ROOT / "scripts" / "benchmarks").glob("*.json"))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
 if __name__ == "__main__":
+    CHART.write_text(charts.readme(reports()), encoding="utf-8")
     README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -4,7 +4,7 @@ Each comes from a package and is tuned by `tuning.tuned`. Those of ffmpeg get th
 would find it in a file.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,8 +20,6 @@ from vsgshift.video.programs import find_ffmpeg
 
 PIECE = 4
 """Frames that are read at a time."""
-WARM_UP = 10
-"""Frames that a filter with a memory sees before the first that counts."""
 
 Setting = Mapping[str, float]
 """Values of a baseline's knobs, and which of its options is taken, as "option"."""
@@ -52,7 +50,7 @@ class Baseline(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise EvaluationError or MissingProgramError where what it needs is not installed."""
+        """Raise EvaluationError or MissingProgramError if what it needs is not installed."""
         ...
 
     def knobs(self, sigma: float | None) -> dict[str, Knob]:
@@ -68,7 +66,7 @@ class Baseline(Protocol):
 class Bm3d:
     """BM3D for colour (Dabov et al., 2007), both stages, on each frame alone, in opponent colours.
 
-    By the VapourSynth plugin of that name, which is told the sigma of the noise times `factor`. Its
+    By the VapourSynth plugin of that name, which is given the sigma of the noise times `factor`. Its
     options are the plugin's profiles for normal and for strong noise.
     """
 
@@ -87,88 +85,71 @@ class Bm3d:
 
     def restore(self, source: Frames, span: range, sigma: float | None, setting: Setting) -> Iterator[Tensor]:
         assert sigma is not None
-        profile, told = self.options[int(setting["option"])], sigma * setting["factor"]
+        profile, level = self.options[int(setting["option"])], sigma * setting["factor"]
         for numbers in _pieces(span):
             noisy = _node(source.read(numbers))
-            basic = noisy.bm3d.Basic(sigma=told, profile=profile)
-            final = noisy.bm3d.Final(basic, sigma=told, profile=profile)
+            basic = noisy.bm3d.Basic(sigma=level, profile=profile)
+            final = noisy.bm3d.Final(basic, sigma=level, profile=profile)
             yield torch.stack([_tensor(frame) for frame in final.frames(close=True)])
 
 
 @dataclass(frozen=True, kw_only=True)
-class NlMeans:
-    """ffmpeg's non-local means on each frame alone: strength `s`, everything else as it comes."""
+class FfmpegFilter:
+    """A filter of ffmpeg."""
 
-    name: str = "ffmpeg nlmeans"
-    task: Task = "denoise"
-    options: tuple[str, ...] = ("yuv444p", "yuv420p")
-
-    def check(self) -> None:
-        find_ffmpeg()
-
-    def knobs(self, sigma: float | None) -> dict[str, Knob]:
-        assert sigma is not None
-        return {"s": Knob(start=min(max(0.45 * sigma, 1.0), 30.0), low=1.0, high=30.0)}
-
-    def restore(self, source: Frames, span: range, sigma: float | None, setting: Setting) -> Iterator[Tensor]:
-        chain = f"format={self.options[int(setting['option'])]},nlmeans=s={setting['s']:.4g}"
-        return filtered(map(source.read, _pieces(span)), source.size, chain)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hqdn3d:
-    """ffmpeg's recursive filter over space and time; the same strengths for luma and chroma."""
-
-    name: str = "ffmpeg hqdn3d"
-    task: Task = "denoise"
-    options: tuple[str, ...] = ("yuv420p", "yuv444p")
+    name: str
+    task: Task
+    options: tuple[str, ...]
+    chain: str
+    """For -vf, with the option and the knobs by name."""
+    tunable: Callable[[float], dict[str, Knob]]
+    """The knobs for a sigma."""
+    warm_up: int = 0
+    """Frames that it must see before the first that counts."""
 
     def check(self) -> None:
         find_ffmpeg()
 
     def knobs(self, sigma: float | None) -> dict[str, Knob]:
-        assert sigma is not None
-        return {
-            "spatial": Knob(start=2.0 * sigma, low=0.1, high=255.0, step=1.4),
-            "temporal": Knob(start=0.5 * sigma, low=0.1, high=255.0, step=1.4),
-        }
+        return self.tunable(sigma or 0.0)
 
     def restore(self, source: Frames, span: range, sigma: float | None, setting: Setting) -> Iterator[Tensor]:
-        spatial, temporal = f"{setting['spatial']:.4g}", f"{setting['temporal']:.4g}"
-        chain = f"format={self.options[int(setting['option'])]},hqdn3d={spatial}:{spatial}:{temporal}:{temporal}"
-        first = max(span.start - WARM_UP, 0)
+        values = {name: f"{value:.4g}" for name, value in setting.items()}
+        chain = self.chain.format(**values | {"option": self.options[int(setting["option"])]})
+        first = max(span.start - self.warm_up, 0)
         frames = filtered(map(source.read, _pieces(range(first, span.stop))), source.size, chain)
-        for number, frame in enumerate(frames, start=first):
-            if number >= span.start:
-                yield frame
+        return (frame for number, frame in enumerate(frames, start=first) if number >= span.start)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Unsharp:
-    """ffmpeg's unsharp mask on luma: its `amount`, with windows of three sizes to choose from."""
-
-    name: str = "ffmpeg unsharp"
-    task: Task = "deblur"
-    options: tuple[str, ...] = ("5", "3", "9")
-
-    def check(self) -> None:
-        find_ffmpeg()
-
-    def knobs(self, sigma: float | None) -> dict[str, Knob]:
-        return {"amount": Knob(start=0.5, low=0.05, high=5.0, step=1.4)}
-
-    def restore(self, source: Frames, span: range, sigma: float | None, setting: Setting) -> Iterator[Tensor]:
-        side = self.options[int(setting["option"])]
-        chain = f"format=yuv444p,unsharp=lx={side}:ly={side}:la={setting['amount']:.4g}"
-        return filtered(map(source.read, _pieces(span)), source.size, chain)
-
-
-BASELINES: dict[str, Baseline] = {
-    "bm3d": Bm3d(),
-    "nlmeans": NlMeans(),
-    "hqdn3d": Hqdn3d(),
-    "unsharp": Unsharp(),
-}
+NLMEANS = FfmpegFilter(
+    name="ffmpeg nlmeans",
+    task="denoise",
+    options=("yuv444p", "yuv420p"),
+    chain="format={option},nlmeans=s={s}",
+    tunable=lambda sigma: {"s": Knob(start=min(max(0.45 * sigma, 1.0), 30.0), low=1.0, high=30.0)},
+)
+"""Non-local means on each frame alone: strength `s`, everything else by default."""
+HQDN3D = FfmpegFilter(
+    name="ffmpeg hqdn3d",
+    task="denoise",
+    options=("yuv420p", "yuv444p"),
+    chain="format={option},hqdn3d={spatial}:{spatial}:{temporal}:{temporal}",
+    tunable=lambda sigma: {
+        "spatial": Knob(start=2.0 * sigma, low=0.1, high=255.0, step=1.4),
+        "temporal": Knob(start=0.5 * sigma, low=0.1, high=255.0, step=1.4),
+    },
+    warm_up=10,
+)
+"""A recursive filter over space and time; the same strengths for luma and chroma."""
+UNSHARP = FfmpegFilter(
+    name="ffmpeg unsharp",
+    task="deblur",
+    options=("5", "3", "9"),
+    chain="format=yuv444p,unsharp=lx={option}:ly={option}:la={amount}",
+    tunable=lambda sigma: {"amount": Knob(start=0.5, low=0.05, high=5.0, step=1.4)},
+)
+"""An unsharp mask on luma: its `amount`, with windows of three sizes to choose from."""
+BASELINES: dict[str, Baseline] = {"bm3d": Bm3d(), "nlmeans": NLMEANS, "hqdn3d": HQDN3D, "unsharp": UNSHARP}
 """By the name that the command line knows."""
 
 

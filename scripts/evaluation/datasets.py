@@ -54,13 +54,13 @@ def paired_clips(root: Path, sharp: Path | None = None, *, halved: bool = False)
                 raise EvaluationError(
                     f"{base} has no folder {folder.name}: blurred clips are expected in blur/, sharp in gt/"
                 )
-    blurred, wanted = _clips(root, halved), _clips(sharp, halved)
-    if len(blurred) == len(wanted) == 1:
-        wanted = {name: next(iter(wanted.values())) for name in blurred}
-    if alone := sorted(blurred.keys() ^ wanted.keys()):
+    blurred, sharp_clips = _clips(root, halved), _clips(sharp, halved)
+    if len(blurred) == len(sharp_clips) == 1:
+        sharp_clips = {name: next(iter(sharp_clips.values())) for name in blurred}
+    if alone := sorted(blurred.keys() ^ sharp_clips.keys()):
         has, lacks = (root, sharp) if alone[0] in blurred else (sharp, root)
         raise EvaluationError(f"clip {alone[0]} is in {has}, but not in {lacks}")
-    clips = [Clip(name=name, source=blurred[name], target=wanted[name]) for name in blurred]
+    clips = [Clip(name=name, source=blurred[name], target=sharp_clips[name]) for name in blurred]
     for clip in clips:
         if len(clip.source) != len(clip.target):
             raise EvaluationError(

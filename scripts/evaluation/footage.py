@@ -1,7 +1,7 @@
 """What deblurring does to real footage, of which no sharp version is known: where it acts and where it must not.
 
-Frames are cut into tiles, and each tile is judged by how much its surroundings in time differ from
-it. A tile that rests cannot be blurred by motion: the output there must be the input. One that moves
+Frames are cut into tiles, and each tile is judged by how much the frames before and after differ from
+it there. A tile that rests cannot be blurred by motion: the output there must be the input. One that moves
 fast is blurred, more or less as the shutter was open: there the output should differ, with more
 contrast between neighbouring pixels than the input had.
 """
@@ -31,7 +31,7 @@ class FrameChange:
 
     number: int
     motion: float
-    """Mean absolute difference to the frames before and behind, in 8-bit levels."""
+    """Mean absolute difference to the frames before and after, in 8-bit levels."""
     psnr: float
     """Of the output to the input, dB; infinite where nothing was changed."""
 
@@ -83,7 +83,7 @@ class _Tally:
 
 
 def examine(run: Run, clip: Clip) -> Footage:
-    """Deblur a clip and tell what changed, by how much it moves; every frame that the protocol has must count whole.
+    """Deblur a clip and report what changed, by how much it moves; every frame that the protocol has must count whole.
 
     With `run.pictures`, writes of the stillest, the median and the fastest frame the square in which
     most moves, before and after, at 200 %.
@@ -115,7 +115,7 @@ def examine(run: Run, clip: Clip) -> Footage:
 
 
 def motion(frames: Frames, number: int) -> Tensor:
-    """Mean absolute difference (H, W) of a frame's luma to that before and that behind, in 8-bit levels."""
+    """Mean absolute difference (H, W) of a frame's luma to those before and after, in 8-bit levels."""
     span = range(max(number - 1, 0), min(number + 2, len(frames)))
     weights = torch.tensor((0.299, 0.587, 0.114))
     luma = 255 * torch.einsum("c,nchw->nhw", weights, frames.read(span))

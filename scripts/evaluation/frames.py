@@ -88,8 +88,8 @@ class Images:
         for file in self.files[span.start : span.stop]:
             frame = _read_image(file, self.halved)
             if frame.shape[1:] != self._size:
-                found, first = (f"{shape[1]}x{shape[0]}" for shape in (frame.shape[1:], self._size))
-                raise EvaluationError(f"{file} is {found}, but {self.files[0].name} is {first}; a clip has one size")
+                this, first = (f"{shape[1]}x{shape[0]}" for shape in (frame.shape[1:], self._size))
+                raise EvaluationError(f"{file} is {this}, but {self.files[0].name} is {first}; a clip has one size")
             frames.append(frame)
         return torch.stack(frames).float() / 255
 
@@ -138,7 +138,21 @@ class Video:
         return torch.from_numpy(planes).float() / 255
 
 
-class Noisy:
+class _Wrapper:
+    """Frames made from others, of the same length and size."""
+
+    def __init__(self, frames: Frames) -> None:
+        self.frames = frames
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.frames.size
+
+
+class Noisy(_Wrapper):
     """Frames with Gaussian noise, not clipped; every frame's noise has a seed of its own.
 
     So a frame has the same noise in whatever order, in whatever pieces and on whatever device it is
@@ -147,16 +161,9 @@ class Noisy:
 
     def __init__(self, frames: Frames, sigma: float, *, seed: int, name: str) -> None:
         """sigma: standard deviation on the 8-bit scale. name: the clip's, part of the seed."""
-        self.frames = frames
+        super().__init__(frames)
         self.sigma = sigma
         self._key = f"{seed}/{name}"
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.frames.size
 
     def read(self, span: range) -> Tensor:
         clean = self.frames.read(span)
@@ -168,7 +175,7 @@ class Noisy:
 
 
 class Cropped:
-    """The upper left part of frames."""
+    """The upper left part of frames, of this height and width."""
 
     def __init__(self, frames: Frames, size: tuple[int, int]) -> None:
         self.frames = frames
@@ -182,7 +189,7 @@ class Cropped:
         return self.frames.read(span)[..., :height, :width]
 
 
-class Kept:
+class Kept(_Wrapper):
     """Frames of which those read last are kept: seeking in a video and drawing noise cost more than memory.
 
     May be read by several threads at once.
@@ -190,17 +197,10 @@ class Kept:
 
     def __init__(self, frames: Frames, *, limit: int = KEPT_BYTES) -> None:
         """limit: bytes of frames that are kept beyond those being read."""
-        self.frames = frames
+        super().__init__(frames)
         self._limit = limit
         self._known: dict[int, Tensor] = {}
         self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.frames.size
 
     def read(self, span: range) -> Tensor:
         with self._lock:
@@ -208,7 +208,7 @@ class Kept:
                 new = range(missing[0], missing[-1] + 1)
                 # Copies, so that a frame does not hold on to those that were read with it.
                 self._known |= {n: frame.clone() for n, frame in zip(new, self.frames.read(new), strict=True)}
-            found = [self._known[number] for number in span]
-            while len(self._known) * found[0].nbytes > self._limit:
+            kept = [self._known[number] for number in span]
+            while len(self._known) * kept[0].nbytes > self._limit:
                 del self._known[next(iter(self._known))]
-        return torch.stack(found)
+        return torch.stack(kept)

@@ -1,4 +1,4 @@
-"""What whole-clip inference takes, so that nobody is left wondering why the system ended the program."""
+"""What whole-clip inference takes, to warn before the system ends the program."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ def needed(variant: Variant, frames: int, size: tuple[int, int], dtype: torch.dt
 
 
 def installed(device: torch.device) -> int:
-    """Bytes of memory that a device has; 0 where the system does not tell."""
+    """Bytes of memory that a device has; 0 if the system does not say."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     try:
@@ -29,11 +29,11 @@ def installed(device: torch.device) -> int:
 def warn_if_short(
     variant: Variant, frames: int, size: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> None:
-    """Log a warning where whole-clip inference is likely to fail for want of memory."""
-    wanted, there = needed(variant, frames, size, dtype), installed(device)
-    if there and wanted > there:
+    """Log a warning if whole-clip inference is likely to fail for want of memory."""
+    needs, there = needed(variant, frames, size, dtype), installed(device)
+    if there and needs > there:
         log.warning(
             "%d frames of %dx%d at once take about %.0f GB, and %s has %.0f; if this fails, use the full protocol, "
             "or for deblurring a smaller chunk",
-            *(frames, size[1], size[0], wanted / 1e9, device, there / 1e9),
+            *(frames, size[1], size[0], needs / 1e9, device, there / 1e9),
         )

@@ -1,6 +1,6 @@
 """PSNR, flicker, and two kinds of SSIM, which must not be compared with each other.
 
-All take what was found and what was wanted, each (T, 3, H, W), RGB, clamp the former to [0, 1] as a
+All take a restored clip and its target, each (T, 3, H, W), RGB, clamp the former to [0, 1] as a
 file would, and give one number a frame, (T,), in double precision on the clips' device; flicker one
 for each two that follow each other. Nothing is rounded: a restored frame keeps what 8 bits could not hold.
 """
@@ -24,7 +24,7 @@ AUTHORS_RADIUS = 6
 """The same of the authors' window: they cut the Gaussian at four standard deviations."""
 
 
-def psnr(found: Tensor, wanted: Tensor) -> Tensor:
+def psnr(restored: Tensor, target: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each frame in dB, infinite for equal ones.
 
     10 log10(1 / MSE) over a frame's pixels and channels: the authors' measure, for whom both are
@@ -33,13 +33,13 @@ def psnr(found: Tensor, wanted: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ or are not those of clips.
     """
-    _check(found, wanted)
-    error = found.clamp(0, 1).double() - wanted.double()
+    _check(restored, target)
+    error = restored.clamp(0, 1).double() - target.double()
     errors = error.square().mean((1, 2, 3))
     return torch.tensor([decibels(value) for value in errors.tolist()], dtype=torch.float64, device=errors.device)
 
 
-def flicker(found: Tensor, wanted: Tensor) -> Tensor:
+def flicker(restored: Tensor, target: Tensor) -> Tensor:
     """By how much the error of each frame differs from that of the frame before, (T - 1,), on the 8-bit scale.
 
     The root mean square over pixels and channels. An error that stays as it is does not count;
@@ -48,12 +48,12 @@ def flicker(found: Tensor, wanted: Tensor) -> Tensor:
     Raises:
         ValueError: as for `psnr`.
     """
-    _check(found, wanted)
-    error = found.clamp(0, 1).double() - wanted.double()
+    _check(restored, target)
+    error = restored.clamp(0, 1).double() - target.double()
     return 255 * error.diff(dim=0).square().mean((1, 2, 3)).sqrt()
 
 
-def ssim(found: Tensor, wanted: Tensor) -> Tensor:
+def ssim(restored: Tensor, target: Tensor) -> Tensor:
     """The standard structural similarity of each frame, at most 1.
 
     Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004: in
@@ -64,19 +64,19 @@ def ssim(found: Tensor, wanted: Tensor) -> Tensor:
     Raises:
         ValueError: as for `psnr`, or the frames are smaller than the window.
     """
-    _check(found, wanted)
-    if min(found.shape[2:]) <= 2 * RADIUS:
+    _check(restored, target)
+    if min(restored.shape[2:]) <= 2 * RADIUS:
         side = 2 * RADIUS + 1
-        raise ValueError(f"SSIM needs frames of at least {side}x{side}, not {found.shape[3]}x{found.shape[2]}")
+        raise ValueError(f"SSIM needs frames of at least {side}x{side}, not {restored.shape[3]}x{restored.shape[2]}")
     weights = _gaussian(RADIUS)
 
     def blur(x: Tensor) -> Tensor:
         return _slid(_slid(x, weights, -1), weights, -2)
 
-    return _mean_ssim(found, wanted, blur)
+    return _mean_ssim(restored, target, blur)
 
 
-def authors_ssim(found: Tensor, wanted: Tensor) -> Tensor:
+def authors_ssim(restored: Tensor, target: Tensor) -> Tensor:
     """The SSIM that the authors report, of each frame; comparable with no other.
 
     Their window is a Gaussian of deviation 1.5 along *all three* axes of the (3, H, W) array, so that
@@ -85,24 +85,24 @@ def authors_ssim(found: Tensor, wanted: Tensor) -> Tensor:
     Raises:
         ValueError: as for `psnr`.
     """
-    _check(found, wanted)
+    _check(restored, target)
     weights = _gaussian(AUTHORS_RADIUS)
 
     def blur(x: Tensor) -> Tensor:
         return reduce(lambda out, axis: _slid(_mirrored(out, AUTHORS_RADIUS, axis), weights, axis), (-1, -2, -3), x)
 
-    return _mean_ssim(found, wanted, blur)
+    return _mean_ssim(restored, target, blur)
 
 
-def _check(found: Tensor, wanted: Tensor) -> None:
-    if found.shape != wanted.shape or found.ndim != 4:
-        raise ValueError(f"two clips (T, 3, H, W) of one shape are compared, not {found.shape} with {wanted.shape}")
+def _check(restored: Tensor, target: Tensor) -> None:
+    if restored.shape != target.shape or restored.ndim != 4:
+        raise ValueError(f"two clips (T, 3, H, W) of one shape are compared, not {restored.shape} with {target.shape}")
 
 
-def _mean_ssim(found: Tensor, wanted: Tensor, blur: Callable[[Tensor], Tensor]) -> Tensor:
+def _mean_ssim(restored: Tensor, target: Tensor, blur: Callable[[Tensor], Tensor]) -> Tensor:
     means = []
     # Frame by frame, since each needs five blurred copies of itself in double precision.
-    for x, y in zip(found.clamp(0, 1).double(), wanted.double(), strict=True):
+    for x, y in zip(restored.clamp(0, 1).double(), target.double(), strict=True):
         mean_x, mean_y = blur(x), blur(y)
         variance_x, variance_y = blur(x * x) - mean_x.square(), blur(y * y) - mean_y.square()
         covariance = blur(x * y) - mean_x * mean_y
@@ -130,5 +130,5 @@ def _slid(x: Tensor, weights: list[float], axis: int) -> Tensor:
 def _mirrored(x: Tensor, margin: int, axis: int) -> Tensor:
     """An axis continued on both sides as by a mirror at its edge: b a | a b c d | d c."""
     length = x.shape[axis]
-    places = torch.arange(-margin, length + margin, device=x.device) % (2 * length)
-    return x.index_select(axis, torch.where(places < length, places, 2 * length - 1 - places))
+    indices = torch.arange(-margin, length + margin, device=x.device) % (2 * length)
+    return x.index_select(axis, torch.where(indices < length, indices, 2 * length - 1 - indices))

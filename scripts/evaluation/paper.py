@@ -23,7 +23,7 @@ DENOISING: dict[str, dict[str, tuple[float, ...]]] = {
 
 
 def figures(dataset: str | None, sigma: float | None) -> dict[str, Figure]:
-    """What the paper says of its networks on a data set, by their names there; empty where it says nothing."""
+    """What the paper says of its networks on a data set, by their names there; empty if it says nothing."""
     if dataset is None:
         return {}
     if sigma is None:
@@ -34,7 +34,7 @@ def figures(dataset: str | None, sigma: float | None) -> dict[str, Figure]:
 
 
 def dataset_of(path: Path) -> str | None:
-    """The data set that a path is named for, by the last of its parts that tells."""
+    """The data set that a path is named for, by the last of its parts that names one."""
     for part in reversed(path.resolve().parts):
         for name in (*DEBLURRING, *DENOISING):
             if name.lower() in part.lower():

@@ -31,8 +31,8 @@ def strongest(weight: Tensor, side: int = SIDE) -> tuple[int, int]:
     """Top and left of the square of an image (H, W) with the largest sum."""
     window = min(side, *weight.shape)
     sums = avg_pool2d(weight[None, None].float(), window, stride=1)[0, 0]
-    place = int(sums.argmax())
-    return place // sums.shape[1], place % sums.shape[1]
+    index = int(sums.argmax())
+    return index // sums.shape[1], index % sums.shape[1]
 
 
 def write_side_by_side(

@@ -25,9 +25,9 @@ from vsgshift.streaming.padding import pad_to_multiple
 DROPPED = 2
 """Frames at each end of a chunk that the authors feed, but do not keep."""
 CROP = 4
-"""The authors crop frames to a multiple of so many pixels."""
+"""The authors crop frames to a multiple of this many pixels."""
 LONGEST = 100
-"""Denoising, the authors halve clips with more than so many frames to restore."""
+"""Denoising, the authors halve clips with more than this many frames to restore."""
 PIECE = 4
 """Frames that are read at a time."""
 
@@ -192,7 +192,7 @@ def _run(variant: Variant) -> AuthorsRun:
 
 
 def evenly_spaced(length: int, count: int, runs: int) -> list[range]:
-    """``count`` of ``length`` numbers in so many runs, each in the middle of its share of the whole."""
+    """``count`` of ``length`` numbers in ``runs`` runs, each in the middle of its share of the whole."""
     runs = min(runs, count)
     spans = []
     for index in range(runs):
@@ -248,7 +248,7 @@ def _inputs(network: ShiftNet, frames: Tensor, sigma: float | None) -> tuple[Ten
     if network.variant.task == "deblur":
         return frames, None
     if sigma is None:
-        raise EvaluationError(f"{network.variant.name} removes noise; it needs to be told sigma")
+        raise EvaluationError(f"{network.variant.name} removes noise; it needs a sigma")
     return frames, frames.new_full((len(frames), 1, *frames.shape[2:]), sigma / 255)
 
 

@@ -2,10 +2,9 @@
 
 import hashlib
 import math
-import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 
 from evaluation.paper import figures
 from evaluation.scores import OVER_CLIPS, OVER_FRAMES, Row, overall
-from measuring.reports import commit
+from measuring.reports import origin
 from vsgshift._version import __version__
 from vsgshift.benchmark.measures import device_name
 
@@ -142,20 +141,12 @@ def finite(value: object) -> object:
     return value
 
 
-def surroundings(device: torch.device, weights: Path | None) -> dict[str, object]:
+def environment(device: torch.device, weights: Path | None) -> dict[str, object]:
     """What figures belong to: date, commit, machine, versions, and the file of weights with its SHA-256."""
-    told: dict[str, object] = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "device": device_name(device),
-        "vsgshift": __version__,
-        "python": platform.python_version(),
-    }
+    known = {**origin(), "device": device_name(device), "vsgshift": __version__}
     for package in PACKAGES:
-        try:
-            told[package] = version(package)
-        except PackageNotFoundError:
-            continue
+        with suppress(PackageNotFoundError):
+            known[package] = version(package)
     if weights is not None:
-        told["weights"] = {"file": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
-    return told
+        known["weights"] = {"file": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    return known

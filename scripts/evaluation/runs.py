@@ -1,4 +1,4 @@
-"""What is measured: methods side by side on clips with a known answer, and what happens where nothing should."""
+"""What is measured: methods side by side on clips with a known answer, and what happens if nothing should."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ class Run:
     seed: int = 0
     """Of the noise."""
     on_row: Callable[[Row], None] = lambda row: None
-    """Told each row as soon as it is known."""
+    """Called with each row as soon as it is known."""
 
     @property
     def method(self) -> str:
@@ -72,21 +72,21 @@ def _compared(run: Run, clip: Clip, sigma: float | None) -> Iterator[Row]:
     middle = spans[len(spans) // 2]
     show = middle.start + len(middle) // 2
     pictures: dict[str, Tensor] = {}
-    ask = partial(judge, clip=clip, spans=spans, size=size, sigma=sigma, show=show if run.pictures else None)
+    judge_method = partial(judge, clip=clip, spans=spans, size=size, sigma=sigma, show=show if run.pictures else None)
 
-    def told(name: str, method: Callable[[Frames, range], Iterator[Tensor]], setting: dict[str, float | str]) -> Row:
-        judged = ask(method, name=name, setting=setting)
+    def row_of(name: str, method: Callable[[Frames, range], Iterator[Tensor]], setting: dict[str, float | str]) -> Row:
+        judged = judge_method(method, name=name, setting=setting)
         if judged.shown is not None:
             pictures[f"{name} {judged.row.psnr:.2f}"] = judged.shown
         run.on_row(judged.row)
         return judged.row
 
-    yield told(INPUT, untouched, {})
-    yield told(run.method, lambda source, span: run.restored(source, span, sigma), {})
+    yield row_of(INPUT, untouched, {})
+    yield row_of(run.method, lambda source, span: run.restored(source, span, sigma), {})
     for baseline in run.baselines:
         setting = tuned(baseline, clip, spans, size, sigma)
         method = partial(baseline.restore, sigma=sigma, setting=setting)
-        yield told(baseline.name, method, described(baseline, setting))
+        yield row_of(baseline.name, method, described(baseline, setting))
     if run.pictures:
         target = clip.target.read(range(show, show + 1))[0, :, : size[0], : size[1]]
         noise = "" if sigma is None else f"-sigma{sigma:g}"
@@ -97,12 +97,12 @@ def _compared(run: Run, clip: Clip, sigma: float | None) -> Iterator[Row]:
 def harm(run: Run, clips: Iterable[Clip], sigmas: Sequence[float]) -> list[Row]:
     """What the network does to clips that have little noise or none.
 
-    For each sigma that it is told: the output on the clip itself, compared with that; and on the clip
-    with so much noise, compared with the clean one, beside the noisy clip.
+    For each sigma that it is given: the output on the clip itself, compared with that; and on the clip
+    with noise of that sigma, compared with the clean one, beside the noisy clip.
     """
     rows: list[Row] = []
 
-    def told(clip: Clip, sigma: float, name: str, method: Callable[[Frames, range], Iterator[Tensor]]) -> None:
+    def row_of(clip: Clip, sigma: float, name: str, method: Callable[[Frames, range], Iterator[Tensor]]) -> None:
         spans = run.protocol.spans(run.network.variant, len(clip.target))
         size = run.protocol.size(clip.target.size)
         row = judge(method, clip, spans, size, name=name, sigma=sigma).row
@@ -113,8 +113,8 @@ def harm(run: Run, clips: Iterable[Clip], sigmas: Sequence[float]) -> list[Row]:
         clip = replace(clip, target=Kept(clip.target))
         for sigma in sigmas:
             method = partial(run.restored, sigma=sigma)
-            told(replace(clip, source=clip.target), sigma, NOTHING_ADDED, method)
+            row_of(replace(clip, source=clip.target), sigma, NOTHING_ADDED, method)
             if sigma:
-                told(noisy(clip, sigma, run.seed), sigma, NOISE_ADDED, untouched)
-                told(noisy(clip, sigma, run.seed), sigma, NOISE_LEFT, method)
+                row_of(noisy(clip, sigma, run.seed), sigma, NOISE_ADDED, untouched)
+                row_of(noisy(clip, sigma, run.seed), sigma, NOISE_LEFT, method)
     return rows

@@ -70,11 +70,11 @@ def judge(
         number = span.start
         before = None
         for piece in method(Cropped(clip.source, size), span):
-            wanted = target.read(range(number, number + len(piece)))
-            if piece.shape != wanted.shape:
+            expected = target.read(range(number, number + len(piece)))
+            if piece.shape != expected.shape:
                 raise EvaluationError(f"{name} gave frames of the wrong size or number on clip {clip.name}")
-            values.append((psnr(piece, wanted), authors_ssim(piece, wanted), ssim(piece, wanted)))
-            both = torch.stack((piece, wanted))
+            values.append((psnr(piece, expected), authors_ssim(piece, expected), ssim(piece, expected)))
+            both = torch.stack((piece, expected))
             changes.append(flicker(*(both if before is None else torch.cat((before, both), 1))))
             before = both[:, -1:]
             if show is not None and number <= show < number + len(piece):

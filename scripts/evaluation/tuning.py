@@ -37,18 +37,18 @@ def tuned(
     def quality(setting: Setting) -> float:
         key = tuple(setting.items())
         if key not in known:
-            found = pool.map(lambda middle: torch.cat(list(baseline.restore(source, middle, sigma, setting))), middles)
-            known[key] = float(psnr(torch.cat(list(found)), torch.cat(targets)).mean())
+            frames = pool.map(lambda middle: torch.cat(list(baseline.restore(source, middle, sigma, setting))), middles)
+            known[key] = float(psnr(torch.cat(list(frames)), torch.cat(targets)).mean())
         return known[key]
 
     knobs = baseline.knobs(sigma)
     start = {name: knob.start for name, knob in knobs.items()}
     with ThreadPoolExecutor(max(1, min(len(middles), os.cpu_count() or 1))) as pool:
-        tops = [climbed(quality, {"option": n, **start}, knobs) for n in range(len(baseline.options))]
+        tops = [hill_climb(quality, {"option": n, **start}, knobs) for n in range(len(baseline.options))]
     return max(tops, key=lambda setting: known[tuple(setting.items())])
 
 
-def climbed(quality: Callable[[Setting], float], setting: Setting, knobs: dict[str, Knob]) -> Setting:
+def hill_climb(quality: Callable[[Setting], float], setting: Setting, knobs: dict[str, Knob]) -> Setting:
     """The setting at the top of the hill, as far as going along one knob after the other finds it."""
     for _ in range(ROUNDS if len(knobs) > 1 else 1):
         for name, knob in knobs.items():

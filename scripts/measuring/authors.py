@@ -1,7 +1,7 @@
 """The authors' own networks out of a checkout of their repository, to compare with: run, never copied.
 
 Their repository has one file for each of the four networks, all with a class of the same name. Which is which is
-told by the names and shapes of its parameters, as with a checkpoint. Importing the files runs them: name a
+seen from the names and shapes of its parameters, as with a checkpoint. Importing the files runs them: name a
 checkout that you trust.
 """
 

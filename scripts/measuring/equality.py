@@ -13,7 +13,6 @@ from torch import Tensor
 
 from measuring import streams
 from measuring.networks import Subject, load, random_network
-from measuring.rates import wait_for
 from measuring.settings import Settings
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.network.timeline import WholeClip
@@ -54,7 +53,7 @@ def equality(settings: Settings) -> dict[str, Any]:
         reference = _reference(settings, subject, (height, width))
         for dtype in precisions:
             name = f"{subject.name} {str(dtype).removeprefix('torch.')}"
-            row = settings.tried(name, _compared, subject, (height, width), dtype, reference)
+            row = settings.attempt(name, _compared, subject, (height, width), dtype, reference)
             if not row.get("sound", True):
                 settings.failures.append(f"{name}: relative error {row['relative_error']}")
             settings.add(name, row)
@@ -112,7 +111,7 @@ def _compared(
             parts.append(stream.push(clip[part], None if noise is None else noise[part]))
         mode = stream.mode
         restored = torch.cat([*parts, stream.finish()])
-        wait_for(settings.device)
+        streams.wait_for(settings.device)
     change = (restored - clip)[reference.numbers].cpu().double()
     error = float((change - reference.change).norm() / reference.change.norm())
     return {

@@ -1,39 +1,47 @@
-"""How cost grows with the work: frames per second and memory against the length of a clip, and against its pixels."""
+"""How cost grows: frames per second and memory against the length of a clip, and against its pixels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from measuring.settings import Settings
 from vsgshift.benchmark.cases import Case, measure_apart
 from vsgshift.errors import ProgramError
 
 LENGTHS = 100, 300, 1000, 3000, 10_000
 """Frames."""
 SMALL = 64, 48
-"""Width and height of the long clips: what is asked is whether their length matters."""
+"""Width and height of the long clips: the question is whether their length matters."""
 SIZES = (160, 90), (320, 180), (640, 360), (960, 540), (1280, 720)
 PATIENCE = 1800.0
 """Seconds for each measurement."""
 
 
-def against_length(case: Case, lengths: Iterable[int] = LENGTHS) -> list[dict[str, Any]]:
-    """A row for each length: clips restored whole through the plugin, each in a process of its own.
+def growth(settings: Settings) -> dict[str, Any]:
+    """The first network: clips of several lengths restored whole, and several sizes; each in a process of its own.
 
-    Flat in both columns: `fps`, whose start and end weigh most in short clips, and `memory_mib`.
+    Both `fps` and `memory_mib` should be flat against the length, and `megapixels_per_second` against the size.
     """
-    return [{"frames": length, **_row(replace(case, length=length))} for length in lengths]
-
-
-def against_pixels(case: Case, sizes: Sequence[tuple[int, int]] = SIZES) -> list[dict[str, Any]]:
-    """A row for each size (width, height), well into a clip: seconds and memory grow with the number of pixels."""
-    rows = []
-    for width, height in sizes:
+    subject = settings.subjects[0]
+    case = settings.case(subject, SMALL)
+    lengths = LENGTHS if settings.frames is None else (max(1, settings.frames // 10), settings.frames)
+    by_length = [{"frames": length, **_row(replace(case, length=length))} for length in lengths]
+    by_pixels = []
+    for width, height in settings.sizes:
         row = _row(replace(case, width=width, height=height))
         megapixels = width * height / 1e6
         if "fps" in row:
             row["megapixels_per_second"] = round(row["fps"] * megapixels, 4)
-        rows.append({"size": f"{width}x{height}", "megapixels": round(megapixels, 4), **row})
-    return rows
+        by_pixels.append({"size": f"{width}x{height}", "megapixels": round(megapixels, 4), **row})
+    return {
+        "model": subject.name,
+        "length_size": f"{SMALL[0]}x{SMALL[1]}",
+        "length": by_length,
+        "length_memory_largest_over_smallest": evenness(by_length, "memory_mib"),
+        "length_fps_largest_over_smallest": evenness(by_length, "fps"),
+        "pixels": by_pixels,
+        "pixels_rate_largest_over_smallest": evenness(by_pixels, "megapixels_per_second"),
+    }
 
 
 def _row(case: Case) -> dict[str, Any]:
@@ -50,6 +58,6 @@ def _row(case: Case) -> dict[str, Any]:
 
 
 def evenness(rows: Iterable[dict[str, Any]], key: str) -> float | None:
-    """The largest value of a column over the smallest: 1 where it is flat; None where there are no figures."""
+    """The largest value of a column over the smallest: 1 if it is flat; None if there are no figures."""
     values = [row[key] for row in rows if key in row]
     return round(max(values) / min(values), 3) if values else None

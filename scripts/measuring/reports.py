@@ -1,13 +1,23 @@
 """Reports: what was measured, when, on what and of which commit, as one JSON object."""
 
 import json
-import subprocess
+import platform
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from measuring.measures import surroundings
+import torch
+import vapoursynth as vs
+
 from vsgshift.benchmark import reference
+from vsgshift.benchmark.measures import device_name
+from vsgshift.errors import ProgramError
+from vsgshift.processes import run
+
+ROOT = Path(__file__).parents[2]
+MEASURED = "vsgshift", "scripts/measuring", "scripts/evaluation"
+"""Folders whose changes make a report one of a changed commit."""
 
 
 def report(benchmark: str, result: object, **how: object) -> dict[str, Any]:
@@ -17,39 +27,32 @@ def report(benchmark: str, result: object, **how: object) -> dict[str, Any]:
         benchmark: its kind.
         how: what a reader must know to measure the same, such as precision and weights.
     """
-    return {"benchmark": benchmark, **origin(), **surroundings(), **how, "result": result}
+    return {
+        "benchmark": benchmark,
+        **origin(),
+        "device": device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+        "torch": torch.__version__,
+        "vapoursynth": vs.core.core_version.release_major,
+        **how,
+        "result": result,
+    }
 
 
 def origin() -> dict[str, object]:
-    """When and of what the figures are."""
-    return {"date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit()}
+    """When and of what figures are: `date`, `commit`, with "-changed" if files differ from it, and Python's version."""
+    commit = "unknown"
+    with suppress(ProgramError):
+        commit = _git("rev-parse", "HEAD")
+        commit += "-changed" if _git("status", "--porcelain", "--untracked-files=no", "--", *MEASURED) else ""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit,
+        "python": platform.python_version(),
+    }
 
 
-def commit() -> str:
-    """The commit of the checkout that this package lies in, else of the working folder's; "unknown" outside both.
-
-    With "-changed" where the package differs from it.
-    """
-    return _commit(Path(__file__).parent) or _commit(Path.cwd()) or "unknown"
-
-
-def _commit(folder: Path) -> str:
-    def git(*arguments: str) -> str:
-        try:
-            done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-        except OSError:
-            return ""
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    head = git("rev-parse", "HEAD")
-    folders = ":/vsgshift", ":/scripts/measuring", ":/scripts/evaluation"
-    changed = head and git("status", "--porcelain", "--untracked-files=no", "--", *folders)
-    return head + ("-changed" if changed else "")
-
-
-def read_all(folder: Path) -> list[dict[str, Any]]:
-    """All reports in a folder, by their names."""
-    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
+def _git(*arguments: str) -> str:
+    return run(["git", "-C", ROOT, *arguments]).decode().strip()
 
 
 def text(of: object) -> str:
@@ -59,6 +62,7 @@ def text(of: object) -> str:
 
 def write_reference(folder: Path) -> Path:
     """Write what the reports in a folder know of machines' speed into the package."""
+    reports = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
     table = Path(reference.__file__).with_name("reference.json")
-    table.write_text(text(reference.rows(read_all(folder))), encoding="utf-8")
+    table.write_text(text(reference.rows(reports)), encoding="utf-8")
     return table

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HEIGHTS = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080), "1440p": (2560, 1440), "2160p": (3840, 2160)}
 """Width and height of sizes that have a name."""
 SMALL = (320, 180), (640, 360)
-"""Where none are asked for: so small that a CPU is done in time."""
+"""By default: so small that a CPU is done in time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Settings:
 
     subjects: "tuple[Subject, ...]"
     folder: Path
-    """For files that are needed on the way."""
+    """For temporary files."""
     sizes: tuple[tuple[int, int], ...] = SMALL
     """Widths and heights."""
     device_id: int | None = None
@@ -38,7 +38,7 @@ class Settings:
     seconds: float = 4.0
     """To measure each figure for, at least."""
     frames: int | None = None
-    """Of a clip, where the benchmark has a clip."""
+    """Of a clip, if the benchmark has a clip."""
     rounds: int = 3
     against: Path | None = None
     """A checkout of the authors' repository."""
@@ -67,8 +67,8 @@ class Settings:
         self.changed()
         return reason
 
-    def tried[*Given](self, name: str, measure: "Callable[[Settings, *Given], Any]", *given: *Given) -> Any:
-        """What a measurement gives, or why it gives nothing: what one network lacks shall not cost the others."""
+    def attempt[*Given](self, name: str, measure: "Callable[[Settings, *Given], Any]", *given: *Given) -> Any:
+        """What a measurement gives, or as `missing` why it gives nothing: the others are measured all the same."""
         try:
             return measure(self, *given)
         except Exception as error:
@@ -79,12 +79,12 @@ class Settings:
         for subject in self.subjects:
             for each in self.sizes:
                 name = label(subject, each)
-                self.add(name, self.tried(name, measure, subject, each))
+                self.add(name, self.attempt(name, measure, subject, each))
         return self.result
 
     @property
     def device(self) -> "torch.device":
-        """Raises ValueError where there is no such device."""
+        """Raises ValueError if there is no such device."""
         from vsgshift.plugin import devices
 
         return devices.choose(self.device_id)

@@ -23,8 +23,8 @@ LEAST_PSNR = 60.0
 """In dB, of half precision against single on the CPU."""
 
 
-class _Said(logging.Handler):
-    """Keeps warnings."""
+class _Warnings(logging.Handler):
+    """Keeps the warnings that are logged."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -37,17 +37,17 @@ class _Said(logging.Handler):
 def smoke(settings: Settings) -> dict[str, Any]:
     """The first network through the filter on the device, in half precision on a GPU, beside the CPU's result.
 
-    What is asserted is a failure where it is not so: fused kernels run, on a GPU a graph is replayed, and the
+    A failure, unless: fused kernels run, on a GPU a graph is replayed, and the
     result is the CPU's. Each line is there as soon as it is known.
     """
-    said = _Said()
-    logging.getLogger("vsgshift").addHandler(said)
+    warnings = _Warnings()
+    logging.getLogger("vsgshift").addHandler(warnings)
     try:
         for name, check in (("fused", _fused), ("filter", _filtered)):
-            settings.add(name, settings.tried(name, check))
+            settings.add(name, settings.attempt(name, check))
     finally:
-        logging.getLogger("vsgshift").removeHandler(said)
-        settings.add("warnings", said.lines)
+        logging.getLogger("vsgshift").removeHandler(warnings)
+        settings.add("warnings", warnings.lines)
     return settings.result
 
 
@@ -68,7 +68,7 @@ def _filtered(settings: Settings) -> dict[str, Any]:
     modes: list[str] = []
     push = Restorer._push
 
-    def noting(self: Restorer, block: Push[Frame]) -> None:
+    def recording(self: Restorer, block: Push[Frame]) -> None:
         push(self, block)
         assert isinstance(self.stream, Stream | TiledStream)
         if isinstance(self.stream, Stream):
@@ -78,21 +78,21 @@ def _filtered(settings: Settings) -> dict[str, Any]:
         clip = restored(source, subject.variant.task, model=subject.source, device_id=device_id, fp16=fp16)
         return np.stack([np.stack([np.asarray(f[p]) for p in range(3)]) for f in clip.frames(close=True)])
 
-    Restorer._push = noting  # type: ignore[method-assign, assignment]
+    Restorer._push = recording  # type: ignore[method-assign, assignment]
     try:
         with exact():
             started = time.perf_counter()
-            found = run(settings.device.index if cuda else -1, fp16=cuda)
+            actual = run(settings.device.index if cuda else -1, fp16=cuda)
             seconds = time.perf_counter() - started
     finally:
         Restorer._push = push  # type: ignore[method-assign, assignment]
-    wanted = run(-1, fp16=False)
-    error = float(np.square(found.astype(np.float64) - wanted).mean())
+    expected = run(-1, fp16=False)
+    error = float(np.square(actual.astype(np.float64) - expected).mean())
     psnr = 99.0 if not error else min(99.0, float(-10 * np.log10(error)))
     row = {"modes": [*dict.fromkeys(modes)], "psnr": round(psnr, 2), "seconds": round(seconds, 2)}
     settings.add("filter", row)
     if not psnr >= LEAST_PSNR:
-        raise RuntimeError(f"the filter's frames are not those of the CPU: PSNR {psnr:.1f} dB, {LEAST_PSNR} wanted")
+        raise RuntimeError(f"the filter's frames are not those of the CPU: PSNR {psnr:.1f} dB, under {LEAST_PSNR}")
     if cuda and not subject.variant.merge and modes[-1] != "graph":
         raise RuntimeError(f"no CUDA graph was replayed: the stream is {modes[-1]}")
     return row

@@ -1,40 +1,71 @@
-"""The bare stream, without VapourSynth: a clip of noise that never ends, and how fast it goes through."""
+"""The bare stream, without VapourSynth: frames per second, memory, and the kernels that take the time."""
 
 import math
+import os
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
-from measuring.rates import timed, wait_for
+from measuring.networks import Subject, load
+from measuring.settings import Settings
+from vsgshift.benchmark.measures import peak_resident
 from vsgshift.network import ShiftNet
 from vsgshift.network.variants import Task
+from vsgshift.plugin.memory import give_back_freed
 from vsgshift.streaming import Stream
 from vsgshift.streaming.graphed import WARM_UP
 from vsgshift.streaming.stream import Execution
 
 ROUNDS = 3
+KERNELS = 30
+"""Kernels of a network that a report has, the slowest first."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StreamFigures:
-    """Of a stream that is well under way."""
+def engine(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[str, Any]:
+    """Frames per second of a stream in the middle of a long clip, and the most memory that it took."""
+    network = load(subject, settings.device, settings.dtype)
+    rounds: list[float] = []
 
-    fps: float
-    frames: int
-    """That were measured, in all rounds."""
-    spread: float
-    """Fastest round over the slowest."""
-    gpu_memory_mib: float | None
-    """The most memory that torch used for tensors on the GPU; None on the CPU."""
+    def measure() -> None:
+        push = under_way(network, size[::-1], settings.device, settings.block)
+        # The clock is read when the device is done, so many blocks are given to it at once.
+        blocks = max(1, math.ceil(settings.seconds / ROUNDS / timed(push, settings.device)))
+
+        def run() -> None:
+            for _ in range(blocks):
+                push()
+
+        rounds.extend(timed(run, settings.device) / blocks for _ in range(ROUNDS))
+
+    memory = peak_of(measure, settings.device)
+    figures = {"fps": round(settings.block / median(rounds), 3), "spread": round(min(rounds) / max(rounds), 3)}
+    if memory is not None:
+        figures["gpu_memory_mib" if settings.device.type == "cuda" else "memory_mib"] = round(memory, 1)
+    return figures
+
+
+def kernels(settings: Settings, subject: Subject, size: tuple[int, int]) -> str:
+    """The table of torch's profiler for one push of a stream under way."""
+    network = load(subject, settings.device, settings.dtype)
+    push = under_way(network, size[::-1], settings.device, settings.block)
+    push()
+    cuda = settings.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as profiler:
+        push()
+    column = "self_device_time_total" if cuda else "self_cpu_time_total"
+    return str(profiler.key_averages().table(sort_by=column, row_limit=KERNELS, max_name_column_width=60))
 
 
 def footage(
     task: Task, frames: int, size: tuple[int, int], device: torch.device, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor | None]:
-    """Random frames (T, 3, H, W), and the noise map (T, 1, H, W) where the task wants one; the same each time.
+    """Random frames (T, 3, H, W), and the noise map (T, 1, H, W) if the task takes one; the same each time.
 
     Half precision has all the values exactly, so that every precision gets the same.
     """
@@ -65,32 +96,37 @@ def under_way(
     return lambda: stream.push(clip, noise)
 
 
-def measure_stream(
-    network: ShiftNet, size: tuple[int, int], device: torch.device, block: int, seconds: float
-) -> StreamFigures:
-    """Frames per second of the bare stream; arguments as for `under_way`.
-
-    Args:
-        seconds: to measure for, at least, in all rounds.
-    """
-    cuda = device.type == "cuda"
-    if cuda:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-    push = under_way(network, size, device, block)
+def timed(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds until a run is done, on the device too."""
     wait_for(device)
-    one = timed(push, device)
-    # The clock is read when the device is done, so many blocks are given to it at once.
-    blocks = max(1, math.ceil(seconds / ROUNDS / one))
+    started = time.perf_counter()
+    run()
+    wait_for(device)
+    return time.perf_counter() - started
 
-    def run() -> None:
-        for _ in range(blocks):
-            push()
 
-    rounds = [timed(run, device) for _ in range(ROUNDS)]
-    return StreamFigures(
-        fps=block * blocks / median(rounds),
-        frames=block * blocks * ROUNDS,
-        spread=min(rounds) / max(rounds),
-        gpu_memory_mib=torch.cuda.max_memory_allocated(device) / 2**20 if cuda else None,
-    )
+def wait_for(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_of(run: Callable[[], object], device: torch.device) -> float | None:
+    """The most memory that a run took beyond what was in use before it, MiB; None if the system does not say."""
+    if device.type == "cuda":
+        wait_for(device)
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        wait_for(device)
+        return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
+    give_back_freed()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak so far
+    except OSError:
+        run()
+        return None
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    run()
+    return peak_resident() - resident

@@ -44,16 +44,18 @@ def table() -> list[Known]:
 
 
 def rows(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, str | float]]:
-    """The table out of reports of `scripts/benchmark.py speed`; others are passed over."""
+    """The table out of reports of `scripts/benchmark.py machine`; others are passed over."""
     cases: list[dict[str, str | float]] = []
     for report in reports:
-        if report.get("benchmark") != "speed" or report.get("precision", "float32") != "float32":
+        if report.get("benchmark") != "machine" or report.get("precision", "float32") != "float32":
             continue
         device = str(report["device"])
         # The reports name a CPU by its architecture and cores, a GPU by its maker's name.
         kind = "cpu" if device.endswith(" cores") else "cuda"
         for name, figures in report["result"].items():
             model, size = name.split()
+            if "filter_fps" not in figures:
+                continue
             cases.append({"model": model, "size": size, "kind": kind, "device": device, "fps": figures["filter_fps"]})
     return cases
 
