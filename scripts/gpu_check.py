@@ -99,18 +99,7 @@ def gpu_steps(against: Path | None) -> Iterator[Step]:
             yield speed(family, size, 4, limit)
     yield tests(120)
     if against:
-        compared = (
-            "against",
-            "--against",
-            str(against),
-            "--model",
-            "small",
-            "plus",
-            "--rounds",
-            "2",
-            "--device",
-            "cuda",
-        )
+        both = ("against", "--against", str(against), "--model", "small", "plus", "--device", "cuda", "--rounds", "2")
         yield measure("against half 720p", 70, *both, "--fp16", "--size", "720p", "--frames", "24")
         yield measure("against single 256", 45, *both, "--size", "256x256", "--frames", "48")
     yield measure("layers", 45, "layers", "--model", "deblur-small", "deblur-plus", "--size", "720p", *half)

@@ -34,7 +34,7 @@ FLAT = 16.0
 HISTOGRAM_UNIT = 64.0
 """A shift of all values by this much counts as much as having nothing in common."""
 THRESHOLD = 0.42
-"""Between what `scripts/tune_scenes.py` finds at cuts and elsewhere."""
+"""Between the weakest cut and the strongest change within a scene, over spliced clips with noise of sigma 0 to 50."""
 
 
 def thumbnail(planes: Sequence[NDArray[Any]], scales: Sequence[PlaneScale]) -> Thumbnail:
