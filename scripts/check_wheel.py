@@ -89,7 +89,7 @@ def check_complaint() -> None:
 
 
 def check_frames(package: Path) -> None:
-    """Both bundled models restore a clip, and the versions are told."""
+    """Both bundled models restore a clip, and the versions are printed."""
     clip = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=48, length=LENGTH, color=[90, 110, 140])
     restored = vs.core.gshift.Deblur(vs.core.gshift.Denoise(clip, sigma=10))
     count = sum(1 for _ in restored.frames(close=True))

@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--validation", metavar="FOLDER", help="footage for validations, laid out like the other")
     parser.add_argument("--resume", action="store_true", help="go on with what is in the folder, if anything is")
     parser.add_argument("--minutes", type=float, metavar="M", help="end this slice after so long")
-    parser.add_argument("--steps", type=int, metavar="N", help="end this slice after so many steps; 0 only exports")
+    parser.add_argument("--steps", type=int, metavar="N", help="end this slice after N steps; 0 only exports")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: GPUs where there are any")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -1,7 +1,7 @@
 """Networks to measure, by name: with their weights where these are installed, else with random ones.
 
-Speed and memory do not depend on the values of the weights, so what nobody may redistribute can be measured
-all the same. A report says which weights were used.
+Speed and memory do not depend on the values of the weights, so weights that may not be redistributed are not needed
+here. A report says which weights were used.
 """
 
 from collections.abc import Iterable

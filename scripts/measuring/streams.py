@@ -34,7 +34,7 @@ def engine(settings: Settings, subject: Subject, size: tuple[int, int]) -> dict[
 
     def measure() -> None:
         push = under_way(network, size[::-1], settings.device, settings.block)
-        # The clock is read when the device is done, so many blocks are given to it at once.
+        # The clock is read when the device is done, so a number of blocks is given to it at once.
         blocks = max(1, math.ceil(settings.seconds / ROUNDS / timed(push, settings.device)))
 
         def run() -> None:

@@ -12,7 +12,7 @@ from vsgshift.parameters import PARAMETERS
 from vsgshift.processes import run
 
 ENDLESS = 1_000_000
-"""Frames; nobody waits for the last."""
+"""Frames; more than are ever asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

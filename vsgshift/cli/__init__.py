@@ -74,7 +74,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except VsgshiftError as error:
         sys.stderr.write(f"vsgshift: {error}\n")
     except OSError as error:
-        # What the system refuses, as on a full disk.
+        # Errors of the system, such as a full disk.
         sys.stderr.write(f"vsgshift: {error.filename or 'error'}: {error.strerror or error}\n")
     return 1
 

@@ -169,7 +169,7 @@ class SteadyTimeline:
         assert EDGE == -1
         self._known = [False] * (self.lateness + block)
         self._flags = torch.zeros(len(self._known), dtype=torch.bool, device=device)
-        # After so many future shifts the main path is that many frames late.
+        # Each future shift makes the main path one frame later.
         self._held = [
             self._flags[self.lateness - passed :][:block].view(-1, 1, 1, 1) for passed in range(self.lateness + 1)
         ]

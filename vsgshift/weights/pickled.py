@@ -1,4 +1,4 @@
-"""What a pickled state dict says of its tensors, told before it is unpickled.
+"""What a pickled state dict says of its tensors, read before it is unpickled.
 
 A pickle is a program: unpickling runs it, and it may import and call what it likes. Here its
 instructions are only followed as far as they put together plain values. The names of Python objects

@@ -125,7 +125,7 @@ def import_checkpoint(source: Path, name: str | None = None, *, accept_changed: 
 
     Args:
         source: the authors' .pth file.
-        name: the model it is; by default told by the authors' file name, else the file's own name.
+        name: the model it is; by default taken from the authors' file name, else the file's own name.
         accept_changed: take the file of a published model also where its size or digest is not that
             of the file which was installed first.
 

@@ -83,7 +83,7 @@ def _display(dice: Dice, draw: ImageDraw.ImageDraw, side: int) -> None:
 
 
 def _picture(dice: Dice, side: int) -> Image.Image:
-    """A square of so many drawn pixels."""
+    """A square of that many drawn pixels."""
     kind = dice.choice(("flat", "ramp", "bars", "cartoon", "display"), (0.15, 0.1, 0.2, 0.3, 0.25))
     if kind == "ramp":
         ends = np.array((colour(dice), colour(dice)), np.float32)

@@ -75,7 +75,7 @@ def restore(job: Job) -> Result:
 def _with_advice(error: VsgshiftError | OSError, folder: Path) -> VsgshiftError:
     """The error with what to do about it."""
     if isinstance(error, OSError) and not isinstance(error, VsgshiftError):
-        # What the system refuses, as on a full disk; without a name it is a file of that folder.
+        # Errors of the system, such as a full disk; one without a file name is of that folder.
         error = VideoError(f"{error.filename or folder}: {error.strerror or error}")
     if getattr(error, "advice", "") or not any(folder.glob("*.mkv")):
         return error

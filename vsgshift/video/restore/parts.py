@@ -61,7 +61,7 @@ class Parts:
 
 
 def part_size(pace: float) -> int:
-    """Frames in a part, at so many frames per second."""
+    """Frames in a part, at that many frames per second."""
     return round(min(max(PART_SECONDS * pace, FEWEST_FRAMES), MOST_FRAMES))
 
 
