@@ -42,7 +42,7 @@ def test_bytes_by_hand() -> None:
     costs = count_costs(VARIANTS["deblur-tiny"], (64, 96), 4, torch.float16)
     # 16 channels at half the size in, 12 out, and the weights of 5x5 pixels once for all four frames.
     assert costs["to_rgb"].least_bytes == 2 * ((16 + 12) * 32 * 48 + 16 * 12 * 25 / 4)
-    assert costs["to_rgb"].operations == 2 * 16 * 12 * 25 * 32 * 48 / 4  # in four groups
+    assert costs["to_rgb"].operations == 2 * 16 * 12 * 25 * 32 * 48
     # Twice the pixels, twice the operations, but for channel attention.
     twice = count_costs(VARIANTS["deblur-tiny"], (64, 192), 4, torch.float16)
     assert twice["merge"].operations == pytest.approx(2 * costs["merge"].operations, rel=1e-3)

@@ -1,6 +1,6 @@
 """Every kind of colour through the filter at full strength, against the standards' formulas and the plain network.
 
-At full strength a network that is fed wrong colours gives wrong colours, even where the way back undoes the mistake.
+At full strength a network that is fed wrong colours gives wrong colours, even if the way back undoes the mistake.
 """
 
 from functools import cache
@@ -14,6 +14,7 @@ from colour_reference import KR_KB, YCGCO, Colour
 from numpy.typing import NDArray
 
 from vsgshift import restore
+from vsgshift.h273 import usual_matrix
 from vsgshift.plugin.colour import MATRICES
 from vsgshift.weights import load_network
 
@@ -183,6 +184,10 @@ def test_matrices_that_need_a_transfer(matrix: int, untrained: dict[str, str]) -
     ):
         assert own_props(output) == dict(reference.props)
         assert max_abs_diff(output, reference) <= 1
+
+
+def test_standard_definition_ends_at_1024x576() -> None:
+    assert [usual_matrix(*size) for size in ((1024, 576), (1026, 576), (1024, 578))] == [6, 1, 1]
 
 
 def test_every_matrix_is_tested() -> None:
