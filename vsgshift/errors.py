@@ -50,6 +50,10 @@ class VideoError(VsgshiftError):
         self.advice = advice
 
 
+class ExportError(VsgshiftError):
+    """A network cannot be written for other runtimes."""
+
+
 class WeightsError(VsgshiftError):
     """A model cannot be had."""
 

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsgshift.cli import benchmark, compare, demo, doctor, models, restore
+from vsgshift.cli import benchmark, compare, demo, doctor, export, models, restore
 from vsgshift.errors import VsgshiftError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ SUBJECTS: tuple[Callable[["Commands"], None], ...] = (
     restore.add,
     compare.add,
     models.add,
+    export.add,
     doctor.add,
     benchmark.add,
 )

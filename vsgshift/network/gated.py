@@ -11,9 +11,11 @@ from vsgshift.network.shift import Direction, spatial_shift
 from vsgshift.network.timeline import Timeline
 from vsgshift.network.variants import Variant
 
+EPS = 1e-6
+
 
 class LayerNorm(nn.Module):
-    """Normalise over the channels of each pixel of (T, C, H, W); biased variance, eps 1e-6."""
+    """Normalise over the channels of each pixel of (T, C, H, W); biased variance, `EPS`."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -22,7 +24,7 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.permute(0, 2, 3, 1)
-        return F.layer_norm(pixels, self.weight.shape, self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
+        return F.layer_norm(pixels, self.weight.shape, self.weight, self.bias, EPS).permute(0, 3, 1, 2)
 
 
 def joined_weight(*weights: Tensor) -> Tensor:

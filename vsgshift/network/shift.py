@@ -74,19 +74,25 @@ class _Translation(torch.autograd.Function):
 
 
 def _translated(x: Tensor, sign: int) -> Tensor:
-    height, width = x.shape[2:]
     padded = F.pad(x, (MARGIN,) * 4)
     sizes = group_sizes(x.shape[1])
     starts = accumulate(sizes, initial=0)
     parts = []
     for start, size, (dy, dx) in zip(starts, sizes, OFFSETS, strict=False):
         if size:
-            top, left = MARGIN - sign * dy, MARGIN - sign * dx
-            parts.append(padded[:, start : start + size, top : top + height, left : left + width])
+            rows, columns = _inside(MARGIN - sign * dy), _inside(MARGIN - sign * dx)
+            parts.append(padded[:, start : start + size, rows, columns])
     return torch.cat(parts, 1)
+
+
+def _inside(first: int) -> slice:
+    """A frame's rows or columns in a padded one. Counted from the end, so that a trace has no sizes in it."""
+    return slice(first, first - 2 * MARGIN or None)
 
 
 def spatial_shift(x: Tensor) -> Tensor:
     """Translate 24 groups of the channels of (T, C, H, W), each by its own offset; vacated pixels are zero."""
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return _translated(x, 1)
     out: Tensor = _Translation.apply(x)  # type: ignore[no-untyped-call]
     return out

@@ -10,7 +10,7 @@ from vsgshift.network.core import Core
 from vsgshift.network.frame_unet import FrameUNet
 from vsgshift.network.layers import ResidualBlock, SplitConv, conv, depth_to_space, space_to_depth
 from vsgshift.network.merge import Merge
-from vsgshift.network.timeline import Timeline, WholeClip, WindowTimeline
+from vsgshift.network.timeline import Timeline, Waiting, WholeClip, WindowTimeline
 from vsgshift.network.variants import Variant
 
 LARGEST = 4.5
@@ -97,13 +97,37 @@ class ShiftNet(nn.Module):
         than the network, so is the result: what the network leaves alone stays as it is.
         """
         if self.merger is None:
-            x = space_to_depth(clip if noise is None else torch.cat((clip, noise), 1), self.variant.shuffle)
-            merged = None
-        else:
-            assert noise is not None
-            assert isinstance(time, WindowTimeline)
-            x, clip, added, levels = self._merged(self.merger, clip, noise, time)
-            merged = time.keep(added), time.keep(levels)
+            joined = clip if noise is None else torch.cat((clip, noise), 1)
+            return self._restored(space_to_depth(joined, self.variant.shuffle), clip, None, time, strength)
+        assert noise is not None
+        assert isinstance(time, WindowTimeline)
+        return self.run_merged(*self._merged(self.merger, clip, noise, time), time, strength=strength)
+
+    def run_merged(
+        self, clip: Tensor, change: Tensor, noise: Tensor, left: Tensor, time: Timeline, *, strength: float = 1.0
+    ) -> Tensor:
+        """`run` behind the merge, for variants that merge.
+
+        Args:
+            clip: (T, 3, H, W).
+            change: (T, 3, H, W), what merging adds to the frames.
+            noise: (T, 1, H / 2, W / 2), the frames' noise standard deviation.
+            left: (T, 3, H / 2, W / 2), what is left of it after merging, as `Merge.forward` tells it.
+        """
+        shuffle = self.variant.shuffle
+        merged = time.keep(change), time.keep(noise)
+        return self._restored(
+            torch.cat((space_to_depth(clip + change, shuffle), space_to_depth(clip, shuffle), noise, left), 1),
+            clip,
+            merged,
+            time,
+            strength,
+        )
+
+    def _restored(
+        self, x: Tensor, clip: Tensor, merged: tuple[Waiting, Waiting] | None, time: Timeline, strength: float
+    ) -> Tensor:
+        """`run` from the network's input on; ``merged`` waits with the frames: what merging adds, and the noise."""
         x = x.to(self.embed.weight.dtype).contiguous(memory_format=torch.channels_last)
         early = self.embed_block(self.embed(x), self.embed_slope)
         single = self.unets_before(early)
@@ -126,15 +150,12 @@ class ShiftNet(nn.Module):
     def _merged(
         self, merger: Merge, clip: Tensor, noise: Tensor, time: WindowTimeline
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The input for the frames that have their neighbours, those frames, what merging adds, and their noise."""
-        shuffle = self.variant.shuffle
+        """The frames that have their neighbours, and the rest of what `run_merged` takes."""
         frames, levels = time.keep(clip), time.keep(F.avg_pool2d(noise, 2))
         window = time.window(merger.keep(clip), merger.reach)
         clip, noise = frames(), levels()
         change, shares = merger(window, noise)
-        left = noise * shares.sqrt()
-        x = torch.cat((space_to_depth(clip + change, shuffle), space_to_depth(clip, shuffle), noise, left), 1)
-        return x, clip, change, noise
+        return clip, change, noise, noise * shares.sqrt()
 
     def check_tensors(self, clip: Tensor, noise: Tensor | None) -> None:
         """Raise ValueError if the tensors have dimensions, a type or a device that the network does not take."""

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from vsgshift.engine.cuda.halves import Operand, bases, dense, kind, load_row, precision
 from vsgshift.engine.cuda.tuning import Kernel, measures
+from vsgshift.network.gated import EPS
 from vsgshift.network.shifted import Shifted
-
-EPS = 1e-6
 
 
 @triton.jit
