@@ -17,6 +17,14 @@ ISOLATED = {"PYTHONSAFEPATH": "1"}
 """Added to the environment: a Python takes no modules from the current folder, where anyone's json.py may lie."""
 NOISE = re.compile(r"(Frame|Output \d+|Script eval|Information: |x26[45] \[|\[q\] command)")
 """How lines of vspipe and ffmpeg begin that never say why they failed."""
+FOLLOWS = re.compile(
+    r"(Error (while|initializing|opening|splitting|sending|submitting|encoding|muxing|processing|parsing|binding)"
+    r"|Could not open encoder|Conversion failed|Task finished|Terminating|Nothing was written|Failed to set value"
+    r"|maybe incorrect|Possible (presets|tunes|profiles))"
+)
+"""How lines of ffmpeg begin that follow from what it said first."""
+WHO = re.compile(r"^(\[[^\]]*\] )+")
+"""Which part of ffmpeg says so, and its address in memory, help no one."""
 
 
 class Process:
@@ -50,7 +58,8 @@ class Process:
                 stdout=subprocess.PIPE if stdout else self._complaints,
                 stderr=self._complaints,
                 start_new_session=True,
-                env={**(os.environ if environment is None else environment), **ISOLATED},
+                # Without a home, as in some services, VapourSynth does not find its settings.
+                env={"HOME": str(Path("~").expanduser()), **(environment or os.environ), **ISOLATED},
             )
         except OSError as error:
             self._complaints.close()
@@ -119,7 +128,7 @@ class Process:
 
     def complaint(self, status: int) -> str:
         """Why the program, which has ended, failed; one line."""
-        return last_line(self.complaints(), status)
+        return reason_of(self.complaints(), status)
 
 
 def run(
@@ -162,14 +171,16 @@ def feed(command: Sequence[str], chunks: Iterable[bytes | memoryview]) -> None:
         process.wait()
 
 
-def last_line(complaints: bytes, status: int) -> str:
-    """The last line of a program's complaints that says anything, and the signal that ended it, if one did."""
+def reason_of(complaints: bytes, status: int) -> str:
+    """The line of a program's complaints that says why, and the signal that ended it, if one did."""
     lines = [line.strip() for line in re.split(r"[\r\n]+", complaints.decode(errors="replace"))]
     lines = [line for line in lines if line and not NOISE.match(line)]
     # What ffmpeg says after this follows from it.
     lines = [line for line in lines if os.strerror(errno.ENOSPC) in line] or lines
-    # Which part of ffmpeg says so, and its address in memory, help no one.
-    line = re.sub(r"^(\[[^\]]* @ 0x[0-9a-f]+\] )+", "", lines[-1]) if lines else ""
+    lines = [WHO.sub("", line) for line in lines]
+    reasons = [line for line in lines if not FOLLOWS.match(line)]
+    # ffmpeg says the reason first, and then what failed by it; a traceback ends with it.
+    line = reasons[0] if reasons and len(reasons) < len(lines) else lines[-1] if lines else ""
     line = line.removeprefix("vapoursynth.Error: ")
     if status < 0:
         return f"ended by a signal: {signal.strsignal(-status) or -status}{f' ({line})' if line else ''}"

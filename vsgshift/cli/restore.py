@@ -1,6 +1,7 @@
 """Restoring a video file: `restore`."""
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -99,7 +100,8 @@ def restore(options: argparse.Namespace) -> int:
 
     job = Job(
         source=options.source.absolute(),
-        output=options.output.absolute(),
+        # A link stays one: what it leads to is written.
+        output=Path(os.path.realpath(options.output)) if options.output.is_symlink() else options.output.absolute(),
         filters=filters,
         encoding=Encoding(codec=options.codec, crf=options.crf, preset=options.preset, options=options.ffmpeg_options),
         start=options.start,

@@ -106,6 +106,7 @@ def check_file(path: Path) -> None:
     Raises:
         VideoError: a folder, nothing, an empty file, or one that may not be read.
     """
+    check_name(path)
     if path.is_dir():
         raise VideoError(f"{path} is a folder; give a video file")
     if not path.exists():
@@ -116,6 +117,15 @@ def check_file(path: Path) -> None:
         raise VideoError(f"{path} cannot be read: permission denied")
     if path.stat().st_size == 0:
         raise VideoError(f"{path} is empty")
+
+
+def check_name(path: Path) -> None:
+    """Raise VideoError for a name that VapourSynth cannot open."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = str(path).encode(errors="replace").decode()
+        raise VideoError(f"{shown}: VapourSynth opens only names in UTF-8; rename the file or its folder") from error
 
 
 def to_rgb(clip: Clip, node: Any, format: int, size: tuple[int, int] | None = None) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from vsgshift.errors import ProgramError, VideoError, VsgshiftError
 from vsgshift.files import atomic_write
 from vsgshift.processes import run
-from vsgshift.video.clip import check_file
+from vsgshift.video.clip import check_file, check_name
 from vsgshift.video.encoder import check_codec
 from vsgshift.video.pipe import MARK, ScriptFrames, encode, frame_bytes, y4m_header
 from vsgshift.video.pixels import USUAL, has_alpha, loses
@@ -111,6 +111,7 @@ def is_finished(job: Job) -> bool:
 def _check_paths(job: Job) -> None:
     check_file(job.source)
     output = job.output
+    check_name(output)
     if job.ending not in FORMATS:
         raise VideoError(f"{output}: cannot write that kind of file; name it {', '.join(FORMATS)}")
     if output.is_dir():
