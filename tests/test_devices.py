@@ -84,6 +84,16 @@ def test_what_is_built_for_one_architecture_runs_on_others(
     assert (devices.choose(None).type == "cuda") == runs
 
 
+def test_half_precision_is_the_default_where_its_kernels_run(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
+    cards((7, 5), (8, 0), (12, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: [(7, 5), (8, 0), (12, 0)][device.index])
+    cards_half = [devices.half(torch.device("cuda", number), None) for number in range(3)]
+    assert cards_half == [False, True, True]
+    assert not devices.half(torch.device("cpu"), None)
+    assert devices.half(torch.device("cuda", 0), True)
+    assert not devices.half(torch.device("cuda", 1), False)
+
+
 def test_the_doctor_tells_why_a_card_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     card = """
 import torch

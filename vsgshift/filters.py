@@ -59,7 +59,8 @@ def deblur(
             `_SceneChangePrev` and `_SceneChangeNext`, 2 scene changes that the filter finds and marks with them. 0
             to 2; by default 1.
         device_id: number of a CUDA device; -1 is the CPU. By default the first GPU, else the CPU.
-        fp16: half precision; needs a GPU or a CPU with half precision arithmetic. By default False.
+        fp16: half precision; needs a GPU or a CPU with half precision arithmetic. By default on a GPU from compute
+            capability 8.0 on.
         block: frames per run of the network; fewer need less memory. 1 to 64; by default 4.
         tilesize: pixels, or width and height, of the tiles in which a picture is restored, overlap included; 0
             restores it whole. For pictures that need more memory than there is; tiles below 200 pixels change the

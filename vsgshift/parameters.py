@@ -102,9 +102,10 @@ class Choices:
         how=True,
         same=True,
     )
-    fp16: bool = _parameter(
-        False,
+    fp16: bool | None = _parameter(
+        None,
         "half precision; needs a GPU or a CPU with half precision arithmetic",
+        unset="on a GPU from compute capability 8.0 on",
         how=True,
     )
     block: int = _parameter(

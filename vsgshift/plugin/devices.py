@@ -88,6 +88,19 @@ def _warn_once(text: str) -> None:
     logger.warning(text)
 
 
+def half(device: torch.device, wanted: bool | None) -> bool:
+    """Whether a filter runs in half precision: as it is wanted, else where the fused kernels for it run.
+
+    Raises:
+        ValueError: as `check_half`.
+    """
+    if wanted is None:
+        return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    if wanted:
+        check_half(device)
+    return wanted
+
+
 def check_half(device: torch.device) -> None:
     """Raise ValueError if the device has no half precision arithmetic."""
     if device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():

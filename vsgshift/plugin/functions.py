@@ -77,9 +77,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     from vsgshift.weights.catalogue import full_name
 
     device = devices.choose(choices.device_id)
-    if choices.fp16:
-        devices.check_half(device)
-    dtype = torch.float16 if choices.fp16 else torch.float32
+    dtype = torch.float16 if devices.half(device, choices.fp16) else torch.float32
     model = full_name(choices.model, task)
     network = load_network(model, device=device, dtype=dtype)
     if network.variant.task != task:
