@@ -10,7 +10,7 @@ from torch import Tensor
 from vsgshift.engine import prepared
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.network.merge import Merge, motion, pyramid
-from vsgshift.network.shiftnet import LARGEST
+from vsgshift.network.shiftnet import LARGEST, local_deviation
 from vsgshift.network.timeline import WholeClip
 from vsgshift.streaming import Stream, restore
 from vsgshift.streaming.pipeline import _WindowSite
@@ -171,3 +171,22 @@ def test_no_value_changes_by_more_than_noise_can_be(network: ShiftNet) -> None:
         change = (network(clip, noise) - clip).abs()
     assert (change <= LARGEST * noise + 1e-6).all()
     assert (change > 0.9 * LARGEST * noise).any()
+
+
+def test_where_nothing_varies_nothing_changes(network: ShiftNet) -> None:
+    clip = torch.full((5, 3, 32, 48), 0.25)
+    clip[..., 24:] = torch.rand(5, 3, 32, 24, generator=torch.Generator().manual_seed(0))
+    clip[:, 1] = 1.0
+    with torch.inference_mode():
+        change = (network(clip, torch.full((5, 1, 32, 48), SIGMA)) - clip).abs()
+    assert change[..., :20].max() < 1e-3
+    assert change[:, 1].max() < 1e-3
+    assert change[:, ::2, :, 28:].max() > SIGMA
+
+
+def test_local_deviations_are_those_of_six_by_six_pixels() -> None:
+    x = torch.rand(2, 3, 24, 32, generator=torch.Generator().manual_seed(0))
+    actual = local_deviation(x)
+    assert actual.shape == (2, 3, 12, 16)
+    expected = x[1, 2, 8:14, 12:18].std(correction=0)
+    torch.testing.assert_close(actual[1, 2, 5, 7], expected)
