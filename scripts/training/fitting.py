@@ -43,7 +43,8 @@ def lattice_power(error: Tensor) -> Tensor:
     """
     height, width = (size // 4 * 4 for size in error.shape[-2:])
     places = error[..., :height, :width].unflatten(-1, (-1, 4)).unflatten(-3, (-1, 4)).mean((1, 3, 5))
-    return (places - places.mean((-1, -2), keepdim=True)).square().mean((1, 2, 3))
+    power: Tensor = (places - places.mean((-1, -2), keepdim=True)).square().mean((1, 2, 3))
+    return power
 
 
 def new_network(recipe: Recipe, device: torch.device) -> ShiftNet:
