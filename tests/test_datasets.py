@@ -13,7 +13,7 @@ from evaluation.datasets import clean_clips, paired_clips
 from evaluation.errors import EvaluationError
 from evaluation.frames import Images, Kept, Stack, Video
 from training.clips import degradations, synthetic
-from training.clips.dice import Dice
+from training.clips.rng import Rng
 from vsgshift.errors import MissingProgramError, VideoError
 from vsgshift.video.programs import find_ffmpeg
 
@@ -200,11 +200,11 @@ def test_generated_blurred_clips_are_those_of_the_held_out_seed(monkeypatch: pyt
     # Fewer and smaller scenes, since those of the real figures take long to paint.
     monkeypatch.setattr(synthetic, "Pool", partial(synthetic.Pool, scenes=2, tiles=3, texels=128))
     generator = torch.Generator().manual_seed(987_654_321)
-    pool, dice = synthetic.Pool(generator), Dice(generator)
+    pool, rng = synthetic.Pool(generator), Rng(generator)
     expected: list[tuple[Tensor, Tensor]] = []
     while len(expected) < 2:
         shutter = degradations.Shutter.draw(generator)
-        count = 2 * dice.integer(3, 11) + 1
+        count = 2 * rng.integer(3, 11) + 1
         times = (torch.arange(count) - (count - 1) / 2) / count * shutter.exposure
         scene = synthetic.take(generator, frames=13, size=(160, 160), pool=pool, speed=36.0, headroom=4.0)
         instants = scene.film(range(13), times)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from training.batches import spoilt
-from training.clips.dice import Dice, seeded
 from training.clips.graphics import graphics, titled
+from training.clips.rng import Rng, seeded
 from training.recipe import Recipe, load_recipe
 
 RECIPES = Path(__file__).parents[1] / "scripts" / "recipes"
@@ -17,10 +17,10 @@ RECIPES = Path(__file__).parents[1] / "scripts" / "recipes"
 def test_drawn_clips_are_flat_and_of_whole_levels() -> None:
     flat, still = [], 0
     for number in range(30):
-        clip = graphics(Dice(seeded("drawn", number)), frames=3, size=(40, 56))
+        clip = graphics(Rng(seeded("drawn", number)), frames=3, size=(40, 56))
         assert clip.shape == (3, 3, 40, 56)
         assert torch.equal((clip * 255).round() / 255, clip)
-        assert torch.equal(clip, graphics(Dice(seeded("drawn", number)), frames=3, size=(40, 56)))
+        assert torch.equal(clip, graphics(Rng(seeded("drawn", number)), frames=3, size=(40, 56)))
         flat.append((clip.diff(dim=-1) == 0).float().mean())
         still += bool((clip[0] == clip[2]).all())
     assert torch.stack(flat).mean() > 0.7
@@ -30,7 +30,7 @@ def test_drawn_clips_are_flat_and_of_whole_levels() -> None:
 def test_titles_cover_a_part() -> None:
     clip = torch.rand(3, 3, 64, 64)
     for number in range(20):
-        over = titled(Dice(seeded("title", number)), clip)
+        over = titled(Rng(seeded("title", number)), clip)
         assert 0 <= over.min() <= over.max() <= 1
         kept = (over == clip).all(1).float().mean()
         assert 0.1 < kept < 1

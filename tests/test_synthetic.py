@@ -8,8 +8,8 @@ from torch import Tensor
 
 from training.clips import degradations, scenery, synthetic
 from training.clips.compression import Quantiser, compressed
-from training.clips.dice import Dice
 from training.clips.motion import Camera, Path, Track, travel
+from training.clips.rng import Rng
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,7 +37,7 @@ def clips(pool: synthetic.Pool) -> Tensor:
 def backdrop(seed: int, pool: synthetic.Pool) -> scenery.Layer:
     """A layer in focus that fills the view."""
     deep = scenery.Focus(nearness=1.0, aperture=0.0)
-    return scenery.background(Dice(seeded(seed)), pool, sharpness=1.0, focus=deep, nearness=1.0)
+    return scenery.background(Rng(seeded(seed)), pool, sharpness=1.0, focus=deep, nearness=1.0)
 
 
 def amplitude_slope(image: Tensor) -> float:
@@ -121,8 +121,8 @@ def test_a_still_layer_is_still(pool: synthetic.Pool) -> None:
 def test_paths_are_smooth() -> None:
     times = torch.arange(0, 16, 0.05)
     for seed in range(50):
-        dice = Dice(seeded(seed))
-        path = travel(dice, speed=12.0, frames=16, spot=(0.0, 0.0))
+        rng = Rng(seeded(seed))
+        path = travel(rng, speed=12.0, frames=16, spot=(0.0, 0.0))
         for track in (path.y, path.x):
             steps = track.at(times).diff() / 0.05
             assert steps.abs().max() < 60

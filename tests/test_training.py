@@ -18,7 +18,7 @@ from torch import Tensor
 
 from training import fitting
 from training.batches import augmented, batches
-from training.clips.dice import Dice, seeded
+from training.clips.rng import Rng, seeded
 from training.fitting import Fitter, lattice_power, learning_rate, new_network, psnr_loss
 from training.generated import GeneratedClips, make, new_pool
 from training.loop import Training
@@ -152,7 +152,7 @@ def test_both_clips_are_cut_and_turned_alike() -> None:
     clip = torch.rand(3, 3, 20, 24)
     seen = set()
     for seed in range(40):
-        one, other = augmented((clip, 1 - clip), Dice(seeded(seed)), crop=16, reversal=seed % 2 == 0)
+        one, other = augmented((clip, 1 - clip), Rng(seeded(seed)), crop=16, reversal=seed % 2 == 0)
         assert one.shape == (3, 3, 16, 16)
         torch.testing.assert_close(one, 1 - other)
         seen.add(float(one[0, 0, 0, 0]))

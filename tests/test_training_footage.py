@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.clips.dice import Dice, seeded
+from training.clips.rng import Rng, seeded
 from training.filmed import FilmedClips, film
 from training.footage import Library, scenes
 from training.recipe import Data, Fit, Recipe, Source, TrainingError
@@ -126,7 +126,7 @@ def test_video_files_are_read(tmp_path: Path) -> None:
         writer.send(np.full((48, 64, 3), shade))
     writer.close()
     library = Library("videos", str(tmp_path))
-    shown, sharp = library.read(library.pick(Dice(seeded(0)), 4), 2, 4)
+    shown, sharp = library.read(library.pick(Rng(seeded(0)), 4), 2, 4)
     assert sharp is None
     assert shown.shape == (4, 3, 48, 64)
     torch.testing.assert_close(shown.mean((1, 2, 3)) * 255, torch.from_numpy(grey[2:6]).float(), atol=1.0, rtol=0)
@@ -159,11 +159,11 @@ def test_short_videos_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixt
     save(tmp_path / "long", frames(0, 4))
     save(tmp_path / "short", frames(1, 2))
     library = Library("frames", str(tmp_path))
-    dice = Dice(seeded(0))
-    assert {library.pick(dice, 3).name for _ in range(20)} == {"long"}
+    rng = Rng(seeded(0))
+    assert {library.pick(rng, 3).name for _ in range(20)} == {"long"}
     assert caplog.text.count("short has 2 frames") == 1
     with pytest.raises(TrainingError, match=r"no video in .* has the 9 frames"):
-        library.pick(dice, 9)
+        library.pick(rng, 9)
 
 
 def test_small_pictures_are_refused(tmp_path: Path) -> None:

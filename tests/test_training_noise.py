@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from training.clips import noise
-from training.clips.dice import Dice
 from training.clips.encoders import DECODERS, Coding, coded
 from training.clips.noise import KINDS, UNCODED, noisy
+from training.clips.rng import Rng
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -104,7 +104,7 @@ def test_phones_leave_less_where_it_is_flat() -> None:
 def test_mosaics_interpolate_what_is_flat_to_what_is_flat() -> None:
     level = torch.tensor((0.2, 0.5, 0.7)).view(1, 3, 1, 1)
     for seed in range(4):
-        sites = noise._bayer(torch.Size((8, 10)), Dice(seeded(seed)))
+        sites = noise._bayer(torch.Size((8, 10)), Rng(seeded(seed)))
         assert torch.equal(sites.sum(1), torch.ones(1, 8, 10))
         for plain in (True, False):
             assert torch.allclose(noise._demosaiced(level * sites, sites, plain=plain), level.expand(1, 3, 8, 10))

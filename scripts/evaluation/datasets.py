@@ -14,7 +14,7 @@ from evaluation.errors import EvaluationError
 from evaluation.frames import Clip, Frames, Images, Stack, Video
 from evaluation.metrics import psnr
 from training.clips import degradations, synthetic
-from training.clips.dice import Dice
+from training.clips.rng import Rng
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 VIDEOS = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".y4m", ".ts", ".mpg"}
@@ -79,11 +79,11 @@ def generated_blurred_clips(count: int) -> Iterator[Clip]:
     As in training, 7 to 23 instants are spread over the time for which the shutter is open.
     """
     generator = torch.Generator().manual_seed(HELD_OUT_SEED)
-    pool, dice = synthetic.Pool(generator), Dice(generator)
+    pool, rng = synthetic.Pool(generator), Rng(generator)
     made = 0
     while made < count:
         shutter = degradations.Shutter.draw(generator)
-        instants = synthetic.instants(dice.choice(range(7, 24, 2)), shutter.exposure)
+        instants = synthetic.instants(rng.choice(range(7, 24, 2)), shutter.exposure)
         scene = synthetic.take(generator, frames=13, size=(160, 160), pool=pool, speed=36.0, headroom=4.0)
         blurred, sharp = degradations.blur(scene.film(range(13), instants), exposure=1.0, gamma=shutter.gamma)
         closeness = psnr(blurred, sharp).mean()

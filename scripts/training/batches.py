@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .clips import degradations, noise
-from .clips.dice import Dice, seed_of, seeded
+from .clips.rng import Rng, seed_of, seeded
 from .generated import Pair
 from .recipe import Recipe
 
@@ -30,12 +30,12 @@ class Batch:
     """First frames of the clips; none where the network's own boundary rule applies."""
 
 
-def augmented(pair: Pair, dice: Dice, *, crop: int, reversal: bool) -> Pair:
+def augmented(pair: Pair, rng: Rng, *, crop: int, reversal: bool) -> Pair:
     """The same random square cut, flips and quarter turn of both clips, and perhaps both backwards."""
     height, width = pair[0].shape[-2:]
-    top, left = dice.integer(0, height - crop), dice.integer(0, width - crop)
-    flips = [axis for axis in ((0, 2, 3) if reversal else (2, 3)) if dice.chance(0.5)]
-    transposed = dice.chance(0.5)
+    top, left = rng.integer(0, height - crop), rng.integer(0, width - crop)
+    flips = [axis for axis in ((0, 2, 3) if reversal else (2, 3)) if rng.chance(0.5)]
+    transposed = rng.chance(0.5)
 
     def apply(clip: Tensor) -> Tensor:
         clip = clip[..., top : top + crop, left : left + crop].flip(flips)
@@ -52,28 +52,28 @@ def blurred(pair: Pair) -> float:
 def spoilt(pair: Pair, recipe: Recipe, *key: int) -> tuple[Tensor, Tensor | None, Tensor]:
     """Input, noise map and target of one clip of a step. The key is what its noise is drawn by."""
     degraded, clean = pair
-    dice = Dice(seeded(recipe.seed, "spoilt", *key))
+    rng = Rng(seeded(recipe.seed, "spoilt", *key))
     if recipe.task == "deblur":
         if recipe.data.camera:
-            degraded = degradations.camera(degraded, dice.generator)
+            degraded = degradations.camera(degraded, rng.generator)
         return degraded, None, clean
-    sigma = dice.uniform() ** recipe.data.sigma_power * recipe.data.sigma / 255
-    if recipe.data.real and dice.chance(recipe.data.real):
-        coded = dice.chance(recipe.data.coded)
+    sigma = rng.uniform() ** recipe.data.sigma_power * recipe.data.sigma / 255
+    if recipe.data.real and rng.chance(recipe.data.real):
+        coded = rng.chance(recipe.data.coded)
         # White noise is there anyway, but not coded.
         kinds = [kind for kind in noise.KINDS if kind.endswith(noise.CODED) == coded and kind != "white"]
-        degraded, told = noise.noisy(clean.cpu(), dice.choice(kinds), sigma, dice.generator)
-        told *= dice.log_uniform(*recipe.data.misjudged)
+        degraded, told = noise.noisy(clean.cpu(), rng.choice(kinds), sigma, rng.generator)
+        told *= rng.log_uniform(*recipe.data.misjudged)
         return degraded.to(clean), told.to(clean), clean
     generator = torch.Generator(clean.device).manual_seed(seed_of(recipe.seed, "noise", *key))
     present = sigma
-    if recipe.data.quiet and dice.chance(recipe.data.quiet):
-        present *= 0.0 if dice.chance(0.5) else dice.uniform()
+    if recipe.data.quiet and rng.chance(recipe.data.quiet):
+        present *= 0.0 if rng.chance(0.5) else rng.uniform()
     degraded = degradations.add_noise(degraded, present, generator)
-    if recipe.data.rounded and dice.chance(recipe.data.rounded):
+    if recipe.data.rounded and rng.chance(recipe.data.rounded):
         degraded = (degraded.clamp(0.0, 1.0) * 255).round() / 255
-    if recipe.data.camera and dice.chance(0.3):
-        degraded = degradations.recorded(degraded, dice.generator)
+    if recipe.data.camera and rng.chance(0.3):
+        degraded = degradations.recorded(degraded, rng.generator)
     return degraded, clean.new_full((len(clean), 1, *clean.shape[2:]), sigma), clean
 
 
@@ -90,10 +90,10 @@ def batches(pairs: Iterator[Pair], recipe: Recipe, items: range, first: int, dev
             made = []
             for item in items[start : start + fit.at_once]:
                 pair = next(pairs)
-                dice = Dice(seeded(recipe.seed, "cut", step, item))
-                tries = HARDEST_OF if recipe.task == "deblur" and dice.chance(data.hard) else 1
+                rng = Rng(seeded(recipe.seed, "cut", step, item))
+                tries = HARDEST_OF if recipe.task == "deblur" and rng.chance(data.hard) else 1
                 pair = max(
-                    (augmented(pair, dice, crop=data.crop, reversal=data.reversal) for _ in range(tries)), key=blurred
+                    (augmented(pair, rng, crop=data.crop, reversal=data.reversal) for _ in range(tries)), key=blurred
                 )
                 degraded = pair[0].to(device, non_blocking=True)
                 clean = degraded if pair[1] is pair[0] else pair[1].to(device, non_blocking=True)

@@ -7,18 +7,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .clips import degradations
-from .clips.dice import Dice, seeded
+from .clips.rng import Rng, seeded
 from .footage import Library
 from .generated import Pair, odd
 from .recipe import Recipe, TrainingError
 
 
-def cut_square(shown: Tensor, sharp: Tensor | None, size: int, dice: Dice, name: str) -> tuple[Tensor, Tensor | None]:
+def cut_square(shown: Tensor, sharp: Tensor | None, size: int, rng: Rng, name: str) -> tuple[Tensor, Tensor | None]:
     """The same random square of both."""
     height, width = shown.shape[-2:]
     if min(height, width) < size:
         raise TrainingError(f"{name} is {width}x{height}, smaller than the crop of {size}; lower data.crop")
-    top, left = dice.integer(0, height - size), dice.integer(0, width - size)
+    top, left = rng.integer(0, height - size), rng.integer(0, width - size)
     window = (..., slice(top, top + size), slice(left, left + size))
     return shown[window], None if sharp is None else sharp[window]
 
@@ -29,13 +29,13 @@ def film(recipe: Recipe, library: Library, generator: torch.Generator, *, frames
     Footage without blurred counterparts is blurred as the GoPro set was: an odd number of consecutive
     frames is averaged, and the middle one is the sharp one; that takes footage of a high frame rate.
     """
-    dice = Dice(generator)
+    rng = Rng(generator)
     blurs = recipe.task == "deblur" and recipe.data.source != "pairs"
-    together = odd(dice, *recipe.data.subframes) if blurs else 1
-    scene = library.pick(dice, frames * together)
-    first = dice.integer(0, len(scene) - frames * together)
+    together = odd(rng, *recipe.data.subframes) if blurs else 1
+    scene = library.pick(rng, frames * together)
+    first = rng.integer(0, len(scene) - frames * together)
     shown, sharp = library.read(scene, first, frames * together)
-    shown, sharp = cut_square(shown, sharp, size, dice, scene.name)
+    shown, sharp = cut_square(shown, sharp, size, rng, scene.name)
     if blurs:
         gamma = degradations.Shutter.draw(generator).gamma
         return degradations.blur(shown.view(frames, together, *shown.shape[1:]), exposure=1.0, gamma=gamma)

@@ -42,8 +42,8 @@ def lattice_power(error: Tensor) -> Tensor:
     A picture favours no place of such a lattice; the grid that a network computes on may.
     """
     height, width = (size // 4 * 4 for size in error.shape[-2:])
-    places = error[..., :height, :width].unflatten(-1, (-1, 4)).unflatten(-3, (-1, 4)).mean((1, 3, 5))
-    power: Tensor = (places - places.mean((-1, -2), keepdim=True)).square().mean((1, 2, 3))
+    positions = error[..., :height, :width].unflatten(-1, (-1, 4)).unflatten(-3, (-1, 4)).mean((1, 3, 5))
+    power: Tensor = (positions - positions.mean((-1, -2), keepdim=True)).square().mean((1, 2, 3))
     return power
 
 

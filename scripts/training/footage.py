@@ -13,7 +13,7 @@ from torch import Tensor
 from vsgshift.errors import VideoError
 from vsgshift.video.clip import open_clip, to_rgb
 
-from .clips.dice import Dice
+from .clips.rng import Rng
 from .recipe import Source, TrainingError
 
 log = logging.getLogger(__name__)
@@ -128,16 +128,16 @@ def scenes(source: Source, root: str) -> list[Scene]:
         raise TrainingError(f"data.source {source!r} wants data.root (or --root): {LAYOUTS[source]}")
     folder = Path(root).expanduser()
     if source == "pairs":
-        found = [_pair(shown, folder / "gt" / shown.name) for shown in _folders(folder / "blur")]
+        videos = [_pair(shown, folder / "gt" / shown.name) for shown in _folders(folder / "blur")]
     elif source == "frames":
         davis = folder / "JPEGImages" / "480p"
-        found = [Scene(f.name, Pictures(_pictures(f))) for f in _folders(davis if davis.is_dir() else folder)]
+        videos = [Scene(f.name, Pictures(_pictures(f))) for f in _folders(davis if davis.is_dir() else folder)]
     else:
         files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in VIDEOS and f.is_file())
-        found = [Scene(str(f.relative_to(folder)), VideoFile(f)) for f in files]
-    if not found:
+        videos = [Scene(str(f.relative_to(folder)), VideoFile(f)) for f in files]
+    if not videos:
         raise TrainingError(f"no footage in {folder}; expected: {LAYOUTS[source]}")
-    return found
+    return videos
 
 
 def _folders(parent: Path) -> list[Path]:
@@ -152,10 +152,10 @@ def _pictures(folder: Path) -> tuple[Path, ...]:
 
 
 def _pair(shown: Path, sharp: Path) -> Scene:
-    blurred, wanted = _pictures(shown), _pictures(sharp) if sharp.is_dir() else ()
-    if len(blurred) != len(wanted):
-        raise TrainingError(f"{shown} has {len(blurred)} pictures, but {sharp} has {len(wanted)}: they must match")
-    return Scene(shown.name, Pictures(blurred), Pictures(wanted))
+    blurred, sharp_files = _pictures(shown), _pictures(sharp) if sharp.is_dir() else ()
+    if len(blurred) != len(sharp_files):
+        raise TrainingError(f"{shown} has {len(blurred)} pictures, but {sharp} has {len(sharp_files)}: they must match")
+    return Scene(shown.name, Pictures(blurred), Pictures(sharp_files))
 
 
 class Library:
@@ -168,14 +168,14 @@ class Library:
         self.short: set[str] = set()
         self.open: OrderedDict[int, VideoFile] = OrderedDict()
 
-    def pick(self, dice: Dice, frames: int) -> Scene:
+    def pick(self, rng: Rng, frames: int) -> Scene:
         """A scene of at least so many frames, all such equally likely.
 
         Raises:
             TrainingError: there is none.
         """
         while len(self.short) < len(self.scenes):
-            scene = dice.choice(self.scenes)
+            scene = rng.choice(self.scenes)
             length = len(scene)
             self._opened(scene)
             if length >= frames:

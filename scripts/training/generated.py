@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .clips import degradations, graphics, synthetic
-from .clips.dice import Dice, seed_of, seeded
 from .clips.photographs import Photographs
+from .clips.rng import Rng, seed_of, seeded
 from .recipe import Recipe, TrainingError
 
 Pair = tuple[Tensor, Tensor]
@@ -22,9 +22,9 @@ TRIES = 8
 """Scenes tried for one that is as blurred as wanted."""
 
 
-def odd(dice: Dice, low: int, high: int) -> int:
+def odd(rng: Rng, low: int, high: int) -> int:
     """An odd number from low to high, both odd."""
-    return 2 * dice.integer(low // 2, high // 2) + 1
+    return 2 * rng.integer(low // 2, high // 2) + 1
 
 
 def make(
@@ -42,28 +42,28 @@ def make(
     """
     made = recipe.generated
     shot, device = (size, size), pool.device
-    dice = Dice(generator)
-    speed = dice.log_uniform(*made.speeds)
+    rng = Rng(generator)
+    speed = rng.log_uniform(*made.speeds)
     if recipe.task == "denoise":
-        if made.graphics and dice.chance(made.graphics):
-            clean = graphics.graphics(dice, frames=frames, size=shot).to(device)
+        if made.graphics and rng.chance(made.graphics):
+            clean = graphics.graphics(rng, frames=frames, size=shot).to(device)
         else:
             clean = synthetic.clip(generator, frames=frames, size=shot, device=device, pool=pool, speed=speed)
-            if made.graphics and dice.chance(made.graphics):
-                clean = graphics.titled(dice, clean)
+            if made.graphics and rng.chance(made.graphics):
+                clean = graphics.titled(rng, clean)
         return clean, clean
     if sharp is None:
-        sharp = dice.chance(made.sharp)
+        sharp = rng.chance(made.sharp)
     for _ in range(TRIES):
         shutter = degradations.Shutter.draw(generator)
-        exposure = shutter.exposure * (dice.uniform(0.0, 0.3) if sharp else 1.0)
+        exposure = shutter.exposure * (rng.uniform(0.0, 0.3) if sharp else 1.0)
         scene = synthetic.take(generator, frames=frames, size=shot, device=device, pool=pool, speed=speed, headroom=4.0)
         # A few instants of one frame tell enough, and cost little where the scene is not taken.
         probe = scene.film([frames // 2], synthetic.instants(5, exposure))
         seen = F.mse_loss(*degradations.blur(probe, exposure=1.0, gamma=shutter.gamma))
         if (float(seen) > 10 ** -(made.visible / 10)) != sharp:
             break
-    subframes = odd(dice, *recipe.data.subframes)
+    subframes = odd(rng, *recipe.data.subframes)
     instants = scene.film(range(frames), synthetic.instants(subframes, exposure))
     return degradations.blur(instants, exposure=1.0, gamma=shutter.gamma)
 
@@ -94,7 +94,7 @@ class GeneratedClips:
         made = self.recipe.generated
         newest = min(FIRST, made.pool) - 1 + step // made.reuse
         oldest = max(0, newest - made.pool + 1)
-        number = Dice(seeded(self.recipe.seed, "clip of", step, item)).integer(oldest, newest)
+        number = Rng(seeded(self.recipe.seed, "clip of", step, item)).integer(oldest, newest)
         for key in [key for key in self.clips if key[0] == item and key[1] < oldest]:
             del self.clips[key]
         if (item, number) not in self.clips:

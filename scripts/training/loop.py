@@ -170,15 +170,15 @@ class Training:
             restored = self.forward(batch.degraded, batch.noise, cuts=batch.cuts, context=self.recipe.data.context)
         return self.measure(restored, batch.clean)
 
-    def measure(self, found: Tensor, wanted: Tensor) -> Tensor:
+    def measure(self, output: Tensor, target: Tensor) -> Tensor:
         """The recipe's loss."""
         fit = self.recipe.fit
         frames = self.recipe.data.frames
-        return psnr_loss(found, wanted, floor=fit.floor, frames=frames, ends=fit.ends, lattice=fit.lattice)
+        return psnr_loss(output, target, floor=fit.floor, frames=frames, ends=fit.ends, lattice=fit.lattice)
 
-    def apart(self, wanted: bool) -> AbstractContextManager[None]:
+    def apart(self, separate: bool) -> AbstractContextManager[None]:
         """While the gradient is still being added up, processes need not share it."""
-        if wanted and isinstance(self.forward, DistributedDataParallel):
+        if separate and isinstance(self.forward, DistributedDataParallel):
             context: AbstractContextManager[None] = self.forward.no_sync()  # type: ignore[no-untyped-call]
             return context
         return nullcontext()

@@ -35,12 +35,12 @@ def kernels(network: nn.Module, apart: Iterable[Tensor] = ()) -> set[str]:
 
     First and last layers should be set apart: their channels are pixels, not features.
     """
-    wanted = {
+    allowed = {
         id(module.weight)
         for module in network.modules()
         if isinstance(module, nn.Conv2d) and module.groups == 1 and min(module.weight.shape[:2]) > 1
     } - {id(parameter) for parameter in apart}
-    return {name for name, parameter in network.named_parameters() if id(parameter) in wanted}
+    return {name for name, parameter in network.named_parameters() if id(parameter) in allowed}
 
 
 class KernelMuon(Optimizer):

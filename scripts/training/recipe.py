@@ -364,5 +364,5 @@ def _value(hint: Any, value: Any, file: str, key: str) -> Any:
         return float(value)
     elif type(value) is hint:
         return value
-    wanted = str(hint) if arguments else hint.__name__
-    raise TrainingError(f"{file}: {key} must be of type {wanted}, not {value!r}")
+    hint_text = str(hint) if arguments else hint.__name__
+    raise TrainingError(f"{file}: {key} must be of type {hint_text}, not {value!r}")

@@ -12,7 +12,7 @@ from torch import Tensor
 from vsgshift.network import ShiftNet
 
 from .clips import degradations
-from .clips.dice import seed_of, seeded
+from .clips.rng import seed_of, seeded
 from .filmed import film
 from .footage import Library, pillow
 from .generated import Pair, make, new_pool
@@ -52,9 +52,9 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, torch.float16 if precision == "fp16" else torch.bfloat16)
 
 
-def psnr(found: Tensor, wanted: Tensor) -> float:
+def psnr(output: Tensor, target: Tensor) -> float:
     """Mean over frames in dB of (T, 3, H, W); equal frames count as 100 dB, where float32 rounds."""
-    return float(-10 * torch.log10((found - wanted).square().mean((1, 2, 3)) + 1e-10).mean())
+    return float(-10 * torch.log10((output - target).square().mean((1, 2, 3)) + 1e-10).mean())
 
 
 def examples(recipe: Recipe, device: torch.device) -> list[Example]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .dice import Dice
+from .rng import Rng
 
 BLOCK = 8
 """Side of a transform block, pixels."""
@@ -31,13 +31,13 @@ class Quantiser:
     @staticmethod
     def draw(generator: torch.Generator) -> "Quantiser":
         """From hardly visible to what a webcam or a modest download has."""
-        dice = Dice(generator)
+        rng = Rng(generator)
         return Quantiser(
-            step=dice.log_uniform(1.5, 14.0),
-            tilt=dice.uniform(0.0, 2.0),
-            chroma=dice.uniform(0.8, 1.5),
-            dead_zone=dice.uniform(0.25, 0.5),
-            between=dice.choice((1.0, 1.0, 1.25, 1.5)),
+            step=rng.log_uniform(1.5, 14.0),
+            tilt=rng.uniform(0.0, 2.0),
+            chroma=rng.uniform(0.8, 1.5),
+            dead_zone=rng.uniform(0.25, 0.5),
+            between=rng.choice((1.0, 1.0, 1.25, 1.5)),
         )
 
 

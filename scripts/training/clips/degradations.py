@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .compression import Quantiser, compressed
-from .dice import Dice
+from .rng import Rng
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,8 @@ class Shutter:
     @staticmethod
     def draw(generator: torch.Generator) -> "Shutter":
         """Any exposure from a fifth of the period to all of it, mostly in linear light."""
-        dice = Dice(generator)
-        return Shutter(exposure=dice.uniform(0.2, 1.0), gamma=2.2 if dice.chance(0.8) else 1.0)
+        rng = Rng(generator)
+        return Shutter(exposure=rng.uniform(0.2, 1.0), gamma=2.2 if rng.chance(0.8) else 1.0)
 
 
 def blur(instants: Tensor, *, exposure: float, gamma: float = 2.2) -> tuple[Tensor, Tensor]:
@@ -85,15 +85,15 @@ def camera(clip: Tensor, generator: torch.Generator) -> Tensor:
     grows with the signal, sharpening up to 0.8, and what `recorded` does. For the input of a
     deblurring network only: the target stays as it is. The generator lives on the CPU.
     """
-    dice = Dice(generator)
-    if dice.chance(0.5):
+    rng = Rng(generator)
+    if rng.chance(0.5):
         return clip
-    if dice.chance(0.5):
-        sigma = dice.log_uniform(0.002, 0.012)
+    if rng.chance(0.5):
+        sigma = rng.log_uniform(0.002, 0.012)
         noise = torch.randn(clip.shape, generator=generator).to(clip)
         clip = clip + sigma * (0.4 + 0.6 * clip).sqrt() * noise
-    if dice.chance(0.4):
-        clip = sharpened(clip, dice.uniform(0.1, 0.8))
+    if rng.chance(0.4):
+        clip = sharpened(clip, rng.uniform(0.1, 0.8))
     return recorded(clip.clamp(0.0, 1.0), generator)
 
 
@@ -102,10 +102,10 @@ def recorded(clip: Tensor, generator: torch.Generator) -> Tensor:
 
     clip: (T, 3, H, W); the same out, in [0, 1]. The generator lives on the CPU.
     """
-    dice = Dice(generator)
-    if dice.chance(0.4):
+    rng = Rng(generator)
+    if rng.chance(0.4):
         clip = compressed(clip, Quantiser.draw(generator))
-    elif dice.chance(0.4):
+    elif rng.chance(0.4):
         clip = chroma_subsampled(clip)
     clip = clip.clamp(0.0, 1.0)
-    return (clip * 255).round() / 255 if dice.chance(0.6) else clip
+    return (clip * 255).round() / 255 if rng.chance(0.6) else clip

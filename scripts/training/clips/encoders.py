@@ -11,7 +11,7 @@ from av.video.codeccontext import VideoCodecContext
 from torch import Tensor
 from torch.nn import functional
 
-from .dice import Dice
+from .rng import Rng
 
 Encoder = Literal["libx264", "libx265", "mpeg2video", "mjpeg"]
 DECODERS: Mapping[Encoder, str] = {"libx264": "h264", "libx265": "hevc", "mpeg2video": "mpeg2video", "mjpeg": "mjpeg"}
@@ -36,14 +36,14 @@ class Coding:
     @staticmethod
     def draw(generator: torch.Generator) -> "Coding":
         """What footage usually has: H.264 more often than all others together."""
-        dice = Dice(generator)
-        encoder = dice.choice(tuple(DECODERS), weights=(5, 2, 1, 1))
+        rng = Rng(generator)
+        encoder = rng.choice(tuple(DECODERS), weights=(5, 2, 1, 1))
         if encoder == "libx264":
-            preset, tune = dice.choice(("veryfast", "fast", "medium")), dice.choice(("", "", "", "grain"))
-            return Coding(encoder=encoder, quality=dice.uniform(16, 28), preset=preset, tune=tune)
+            preset, tune = rng.choice(("veryfast", "fast", "medium")), rng.choice(("", "", "", "grain"))
+            return Coding(encoder=encoder, quality=rng.uniform(16, 28), preset=preset, tune=tune)
         if encoder == "libx265":
-            return Coding(encoder=encoder, quality=dice.uniform(18, 30), preset="superfast")
-        return Coding(encoder=encoder, quality=dice.integer(2, 7))
+            return Coding(encoder=encoder, quality=rng.uniform(18, 30), preset="superfast")
+        return Coding(encoder=encoder, quality=rng.integer(2, 7))
 
     def options(self) -> dict[str, str]:
         """For the encoder; one thread, so that the same clip always becomes the same one."""

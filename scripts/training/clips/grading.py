@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .dice import Dice
 from .palettes import illuminant
+from .rng import Rng
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,22 +26,22 @@ class Grading:
     """How far highlights exceed what can be shown: by so much for each unit above 0.95."""
 
     @staticmethod
-    def draw(dice: Dice) -> "Grading":
+    def draw(rng: Rng) -> "Grading":
         """A look between a sunny street and a dim room."""
-        exposure = dice.log_uniform(0.3, 0.9) if dice.chance(0.2) else dice.uniform(0.85, 1.2)
+        exposure = rng.log_uniform(0.3, 0.9) if rng.chance(0.2) else rng.uniform(0.85, 1.2)
         falloff = flicker = (0.0, 0.0, 0.0)
-        if dice.chance(0.6):
-            falloff = (dice.uniform(0.0, 0.25), dice.normal(0.1), dice.normal(0.1))
-        if dice.chance(0.08):
-            flicker = (dice.log_uniform(0.004, 0.06), dice.uniform(0.3, 3.1), dice.uniform(0.0, 6.3))
+        if rng.chance(0.6):
+            falloff = (rng.uniform(0.0, 0.25), rng.normal(0.1), rng.normal(0.1))
+        if rng.chance(0.08):
+            flicker = (rng.log_uniform(0.004, 0.06), rng.uniform(0.3, 3.1), rng.uniform(0.0, 6.3))
         return Grading(
-            gains=exposure * illuminant(dice),
-            contrast=dice.uniform(0.65, 1.2),
-            lift=dice.uniform(0.0, 0.06),
-            saturation=dice.choice((0.0, 1.0), (0.05, 0.95)) * dice.uniform(0.4, 1.3),
+            gains=exposure * illuminant(rng),
+            contrast=rng.uniform(0.65, 1.2),
+            lift=rng.uniform(0.0, 0.06),
+            saturation=rng.choice((0.0, 1.0), (0.05, 0.95)) * rng.uniform(0.4, 1.3),
             falloff=falloff,
             flicker=flicker,
-            glare=dice.log_uniform(1.0, 20.0) if dice.chance(0.35) else 0.0,
+            glare=rng.log_uniform(1.0, 20.0) if rng.chance(0.35) else 0.0,
         )
 
     def apply(self, instants: Tensor, times: Tensor, headroom: float) -> Tensor:

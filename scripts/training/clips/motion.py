@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .dice import Dice
+from .rng import Rng
 
 Wave = tuple[float, float, float]
 """Amplitude, radians a frame and phase of a sinusoid."""
@@ -86,51 +86,51 @@ class Path:
         return c * rows - s * columns, s * rows + c * columns
 
 
-def shake(dice: Dice, pixels: float) -> tuple[Wave, ...]:
+def shake(rng: Rng, pixels: float) -> tuple[Wave, ...]:
     """A hand's tremor: four sinusoids of 4 to 40 frames a cycle, about so many pixels in all."""
-    periods = [dice.log_uniform(4.0, 40.0) for _ in range(4)]
+    periods = [rng.log_uniform(4.0, 40.0) for _ in range(4)]
     return tuple(
-        (dice.normal(0.5 * pixels) * period / 20.0, 2 * math.pi / period, dice.uniform(0.0, 2 * math.pi))
+        (rng.normal(0.5 * pixels) * period / 20.0, 2 * math.pi / period, rng.uniform(0.0, 2 * math.pi))
         for period in periods
     )
 
 
-def swing(dice: Dice, speed: float) -> tuple[Wave, ...]:
+def swing(rng: Rng, speed: float) -> tuple[Wave, ...]:
     """A to and fro, at most so many pixels a frame: a gesturing hand, a branch in the wind."""
-    rate = 2 * math.pi / dice.log_uniform(5.0, 40.0)
-    return ((min(speed / rate, 40.0), rate, dice.uniform(0.0, 2 * math.pi)),)
+    rate = 2 * math.pi / rng.log_uniform(5.0, 40.0)
+    return ((min(speed / rate, 40.0), rate, rng.uniform(0.0, 2 * math.pi)),)
 
 
-def travel(dice: Dice, *, speed: float, frames: int, spot: tuple[float, float]) -> Path:
+def travel(rng: Rng, *, speed: float, frames: int, spot: tuple[float, float]) -> Path:
     """The path of one thing that is at the spot (y, x) about the middle of the clip."""
-    heading = dice.uniform(0.0, 2 * math.pi)
-    meets = dice.uniform(0.2, 0.8) * frames
-    gain = dice.normal(0.4) / max(frames, 8)
-    stop = dice.uniform(0.2, 0.9) * frames if dice.chance(0.15) else math.inf
-    pause = (stop, stop + dice.uniform(0.2, 2.0) * frames)
-    gestures = dice.chance(0.3)
+    heading = rng.uniform(0.0, 2 * math.pi)
+    meets = rng.uniform(0.2, 0.8) * frames
+    gain = rng.normal(0.4) / max(frames, 8)
+    stop = rng.uniform(0.2, 0.9) * frames if rng.chance(0.15) else math.inf
+    pause = (stop, stop + rng.uniform(0.2, 2.0) * frames)
+    gestures = rng.chance(0.3)
     tracks = []
-    for place, part in zip(spot, (math.sin(heading), math.cos(heading)), strict=True):
+    for position, part in zip(spot, (math.sin(heading), math.cos(heading)), strict=True):
         even = 0.0 if gestures else speed * part
         acceleration = even * gain
         tracks.append(
             Track(
-                start=place - meets * (even + 0.5 * acceleration * meets),
+                start=position - meets * (even + 0.5 * acceleration * meets),
                 speed=even,
                 acceleration=acceleration,
-                waves=swing(dice, abs(speed * part)) if gestures else (),
+                waves=swing(rng, abs(speed * part)) if gestures else (),
                 pause=pause if pause[0] > meets else (math.inf, math.inf),
             )
         )
-    turning, growing = dice.chance(0.4), dice.chance(0.4)
+    turning, growing = rng.chance(0.4), rng.chance(0.4)
     return Path(
         y=tracks[0],
         x=tracks[1],
-        angle=Track(start=dice.normal(0.3), speed=dice.normal(0.03) if turning else 0.0),
-        zoom=Track(start=dice.uniform(-0.1, 0.1), speed=dice.normal(0.012) if growing else 0.0),
-        tilt_x=Track(start=dice.normal(0.001), speed=dice.normal(0.0001) if turning else 0.0),
-        tilt_y=Track(start=dice.normal(0.001)),
-        shear=dice.normal(0.1),
+        angle=Track(start=rng.normal(0.3), speed=rng.normal(0.03) if turning else 0.0),
+        zoom=Track(start=rng.uniform(-0.1, 0.1), speed=rng.normal(0.012) if growing else 0.0),
+        tilt_x=Track(start=rng.normal(0.001), speed=rng.normal(0.0001) if turning else 0.0),
+        tilt_y=Track(start=rng.normal(0.001)),
+        shear=rng.normal(0.1),
     )
 
 
@@ -145,19 +145,19 @@ class Camera:
     dolly: float = 0.0
 
     @staticmethod
-    def draw(dice: Dice, *, speed: float, frames: int) -> "Camera":
+    def draw(rng: Rng, *, speed: float, frames: int) -> "Camera":
         """A moving camera; speed: the fastest pan, in pixels a frame."""
-        pace = speed * dice.uniform() ** 2 if dice.chance(0.7) else 0.0
-        heading = dice.uniform(0.0, 2 * math.pi)
+        pace = speed * rng.uniform() ** 2 if rng.chance(0.7) else 0.0
+        heading = rng.uniform(0.0, 2 * math.pi)
         pan = (0.5 * pace * math.sin(heading), pace * math.cos(heading))
-        tremor = dice.log_uniform(0.1, 4.0)
-        handheld = dice.chance(0.6) or not pace
+        tremor = rng.log_uniform(0.1, 4.0)
+        handheld = rng.chance(0.6) or not pace
         return Camera(
             pan=pan,
-            swerve=(pan[0] * dice.normal(0.5) / max(frames, 8), pan[1] * dice.normal(0.5) / max(frames, 8)),
-            tremor=(shake(dice, tremor), shake(dice, tremor)) if handheld else ((), ()),
-            roll=dice.normal(0.004) if dice.chance(0.3) else 0.0,
-            dolly=dice.normal(0.006) if dice.chance(0.3) else 0.0,
+            swerve=(pan[0] * rng.normal(0.5) / max(frames, 8), pan[1] * rng.normal(0.5) / max(frames, 8)),
+            tremor=(shake(rng, tremor), shake(rng, tremor)) if handheld else ((), ()),
+            roll=rng.normal(0.004) if rng.chance(0.3) else 0.0,
+            dolly=rng.normal(0.006) if rng.chance(0.3) else 0.0,
         )
 
     def moves(self, path: Path, nearness: float) -> Path:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .dice import Dice
 from .encoders import Coding, coded
+from .rng import Rng
 
 LEVELS = 24
 """Steps of brightness at which the noise's variance is told apart."""
@@ -48,7 +48,7 @@ def noisy(clip: Tensor, kind: str, sigma: float, generator: torch.Generator) -> 
         out = clip + sigma * torch.randn(clip.shape, generator=generator)
         told = clip.new_full((len(clip), 1, *clip.shape[2:]), sigma)
     else:
-        out = FIELDS[name](clip, sigma, Dice(generator)).add_(clip).clamp_(0, 1)
+        out = FIELDS[name](clip, sigma, Rng(generator)).add_(clip).clamp_(0, 1)
         told = told_deviation(clip, out - clip)
     if name == kind:
         return out, told
@@ -92,20 +92,20 @@ def kept(clip: Tensor, noisy: Tensor, decoded: Tensor) -> float:
     return min(_rms(after) / max(_rms(before), 1e-12), 1.0)
 
 
-def raw(clip: Tensor, sigma: float, dice: Dice) -> Tensor:
+def raw(clip: Tensor, sigma: float, rng: Rng) -> Tensor:
     """Sensor noise: shot, read and row noise of a Bayer mosaic, demosaiced, balanced, made vivid and tone mapped.
 
     The tone curve, steepest in the dark, leaves it a little darker in the mean.
     """
-    contrast = dice.uniform(1.0, 1.4)
+    contrast = rng.uniform(1.0, 1.4)
     light = _light(clip.clamp(0, 1), contrast)
-    gains = torch.tensor((dice.uniform(1.3, 2.4), 1.0, dice.uniform(1.3, 2.6))).view(1, 3, 1, 1)
-    read = dice.log_uniform(0.002, 0.1)
-    sites = _bayer(clip.shape[-2:], dice)
+    gains = torch.tensor((rng.uniform(1.3, 2.4), 1.0, rng.uniform(1.3, 2.6))).view(1, 3, 1, 1)
+    read = rng.log_uniform(0.002, 0.1)
+    sites = _bayer(clip.shape[-2:], rng)
     signal = (light / gains * sites).sum(1, keepdim=True)
-    mosaic = (signal + read).sqrt_().mul_(dice.randn(len(clip), 1, *clip.shape[2:]))
-    mosaic.add_(dice.uniform(0.0, 0.3) * math.sqrt(read) * dice.randn(len(clip), 1, clip.shape[2], 1))
-    noise = _vivid(_demosaiced(mosaic * sites * gains, sites, plain=dice.chance(0.5)), dice.uniform(0.0, 0.6))
+    mosaic = (signal + read).sqrt_().mul_(rng.randn(len(clip), 1, *clip.shape[2:]))
+    mosaic.add_(rng.uniform(0.0, 0.3) * math.sqrt(read) * rng.randn(len(clip), 1, clip.shape[2], 1))
+    noise = _vivid(_demosaiced(mosaic * sites * gains, sites, plain=rng.chance(0.5)), rng.uniform(0.0, 0.6))
     some = (..., slice(None, None, SPARSE), slice(None, None, SPARSE))
 
     def strength(gain: float) -> float:
@@ -118,60 +118,60 @@ def raw(clip: Tensor, sigma: float, dice: Dice) -> Tensor:
     return _shown(light.add_(noise, alpha=gain), contrast).sub_(clip)
 
 
-def phone(clip: Tensor, sigma: float, dice: Dice) -> Tensor:
+def phone(clip: Tensor, sigma: float, rng: Rng) -> Tensor:
     """Sensor noise that the camera has smoothed where the picture is flat, most of all in colour, and sharpened."""
-    before = sigma * dice.uniform(1.2, 2.0)
-    noise = raw(clip, before, dice)
+    before = sigma * rng.uniform(1.2, 2.0)
+    noise = raw(clip, before, rng)
     shown = _luma(clip + noise)
     mean = _box(shown, 5)
     varies = _box(shown.square(), 5) - mean.square()
     flat = _rms(_luma(noise)) ** 2 / varies.clamp_(min=1e-9)
-    keep = 1 - dice.uniform(0.4, 0.9) * flat.clamp_(max=1)
+    keep = 1 - rng.uniform(0.4, 0.9) * flat.clamp_(max=1)
     luma = _luma(noise)
-    colours = _box(noise - luma, dice.choice((3, 5, 7)))
+    colours = _box(noise - luma, rng.choice((3, 5, 7)))
     low = _box(luma, 5)
     luma = low + keep * (luma - low)
-    luma = luma + dice.uniform(0.2, 1.5) * (luma - _box(luma, 3))
-    return _scaled(luma + dice.uniform(0.5, 1.0) * colours, sigma)
+    luma = luma + rng.uniform(0.2, 1.5) * (luma - _box(luma, 3))
+    return _scaled(luma + rng.uniform(0.5, 1.0) * colours, sigma)
 
 
-def grain(clip: Tensor, sigma: float, dice: Dice) -> Tensor:
+def grain(clip: Tensor, sigma: float, rng: Rng) -> Tensor:
     """Film grain, 1 to 3 pixels across: strongest at some brightness between black and white, the same in all colours
     for the most part."""
-    spread = dice.uniform(1.0, 3.0) / 2.355
-    field = _spread(dice.randn(len(clip), 1, *clip.shape[2:]), spread, spread)
-    field = field + dice.uniform(0.1, 0.5) * _spread(dice.randn(*clip.shape), spread, spread)
-    peak, floor = dice.uniform(0.25, 0.6), dice.uniform(0.2, 0.6)
+    spread = rng.uniform(1.0, 3.0) / 2.355
+    field = _spread(rng.randn(len(clip), 1, *clip.shape[2:]), spread, spread)
+    field = field + rng.uniform(0.1, 0.5) * _spread(rng.randn(*clip.shape), spread, spread)
+    peak, floor = rng.uniform(0.25, 0.6), rng.uniform(0.2, 0.6)
     luma = _luma(clip)
     distance = torch.where(luma < peak, (peak - luma) / peak, (luma - peak) / (1 - peak))
     return _scaled(field * (floor + (1 - floor) * (1 - distance.square())), sigma)
 
 
-def analogue(clip: Tensor, sigma: float, dice: Dice) -> Tensor:
+def analogue(clip: Tensor, sigma: float, rng: Rng) -> Tensor:
     """Noise of tapes and analogue captures: smeared along lines, colours more than luma, with lines that are off."""
     frames, _, height, width = clip.shape
-    along, down = dice.uniform(0.5, 1.8), dice.uniform(0.0, 0.5)
-    luma = _spread(dice.randn(frames, 1, height, width), down, along)
-    luma = luma + dice.uniform(0.0, 0.3) * dice.randn(frames, 1, height, 1)
-    chroma = _spread(dice.randn(frames, 2, height, width), dice.uniform(0.4, 1.2), dice.uniform(2.0, 6.0))
-    chroma = dice.uniform(1.2, 2.6) * (chroma + dice.uniform(0.0, 0.5) * dice.randn(frames, 2, height, 1))
+    along, down = rng.uniform(0.5, 1.8), rng.uniform(0.0, 0.5)
+    luma = _spread(rng.randn(frames, 1, height, width), down, along)
+    luma = luma + rng.uniform(0.0, 0.3) * rng.randn(frames, 1, height, 1)
+    chroma = _spread(rng.randn(frames, 2, height, width), rng.uniform(0.4, 1.2), rng.uniform(2.0, 6.0))
+    chroma = rng.uniform(1.2, 2.6) * (chroma + rng.uniform(0.0, 0.5) * rng.randn(frames, 2, height, 1))
     red, blue = 0.713 * chroma[:, :1], 0.564 * chroma[:, 1:]
     green = -(LUMA[0] * red + LUMA[2] * blue) / LUMA[1]
-    dark = dice.uniform(-0.3, 0.5)
+    dark = rng.uniform(-0.3, 0.5)
     return _scaled(torch.cat((red, green, blue), 1).add_(luma) * (1 - dark * _luma(clip)), sigma)
 
 
-def fixed(clip: Tensor, sigma: float, dice: Dice) -> Tensor:
+def fixed(clip: Tensor, sigma: float, rng: Rng) -> Tensor:
     """Noise of a gain turned high: partly anew in each frame, partly a pattern of pixels and columns that stays."""
     _, colours, height, width = clip.shape
-    share = dice.uniform(0.1, 0.5)
-    pattern = dice.randn(1, colours, height, width) + dice.uniform(0.0, 0.7) * dice.randn(1, 1, 1, width)
-    field = dice.randn(*clip.shape).mul_(math.sqrt(1 - share)).add_(math.sqrt(share) * pattern)
-    floor = dice.uniform(0.2, 1.0)
+    share = rng.uniform(0.1, 0.5)
+    pattern = rng.randn(1, colours, height, width) + rng.uniform(0.0, 0.7) * rng.randn(1, 1, 1, width)
+    field = rng.randn(*clip.shape).mul_(math.sqrt(1 - share)).add_(math.sqrt(share) * pattern)
+    floor = rng.uniform(0.2, 1.0)
     return _scaled(field.mul_((floor + (1 - floor) * clip.clamp(0, 1)).sqrt_()), sigma)
 
 
-FIELDS: Mapping[str, Callable[[Tensor, float, Dice], Tensor]] = {
+FIELDS: Mapping[str, Callable[[Tensor, float, Rng], Tensor]] = {
     "raw": raw,
     "phone": phone,
     "grain": grain,
@@ -236,10 +236,10 @@ def _spread(field: Tensor, down: float, along: float) -> Tensor:
     return field
 
 
-def _bayer(size: torch.Size, dice: Dice) -> Tensor:
+def _bayer(size: torch.Size, rng: Rng) -> Tensor:
     """1 where a mosaic has a colour, else 0: (1, 3, H, W), beginning anywhere."""
     height, width = size
-    top, left = dice.integer(0, 1), dice.integer(0, 1)
+    top, left = rng.integer(0, 1), rng.integer(0, 1)
     rows = ((torch.arange(height) + top) % 2)[:, None].bool()
     columns = ((torch.arange(width) + left) % 2)[None].bool()
     return torch.stack((~rows & ~columns, rows ^ columns, rows & columns))[None].float()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .dice import Dice
+from .rng import Rng
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,28 +41,28 @@ def from_luma_chroma(luma: Tensor, blue: Tensor, red: Tensor) -> Tensor:
     return torch.stack((luma + red, luma + green, luma + blue), -1)
 
 
-def colours(dice: Dice, count: int) -> Tensor:
+def colours(rng: Rng, count: int) -> Tensor:
     """Gamma-encoded colours (count, 3) in [0, 1] of one scene: a few families, shaded copies of each.
 
     Within a family luma varies more than chroma does, as shading and wear have it, and chroma goes
     with luma, since a dark copy of a surface keeps its ratios of red to green to blue.
     """
     weights = [family.weight for family in FAMILIES]
-    members = [dice.choice(FAMILIES, weights) for _ in range(dice.integer(2, 4))]
-    centres = torch.tensor([[mean + dice.normal(spread) for mean, spread in (f.luma, f.blue, f.red)] for f in members])
+    members = [rng.choice(FAMILIES, weights) for _ in range(rng.integer(2, 4))]
+    centres = torch.tensor([[mean + rng.normal(spread) for mean, spread in (f.luma, f.blue, f.red)] for f in members])
     # The first families of a scene own most of it.
     share = torch.tensor([0.55**i for i in range(len(members))])
-    owner = torch.multinomial(share, count, replacement=True, generator=dice.generator)
+    owner = torch.multinomial(share, count, replacement=True, generator=rng.generator)
     centre = centres[owner]
-    shading = dice.log_uniform(0.03, 0.22)
-    luma = (centre[:, 0] + shading * dice.randn(count)).clamp(0.02, 1.0)
-    chroma = centre[:, 1:] + 0.02 * dice.randn(count, 2)
+    shading = rng.log_uniform(0.03, 0.22)
+    luma = (centre[:, 0] + shading * rng.randn(count)).clamp(0.02, 1.0)
+    chroma = centre[:, 1:] + 0.02 * rng.randn(count, 2)
     # Little chroma fits near white or black.
     room = (luma / 0.5).clamp(max=1.3) * (1.15 - luma.pow(4))
     return from_luma_chroma(luma, chroma[:, 0] * room, chroma[:, 1] * room).clamp(0.0, 1.0)
 
 
-def illuminant(dice: Dice) -> Tensor:
+def illuminant(rng: Rng) -> Tensor:
     """Gains (3,) on gamma-encoded RGB of a light between warm and cool, its balance mostly corrected."""
-    warmth, tint = dice.normal(0.04), dice.normal(0.015)
+    warmth, tint = rng.normal(0.04), rng.normal(0.015)
     return torch.tensor((1.0 + warmth, 1.0 + tint, 1.0 - warmth))

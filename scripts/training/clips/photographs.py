@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .dice import Dice
+from .rng import Rng
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 LEAST = 400
@@ -44,18 +44,18 @@ class Photographs:
             raise FileNotFoundError(f"no photographs in {folder}")
         return cls(files, share)
 
-    def square(self, dice: Dice, side: int) -> Tensor:
+    def square(self, rng: Rng, side: int) -> Tensor:
         """A square (3, side, side) of one of them, in [0, 1], made smaller by up to 0.6, or larger if it must be."""
         for _ in range(len(self.files)):
-            with Image.open(dice.choice(self.files)) as opened:
+            with Image.open(rng.choice(self.files)) as opened:
                 picture = opened.convert("RGB")
             short = min(picture.size)
             if short < min(LEAST, side):
                 continue
-            scale = max(side / short, dice.uniform(0.6, 1.0))
+            scale = max(side / short, rng.uniform(0.6, 1.0))
             width, height = (max(side, round(length * scale)) for length in picture.size)
             picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-            left, top = dice.integer(0, width - side), dice.integer(0, height - side)
+            left, top = rng.integer(0, width - side), rng.integer(0, height - side)
             pixels = np.asarray(picture.crop((left, top, left + side, top + side)))
             return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
         raise ValueError("the photographs are too small")

@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from .dead_leaves import box_blur, world
-from .dice import Dice
 from .motion import Path, Track
 from .objects import MARGIN, cutout
 from .photographs import Photographs
+from .rng import Rng
 from .textures import spectral_noise, standardised, texture
 
 
@@ -40,33 +40,33 @@ class Pool:
         self.photographs = photographs
         self.fixed = fixed
         self.device = torch.device(device)
-        dice = Dice(generator)
-        self.calm = calm > 0 and dice.chance(calm)
-        self.tiles = [texture(dice, texels).to(self.device) for _ in range(tiles)]
-        self.grains = [spectral_noise(dice, texels, dice.uniform(0.0, 1.2)).to(self.device) for _ in range(4)]
-        self.scenes = [self._paint(dice) for _ in range(scenes)]
+        rng = Rng(generator)
+        self.calm = calm > 0 and rng.chance(calm)
+        self.tiles = [texture(rng, texels).to(self.device) for _ in range(tiles)]
+        self.grains = [spectral_noise(rng, texels, rng.uniform(0.0, 1.2)).to(self.device) for _ in range(4)]
+        self.scenes = [self._paint(rng) for _ in range(scenes)]
 
-    def _paint(self, dice: Dice) -> Tensor:
-        if self.photographs and dice.chance(self.photographs.share):
-            return self.photographs.square(dice, self.texels).to(self.device)
+    def _paint(self, rng: Rng) -> Tensor:
+        if self.photographs and rng.chance(self.photographs.share):
+            return self.photographs.square(rng, self.texels).to(self.device)
         # Few materials a scene: a wall, its paint, a plant.
-        few = [dice.choice(self.tiles) for _ in range(dice.integer(2, 5))]
-        return world(dice, self.texels, few, self.device, calm=self.calm)
+        few = [rng.choice(self.tiles) for _ in range(rng.integer(2, 5))]
+        return world(rng, self.texels, few, self.device, calm=self.calm)
 
-    def refresh(self, dice: Dice) -> None:
+    def refresh(self, rng: Rng) -> None:
         """Repaints one scene, and now and then first replaces a texture."""
-        if dice.chance(0.5):
-            self.tiles[dice.integer(0, len(self.tiles) - 1)] = texture(dice, self.texels).to(self.device)
-            grain = spectral_noise(dice, self.texels, dice.uniform(0.0, 1.2))
-            self.grains[dice.integer(0, len(self.grains) - 1)] = grain.to(self.device)
-        self.scenes[dice.integer(0, len(self.scenes) - 1)] = self._paint(dice)
+        if rng.chance(0.5):
+            self.tiles[rng.integer(0, len(self.tiles) - 1)] = texture(rng, self.texels).to(self.device)
+            grain = spectral_noise(rng, self.texels, rng.uniform(0.0, 1.2))
+            self.grains[rng.integer(0, len(self.grains) - 1)] = grain.to(self.device)
+        self.scenes[rng.integer(0, len(self.scenes) - 1)] = self._paint(rng)
 
-    def scene(self, dice: Dice) -> Tensor:
+    def scene(self, rng: Rng) -> Tensor:
         """One of the scenes (3, N, N), rolled, mirrored and turned at random."""
-        picture = dice.choice(self.scenes)
-        if dice.chance(0.5):
+        picture = rng.choice(self.scenes)
+        if rng.chance(0.5):
             picture = picture.transpose(-1, -2)
-        if dice.chance(0.5):
+        if rng.chance(0.5):
             picture = picture.flip(-1)
         return picture
 
@@ -120,10 +120,10 @@ class Focus:
     """Pixels of blur for each unit of nearness away from that; 0 for a lens that shows all depths sharp."""
 
     @staticmethod
-    def draw(dice: Dice) -> "Focus":
+    def draw(rng: Rng) -> "Focus":
         """A deep one mostly; else one that keeps the near, the far or something between."""
-        aperture = dice.log_uniform(1.5, 12.0) if dice.chance(0.25) else 0.0
-        return Focus(nearness=dice.uniform(0.4, 1.5), aperture=aperture)
+        aperture = rng.log_uniform(1.5, 12.0) if rng.chance(0.25) else 0.0
+        return Focus(nearness=rng.uniform(0.4, 1.5), aperture=aperture)
 
     def blur(self, picture: Tensor, *, nearness: float, density: float, most: int) -> Tensor:
         """A layer's picture as seen out of focus, its spread no larger than so many texels."""
@@ -135,7 +135,7 @@ DEFOCUS = 40
 """Texels that a cut-out may spread by when out of focus."""
 
 
-def prefiltered(dice: Dice, pool: Pool, picture: Tensor, *, density: float, sharpness: float) -> Tensor:
+def prefiltered(rng: Rng, pool: Pool, picture: Tensor, *, density: float, sharpness: float) -> Tensor:
     """A picture (3 or 4, N, N) fit to be sampled once a pixel, with its finest texture put back.
 
     A mean over a pixel's texels stands for the sensor's area. Taken here once, rather than after the
@@ -145,48 +145,46 @@ def prefiltered(dice: Dice, pool: Pool, picture: Tensor, *, density: float, shar
     """
     size = max(1, round(density * sharpness))
     picture = box_blur(picture, size)
-    grain = standardised(box_blur(dice.choice(pool.grains), size))[:, : picture.shape[1], : picture.shape[2]]
+    grain = standardised(box_blur(rng.choice(pool.grains), size))[:, : picture.shape[1], : picture.shape[2]]
     cover = picture[3:] if len(picture) == 4 else torch.ones_like(picture[:1])
     # Photographs come with most of their grain.
-    calm = pool.calm or (pool.photographs is not None and dice.chance(0.7))
-    amount = dice.log_uniform(0.0002, 0.004) if calm else dice.log_uniform(0.001, 0.05)
+    calm = pool.calm or (pool.photographs is not None and rng.chance(0.7))
+    amount = rng.log_uniform(0.0002, 0.004) if calm else rng.log_uniform(0.001, 0.05)
     return torch.cat((picture[:3] + amount * grain * (0.15 * cover + picture[:3]), picture[3:]))
 
 
-def background(dice: Dice, pool: Pool, *, sharpness: float, focus: Focus, nearness: float) -> Layer:
+def background(rng: Rng, pool: Pool, *, sharpness: float, focus: Focus, nearness: float) -> Layer:
     """A layer that fills the view."""
-    density = dice.log_uniform(1.2, 4.5)
-    picture = prefiltered(dice, pool, pool.scene(dice), density=density, sharpness=sharpness)
+    density = rng.log_uniform(1.2, 4.5)
+    picture = prefiltered(rng, pool, pool.scene(rng), density=density, sharpness=sharpness)
     picture = focus.blur(picture, nearness=nearness, density=density, most=DEFOCUS)
     path = Path(
-        y=Track(start=dice.uniform(0.0, 1e3)),
-        x=Track(start=dice.uniform(0.0, 1e3)),
-        angle=Track(start=dice.normal(0.2)),
-        shear=dice.normal(0.1),
+        y=Track(start=rng.uniform(0.0, 1e3)),
+        x=Track(start=rng.uniform(0.0, 1e3)),
+        angle=Track(start=rng.normal(0.2)),
+        shear=rng.normal(0.1),
     )
     return Layer(picture=picture, path=path, density=density, periodic=True)
 
 
-def screen(dice: Dice, pool: Pool, *, sharpness: float, focus: Focus, nearness: float) -> Layer:
+def screen(rng: Rng, pool: Pool, *, sharpness: float, focus: Focus, nearness: float) -> Layer:
     """A periodic layer with holes: hedges, walls with gaps, the near side of a street."""
-    base = background(dice, pool, sharpness=sharpness, focus=Focus(nearness=nearness, aperture=0.0), nearness=nearness)
-    noise = spectral_noise(dice, pool.texels, dice.uniform(1.6, 2.6)).to(pool.device)
-    cover = (0.5 + dice.log_uniform(10.0, 60.0) * (noise - dice.uniform(0.2, 1.2))).clamp(0.0, 1.0)
+    base = background(rng, pool, sharpness=sharpness, focus=Focus(nearness=nearness, aperture=0.0), nearness=nearness)
+    noise = spectral_noise(rng, pool.texels, rng.uniform(1.6, 2.6)).to(pool.device)
+    cover = (0.5 + rng.log_uniform(10.0, 60.0) * (noise - rng.uniform(0.2, 1.2))).clamp(0.0, 1.0)
     cover = box_blur(cover, max(1, round(base.density * sharpness)))
     picture = torch.cat((base.picture * cover, cover))
     return replace(base, picture=focus.blur(picture, nearness=nearness, density=base.density, most=DEFOCUS))
 
 
-def thing(
-    dice: Dice, pool: Pool, path: Path, *, pixels: float, sharpness: float, focus: Focus, nearness: float
-) -> Layer:
+def thing(rng: Rng, pool: Pool, path: Path, *, pixels: float, sharpness: float, focus: Focus, nearness: float) -> Layer:
     """A cut-out of so many pixels across, on a path."""
-    density = dice.uniform(1.6, 3.0)
+    density = rng.uniform(1.6, 3.0)
     density = min(density, (pool.texels - 20) / pixels)
     margin = MARGIN + (DEFOCUS if focus.aperture else 0)
-    picture = cutout(dice, density * pixels / 2, pool.scene(dice), margin=margin)
-    picture = prefiltered(dice, pool, picture, density=density, sharpness=sharpness)
+    picture = cutout(rng, density * pixels / 2, pool.scene(rng), margin=margin)
+    picture = prefiltered(rng, pool, picture, density=density, sharpness=sharpness)
     picture = focus.blur(picture, nearness=nearness, density=density, most=DEFOCUS)
-    bends = dice.chance(0.25) and not path.still
-    wobble = (dice.uniform(0.5, 4.0), dice.log_uniform(0.01, 0.08), dice.normal(0.25)) if bends else None
+    bends = rng.chance(0.25) and not path.still
+    wobble = (rng.uniform(0.5, 4.0), rng.log_uniform(0.01, 0.08), rng.normal(0.25)) if bends else None
     return Layer(picture=picture, path=path, density=density, periodic=False, wobble=wobble)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .dice import Dice
 from .grading import Grading
 from .motion import Camera, Path, Track, travel
 from .objects import shadow
+from .rng import Rng
 from .scenery import Focus, Layer, Pool, background, screen, thing
 
 __all__ = ["Pool", "Take", "clip", "compose", "instants", "render", "take"]
@@ -19,34 +19,34 @@ PIXELS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 23}
 """View pixels times instants rendered together: what fits a cache, or fills a GPU."""
 
 
-def compose(dice: Dice, pool: Pool, *, frames: int, size: tuple[int, int], speed: float) -> list[Layer]:
+def compose(rng: Rng, pool: Pool, *, frames: int, size: tuple[int, int], speed: float) -> list[Layer]:
     """The layers of one scene, from back to front."""
-    things_move, camera_moves = dice.choice(
+    things_move, camera_moves = rng.choice(
         ((False, False), (True, False), (False, True), (True, True)), (0.10, 0.40, 0.20, 0.30)
     )
-    eye = Camera.draw(dice, speed=speed, frames=frames) if camera_moves else Camera()
-    sharpness = dice.uniform(0.8, 1.5)
-    focus = Focus.draw(dice)
+    eye = Camera.draw(rng, speed=speed, frames=frames) if camera_moves else Camera()
+    sharpness = rng.uniform(0.8, 1.5)
+    focus = Focus.draw(rng)
     extent = min(size)
-    far = dice.uniform(0.4, 1.0)
-    layers = [background(dice, pool, sharpness=sharpness, focus=focus, nearness=far)]
+    far = rng.uniform(0.4, 1.0)
+    layers = [background(rng, pool, sharpness=sharpness, focus=focus, nearness=far)]
     depths = [far]
-    if dice.chance(0.3):
-        depths.append(dice.uniform(far, 1.2))
-        layers.append(screen(dice, pool, sharpness=sharpness, focus=focus, nearness=depths[-1]))
-    for _ in range(dice.choice((1, 2, 3, 4), (0.4, 0.3, 0.2, 0.1)) if things_move else dice.integer(0, 3)):
-        spot = dice.uniform(-0.5, 0.5) * size[0], dice.uniform(-0.5, 0.5) * size[1]
-        pixels = extent * dice.log_uniform(0.12, 1.3)
-        rests = not things_move or dice.chance(0.15)
+    if rng.chance(0.3):
+        depths.append(rng.uniform(far, 1.2))
+        layers.append(screen(rng, pool, sharpness=sharpness, focus=focus, nearness=depths[-1]))
+    for _ in range(rng.choice((1, 2, 3, 4), (0.4, 0.3, 0.2, 0.1)) if things_move else rng.integer(0, 3)):
+        spot = rng.uniform(-0.5, 0.5) * size[0], rng.uniform(-0.5, 0.5) * size[1]
+        pixels = extent * rng.log_uniform(0.12, 1.3)
+        rests = not things_move or rng.chance(0.15)
         if rests:
-            path = Path(y=Track(start=spot[0]), x=Track(start=spot[1]), shear=dice.normal(0.1))
+            path = Path(y=Track(start=spot[0]), x=Track(start=spot[1]), shear=rng.normal(0.1))
         else:
-            path = travel(dice, speed=speed * dice.uniform() ** 1.7, frames=frames, spot=spot)
-        nearness = dice.uniform(far, 1.5)
-        layer = thing(dice, pool, path, pixels=pixels, sharpness=sharpness, focus=focus, nearness=nearness)
-        if dice.chance(0.2):
-            drop = dice.normal(0.06 * pixels), dice.normal(0.06 * pixels)
-            dark = shadow(layer.picture, dice.uniform(0.2, 0.6))
+            path = travel(rng, speed=speed * rng.uniform() ** 1.7, frames=frames, spot=spot)
+        nearness = rng.uniform(far, 1.5)
+        layer = thing(rng, pool, path, pixels=pixels, sharpness=sharpness, focus=focus, nearness=nearness)
+        if rng.chance(0.2):
+            drop = rng.normal(0.06 * pixels), rng.normal(0.06 * pixels)
+            dark = shadow(layer.picture, rng.uniform(0.2, 0.6))
             layers.append(replace(layer, picture=dark, path=path.shifted(*drop)))
             depths.append(far)
         layers.append(layer)
@@ -107,14 +107,14 @@ def take(
     headroom: float = 1.0,
 ) -> Take:
     """A scene of so many frames; arguments as for `clip`."""
-    dice = Dice(generator)
+    rng = Rng(generator)
     device = torch.device(device)
     if pool is None:
         pool = Pool(generator, scenes=3, tiles=6, device=device)
-    elif not pool.fixed and dice.chance(0.35):
-        pool.refresh(dice)
-    layers = compose(dice, pool, frames=frames, size=size, speed=speed)
-    return Take(layers=layers, grading=Grading.draw(dice), size=size, headroom=headroom, device=device)
+    elif not pool.fixed and rng.chance(0.35):
+        pool.refresh(rng)
+    layers = compose(rng, pool, frames=frames, size=size, speed=speed)
+    return Take(layers=layers, grading=Grading.draw(rng), size=size, headroom=headroom, device=device)
 
 
 def clip(
@@ -143,8 +143,8 @@ def clip(
     scene = take(generator, frames=frames, size=size, device=device, pool=pool, speed=speed, headroom=headroom)
     if subframes > 1:
         return scene.film(range(frames), instants(subframes, exposure))
-    dice = Dice(generator)
-    open_for = dice.uniform(0.15, 0.8) if dice.chance(0.33) and not scene.still else 0.0
+    rng = Rng(generator)
+    open_for = rng.uniform(0.15, 0.8) if rng.chance(0.33) and not scene.still else 0.0
     seen = scene.film(range(frames), instants(5 if open_for else 1, open_for))
     # Light is about the square of what is coded, near enough here and cheap.
     return seen.square().mean(1).sqrt() if open_for else seen[:, 0]

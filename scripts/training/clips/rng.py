@@ -19,7 +19,7 @@ def seeded(*key: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(seed_of(*key))
 
 
-class Dice:
+class Rng:
     """Draws Python numbers, and CPU arrays, from a CPU generator.
 
     Everything random about a clip comes from here, on the CPU, so that a seed means the same clip
