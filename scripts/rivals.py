@@ -73,14 +73,17 @@ def run_rivals(folder: Path) -> None:
     blank = core.std.BlankClip(width=noisy.shape[3], height=noisy.shape[2], length=len(noisy), format=vs.RGBS)
     # Made once, so that it does not count as the filter's time.
     source = core.std.ModifyFrame(blank, blank, fill)
-    frames = [frame.copy() for frame in source.frames(close=True)]
+    # One by one: the generator `frames` of VapourSynth 79 can spin for ever with one thread.
+    frames = [source.get_frame(n).copy() for n in range(len(source))]
     clip = core.std.ModifyFrame(blank, blank, lambda n, f: frames[n])
     seconds = []
     for number, task in enumerate(json.loads((folder / "tasks.json").read_text())):
         start = time.process_time()
-        found = [
-            np.stack([np.asarray(x[plane]) for plane in range(3)]) for x in restored(clip, task).frames(close=True)
-        ]
+        out = restored(clip, task)
+        found = []
+        for n in range(len(out)):
+            with out.get_frame(n) as frame:
+                found.append(np.stack([np.asarray(frame[plane]) for plane in range(3)]))
         seconds.append((time.process_time() - start) / len(found))
         np.save(folder / f"{number}.npy", np.stack(found))
     (folder / "seconds.json").write_text(json.dumps(seconds))
