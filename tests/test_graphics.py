@@ -45,7 +45,7 @@ def test_quiet_clips_have_less_noise_than_is_told() -> None:
     clean = torch.full((2, 3, 32, 32), 0.5)
     shares = []
     for step in range(60):
-        degraded, told, _ = spoilt((clean, clean), recipe(quiet=1.0, rounded=0.0), step)
+        degraded, told, _ = spoilt((clean, clean), recipe(real=0.0, quiet=1.0, rounded=0.0), step)
         assert told is not None
         shares.append(float((degraded - clean).std() / told.mean()))
     assert max(shares) < 1.05
@@ -55,7 +55,7 @@ def test_quiet_clips_have_less_noise_than_is_told() -> None:
 def test_rounded_clips_are_of_whole_levels_in_range() -> None:
     clean = torch.full((2, 3, 32, 32), 0.99)
     for step in range(5):
-        degraded, _, target = spoilt((clean, clean), recipe(quiet=0.0, rounded=1.0), step)
+        degraded, _, target = spoilt((clean, clean), recipe(real=0.0, quiet=0.0, rounded=1.0), step)
         assert torch.equal((degraded * 255).round() / 255, degraded)
         assert degraded.max() <= 1
         assert target is clean
