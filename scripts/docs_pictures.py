@@ -1,10 +1,12 @@
-"""Make the pictures of the tutorial: from a generated clip, or from a video.
+"""Make the pictures of the tutorial and of the README: from a generated clip, or from a video.
 
-    python scripts/docs_pictures.py                                  # rewrites docs/pictures
+    python scripts/docs_pictures.py                                  # rewrites those of the tutorial
     python scripts/docs_pictures.py holiday.mp4 --output pictures    # the same of a video, to look at
+    python scripts/docs_pictures.py flower.mp4 --readme              # rewrites docs/pictures/readme.jpg
 
 A video is taken to be clean: noise, and the blur of averaging five frames in a row, are put on it, so that
-the result can be seen beside what it should be. Pictures of footage stay out of the repository.
+the result can be seen beside what it should be. Pictures of footage stay out of the repository, but for the
+README's: flower.mp4 is CC0, see vsgshift/demo/SOURCE.md.
 """
 
 import argparse
@@ -26,6 +28,11 @@ SIZE = 180, 320
 FRAMES = 12
 """More than the bundled models reach to both sides of the frame in the middle."""
 SIGMA = 25.0
+README_SIZE = 360, 640
+"""Most of the video that the README's picture is of."""
+README_SIDE = 160
+"""Pixels of a square in it."""
+README_SIGMA = 15.0
 TRIED = 8.0, 25.0, 50.0
 """Too low, right and too high, on the 8-bit scale."""
 SUBFRAMES = 5
@@ -38,8 +45,14 @@ def main() -> int:
     parser.add_argument("video", nargs="?", type=Path, help="default: a generated clip")
     parser.add_argument("--start", type=int, default=0, metavar="N", help="first frame of the video to use")
     parser.add_argument("--output", type=Path, default=DOCS, metavar="FOLDER")
+    parser.add_argument("--readme", action="store_true", help="make the README's picture of the video")
     arguments = parser.parse_args()
     try:
+        if arguments.readme:
+            if arguments.video is None:
+                raise EvaluationError("--readme needs the video")
+            print(of_both(*filmed(arguments.video, arguments.start, README_SIZE), arguments.output))
+            return 0
         if arguments.video is None:
             clean, (blurred, sharp) = generated()
         elif arguments.output == DOCS:
@@ -64,8 +77,8 @@ def generated() -> tuple[Tensor, tuple[Tensor, Tensor]]:
     return clean, degradations.blur(instants, exposure=0.8)
 
 
-def filmed(video: Path, start: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """The same of a video."""
+def filmed(video: Path, start: int, size: tuple[int, int] = SIZE) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """The same of the middle of a video, of a height and width at most."""
     import numpy as np
     import vapoursynth as vs
 
@@ -79,8 +92,8 @@ def filmed(video: Path, start: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     clip = torch.stack(
         [torch.from_numpy(np.stack([np.asarray(frame[plane]) for plane in range(3)])) for frame in frames]
     )
-    top, left = ((length - min(length, side)) // 2 for length, side in zip(clip.shape[-2:], SIZE, strict=True))
-    clip = clip[..., top : top + SIZE[0], left : left + SIZE[1]]
+    top, left = ((length - min(length, side)) // 2 for length, side in zip(clip.shape[-2:], size, strict=True))
+    clip = clip[..., top : top + size[0], left : left + size[1]]
     return clip[:FRAMES], blur(clip.view(FRAMES, SUBFRAMES, *clip.shape[1:]), exposure=1.0)
 
 
@@ -110,6 +123,29 @@ def of_blur(blurred: Tensor, sharp: Tensor, folder: Path) -> Path:
     file = folder / "deblur.jpg"
     frames = {"blurred": blurred[middle], "restored": restored, "sharp": sharp[middle]}
     write_side_by_side(file, frames, busiest(sharp[middle]))
+    return file
+
+
+def of_both(clean: Tensor, pair: tuple[Tensor, Tensor], folder: Path) -> Path:
+    """Noise and motion blur of one film, each before and after, beside the original."""
+    from training.clips.degradations import add_noise
+
+    blurred, sharp = pair
+    middle = len(clean) // 2
+    noisy = add_noise(clean, README_SIGMA / 255, torch.Generator().manual_seed(1))
+    denoised = restore(prepared(load_network("tiny-denoise")), noisy, README_SIGMA / 255)
+    deblurred = restore(prepared(load_network("tiny-deblur")), blurred)
+    shown = {
+        f"noise, sigma {README_SIGMA:g}": noisy,
+        "Denoise": denoised,
+        "original": clean,
+        "motion blur, 5 frames": blurred,
+        "Deblur": deblurred,
+        "original ": sharp,
+    }
+    frames = {name: clip[middle] for name, clip in shown.items()}
+    file = folder / "readme.jpg"
+    write_side_by_side(file, frames, busiest(sharp[middle], README_SIDE), side=README_SIDE, columns=3)
     return file
 
 

@@ -104,3 +104,44 @@ def test_comparisons_are_drawn_and_described(tools: SimpleNamespace) -> None:
     chart = charts.readme([AGAINST, GROWTH])
     assert any("authors' code beside ours (a CPU)" in text for text in words(chart))
     assert "<style>" in chart
+
+
+ROWS = [
+    {"filter": name, "sigma": sigma, "size": "640x360", "psnr": psnr, "cpu_seconds": seconds, "scale": scale}
+    for name, sigma, psnr, seconds, scale in (
+        ("tiny-denoise", 3.0, 45.0, 0.1, None),
+        ("tiny-denoise", 10.0, 40.0, 0.1, None),
+        ("dfttest2", 3.0, 43.0, 0.2, 1.4),
+        ("dfttest2", 3.0, 44.0, 0.2, 2.0),
+        ("dfttest2", 10.0, 39.0, 0.2, 1.4),
+    )
+]
+
+
+def test_the_table_of_other_filters(tools: SimpleNamespace) -> None:
+    lines = tools.readme.rivals(ROWS).splitlines()
+    assert lines[0].split(" | ")[1:4] == ["sigma 3", "sigma 10", "a minute of 1080p"]
+    assert lines[2].startswith("| **`gshift.Denoise`** | 45.0 dB | 40.0 dB | 22 min |")
+    assert lines[3].startswith("| `dfttest2` | 44.0 dB | 39.0 dB | 45 min |"), "the best setting for each level"
+    assert not any(line.startswith("| V-BM3D") for line in lines), "what the report does not hold is left out"
+
+
+def test_the_readme_has_the_table_of_the_committed_report(tools: SimpleNamespace) -> None:
+    text = tools.readme.README.read_text(encoding="utf-8")
+    assert tools.readme.updated(text) == text, "run: python docs/tools/readme.py"
+    assert "dB |" in text
+
+
+def test_every_key_of_a_recipe_is_explained(tools: SimpleNamespace) -> None:
+    import dataclasses
+
+    from tools import recipe
+
+    from training.recipe import Data, Fit, Generated, Recipe, Validation
+
+    text = recipe.keys()
+    for kind in (Recipe, Data, Generated, Fit, Validation):
+        for field in dataclasses.fields(kind):
+            if not dataclasses.is_dataclass(field.type):
+                assert f"| `{field.name}` |" in text
+    assert '| `source` | `Source` | `"generated"` |' in text

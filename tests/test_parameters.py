@@ -1,10 +1,8 @@
-"""A parameter is declared once: the plugin, the typed functions and the README say what the table says."""
+"""A parameter is declared once: the plugin and the typed functions say what the table says."""
 
 import inspect
 import os
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 import vapoursynth as vs
@@ -27,7 +25,6 @@ from vsgshift.parameters import (
     parameters_of,
 )
 
-DOCS = Path(__file__).parents[1] / "docs"
 ACCEPTED = {
     float: float,
     int: int,
@@ -77,15 +74,6 @@ def test_their_docstrings_say_what_the_table_says() -> None:
     own = [each for each in PARAMETERS.values() if each.only == "Denoise"]
     rest = f"{', '.join(each.name for each in shared)}: as for `deblur`."
     assert arguments(filters.denoise) == " ".join((*map(sentences, (CLIP, *own)), rest))
-
-
-def test_the_readme_says_what_the_table_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [str(DOCS), *sys.path])
-    from tools import readme
-
-    text = readme.README.read_text(encoding="utf-8")
-    assert readme.parameters() in text, "run: python docs/tools/readme.py"
-    assert readme.updated(text) == text
 
 
 def test_values_of_a_script_become_choices() -> None:

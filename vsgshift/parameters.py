@@ -1,7 +1,7 @@
 """The parameters of the plugin's functions, each declared once: as a field of `Choices`.
 
 Everything else reads this table: the plugin's C signatures (CMake runs this file), the plugin itself, the options
-of the command, and the tables of the README and the documentation. A test holds `vsgshift.filters` equal to it.
+of the command, and the table of the documentation. A test holds `vsgshift.filters` equal to it.
 
 It runs while the package is built, so it imports the standard library alone.
 """

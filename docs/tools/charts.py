@@ -1,6 +1,6 @@
 """Charts of the committed measurements: bars, and how cost grows with the work."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import log10
 from typing import Any
@@ -20,6 +20,19 @@ def speed_bars(reports: list[Report]) -> str:
     bars = _speeds(reports)
     drawing = Drawing(WIDTH, ROW * len(bars) + 10, "Frames per second in VapourSynth")
     draw_bars(drawing, 8, bars)
+    return drawing.text()
+
+
+def quality_bars(title: str, means: Mapping[tuple[str, float], float]) -> str:
+    """A bar for each filter and noise level, in groups by level; they begin at zero."""
+    drawing_rows: list[Bar] = []
+    for sigma in sorted({sigma for _, sigma in means}):
+        group = {name: value for (name, each), value in means.items() if each == sigma}
+        for name, value in sorted(group.items(), key=lambda item: -item[1]):
+            kind = "bar" if name.startswith("tiny") else "other"
+            drawing_rows.append((f"sigma {sigma:g}, {name}", value, f"{value:.2f}", kind))
+    drawing = Drawing(WIDTH, ROW * len(drawing_rows) + 10, title)
+    draw_bars(drawing, 8, drawing_rows)
     return drawing.text()
 
 

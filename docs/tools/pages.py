@@ -2,14 +2,16 @@
 
 import argparse
 import ast
+import json
 import os
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-from tools import measured
-from tools.charts import speed_bars
+from tools import measured, readme, recipe
+from tools.charts import quality_bars, speed_bars
 from tools.measured import table
-from tools.readme import parameters, reports
+from tools.readme import reports
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = ("evaluate", "train", "benchmark", "gpu_check")
@@ -22,10 +24,12 @@ def write(folder: Path) -> None:
     parts = {
         "commands.md": commands(),
         "parameters.md": parameters(),
+        "recipe.md": recipe.keys(),
         "models.md": models(),
         "variants.md": variants(),
         "footprints.md": footprints(),
         "performance.md": performance(committed),
+        "quality.md": quality(json.loads(readme.REPORT.read_text())["rows"]),
         "speed.svg": speed_bars(committed),
     }
     parts |= {f"{script}.txt": docstring(ROOT / "scripts" / f"{script}.py") for script in SCRIPTS}
@@ -51,6 +55,17 @@ def commands() -> str:
             for name, command in action.choices.items():
                 sections.append(f"## {name}\n\n```text\n{command.format_help()}```\n")
     return "\n".join(sections)
+
+
+def parameters() -> str:
+    """The table of the parameters of Deblur and Denoise."""
+    from vsgshift.parameters import CLIP, PARAMETERS, Parameter
+
+    def row(each: Parameter) -> tuple[str, ...]:
+        return f"`{each.name}`", each.only or "both", each.unset, each.range, each.doc
+
+    rows = [row(CLIP), *map(row, PARAMETERS.values())]
+    return table(("parameter", "function", "default", "range", "meaning"), rows)
 
 
 def models() -> str:
@@ -127,6 +142,25 @@ def performance(reports: list[dict[str, Any]]) -> str:
         given = report if kind in WHOLE else result
         sections.append(f"## {title}\n\n{text(given)}\n{made}\n")
     return "\n".join(sections)
+
+
+def quality(rows: list[dict[str, Any]]) -> str:
+    """A table of all levels, and a chart for each measure."""
+    best = readme.best(rows)
+    names = list(dict.fromkeys(name for name, _ in best))
+    text = ""
+    for key, title, digits in (("psnr", "PSNR in dB, higher is better", 2), ("flicker", "Flicker, lower is better", 2)):
+        means = {
+            place: mean(row[key] for row in group) for place, group in best.items() if all(key in row for row in group)
+        }
+        sigmas = sorted({sigma for _, sigma in means})
+        text += f"## {title}\n\n{measured.chart(quality_bars(title, means))}"
+        lines = [
+            (f"`{name}`", *(f"{means[name, sigma]:.{digits}f}" if (name, sigma) in means else "" for sigma in sigmas))
+            for name in names
+        ]
+        text += table(("filter", *(f"sigma {sigma:g}" for sigma in sigmas)), lines) + "\n"
+    return text
 
 
 def _plain(result: dict[str, Any]) -> str:

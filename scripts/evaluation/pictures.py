@@ -68,7 +68,7 @@ def write_side_by_side(
             )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(file)
+        sheet.save(file, quality=90)
     except OSError as error:
         raise EvaluationError(f"cannot write {file}: {error.strerror}") from error
 

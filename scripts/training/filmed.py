@@ -60,7 +60,11 @@ class Filmed(Dataset[Pair]):
         step, item = key
         generator = seeded(self.recipe.seed, "film", step, item)
         degraded, clean = film(
-            self.recipe, self.library, generator, frames=self.recipe.data.frames, size=self.recipe.data.crop
+            self.recipe,
+            self.library,
+            generator,
+            frames=self.recipe.data.frames + 2 * self.recipe.data.context,
+            size=self.recipe.data.crop,
         )
         return (degraded.contiguous(),) * 2 if clean is degraded else (degraded.contiguous(), clean.contiguous())
 

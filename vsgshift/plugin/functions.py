@@ -15,12 +15,12 @@ from vsgshift.plugin.measuring import APPLIED_SIGMA, CONFIDENCE, SIGMA, mark_sce
 
 
 def deblur(core: Core, clip: Node, **arguments: Any) -> Node:
-    """`gshift.Deblur`; parameters as in the README. Raises ValueError for arguments that make no sense."""
+    """`gshift.Deblur`; parameters as in the documentation. Raises ValueError for arguments that make no sense."""
     return _restored(core, "deblur", clip, Choices.read(arguments))
 
 
 def denoise(core: Core, clip: Node, **arguments: Any) -> Node:
-    """`gshift.Denoise`; parameters as in the README. Raises ValueError for arguments that make no sense.
+    """`gshift.Denoise`; parameters as in the documentation. Raises ValueError for arguments that make no sense.
 
     Without a sigma and a sigma_map each frame's level is measured, and smoothed over its segment.
     """
