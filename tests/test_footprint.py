@@ -1,5 +1,7 @@
 """What a stream is said to need is what its tensors take, and a filter that will not fit is refused."""
 
+import gc
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -146,6 +148,29 @@ def test_a_filter_that_cannot_fit_is_refused_at_creation(monkeypatch: pytest.Mon
         clip.gshift.Deblur(device_id=-1)
     assert "\n" not in str(caught.value)
     assert clip.gshift.Deblur(device_id=-1, strength=0.0)
+
+
+def test_filters_are_admitted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = vs.core.std.BlankClip(width=640, height=360, format=vs.YUV420P8, length=2)
+    one = 2**20 * 500
+    monkeypatch.setattr(Demand, "needed", lambda self: one)
+    monkeypatch.setattr(free_memory, "PROMISES", free_memory.Promises())
+    monkeypatch.setattr(free_memory, "host_memory", lambda: int(2.9 * one))
+    filters = [clip.gshift.Deblur(device_id=-1) for _ in range(2)]
+    with pytest.raises(vs.Error, match=r"needs about 0\.5 GiB at 640x360, 0\.4 GiB are free"):
+        clip.gshift.Deblur(device_id=-1)
+    filters.pop()
+    gc.collect()
+    assert clip.gshift.Deblur(device_id=-1)
+
+
+def test_a_limit_on_the_address_space_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = system(tmp_path)
+    (root / "proc/self/statm").write_text(f"{GIB // resource.getpagesize()} 10 5 1 0 9 0\n")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (3 * GIB, resource.RLIM_INFINITY))
+    assert free_memory.host_memory(root) == 2 * GIB
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert free_memory.host_memory(root) == 9 * GIB
 
 
 def test_out_of_memory_names_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """How much memory is free on a device, as far as the system tells."""
 
+import mmap
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -15,8 +17,52 @@ def free_memory(device: torch.device) -> int | None:
     return host_memory()
 
 
+class Promises:
+    """Memory that filters were admitted for and have not taken yet: others must not be admitted for the same."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, list[int]] = {}
+        """By device: what each living filter was admitted for, in bytes."""
+        self._before: dict[str, int] = {}
+        """By device: what this process had taken when the first of them was made."""
+
+    def add(self, device: torch.device, size: int, owner: object) -> None:
+        """Count a filter's memory, in bytes, for as long as its owner lives."""
+        sizes = self._sizes.setdefault(device.type, [])
+        if not sizes:
+            self._before[device.type] = _taken(device)
+        sizes.append(size)
+        weakref.finalize(owner, sizes.remove, size)
+
+    def outstanding(self, device: torch.device) -> int:
+        """Bytes that living filters may still take."""
+        if not (sizes := self._sizes.get(device.type)):
+            return 0
+        return max(sum(sizes) - max(_taken(device) - self._before[device.type], 0), 0)
+
+
+PROMISES = Promises()
+"""Of this process."""
+
+
+def _taken(device: torch.device) -> int:
+    """Bytes of a device's memory that this process has; 0 if the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_reserved(device))
+    return _pages(Path("/"), 1) or 0
+
+
+def _pages(root: Path, field: int) -> int | None:
+    """Bytes of this process by a field of its statm: 0 for its address space, 1 for what is resident."""
+    try:
+        return int((root / "proc/self/statm").read_text().split()[field]) * mmap.PAGESIZE
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def host_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that are free for this process: of the machine, swap included, and of each control group it is in.
+    """Bytes that are free for this process: of the machine, swap included, of each control group it is in, and of
+    its address space, where that is limited (``ulimit -v``).
 
     Only Linux says; None elsewhere. ``root`` is where proc and sys are.
     """
@@ -29,6 +75,12 @@ def host_memory(root: Path = Path("/")) -> int | None:
     except (OSError, ValueError, KeyError, IndexError):
         return None
     free += [left for folder in _groups(root) if (left := _left(folder)) is not None]
+    # Not a module of every system.
+    import resource
+
+    limit, mapped = resource.getrlimit(resource.RLIMIT_AS)[0], _pages(root, 0)
+    if limit != resource.RLIM_INFINITY and mapped is not None:
+        free.append(limit - mapped)
     return max(min(free), 0)
 
 

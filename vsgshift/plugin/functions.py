@@ -69,7 +69,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     from vsgshift.engine import prepared, runs_compiled
     from vsgshift.plugin import devices
     from vsgshift.plugin.capacity import Demand, figures, fit
-    from vsgshift.plugin.free_memory import free_memory
+    from vsgshift.plugin.free_memory import PROMISES, free_memory
     from vsgshift.plugin.restorer import Options, Restorer
     from vsgshift.plugin.streams import StreamPool
     from vsgshift.streaming.tiles import Tiling
@@ -103,7 +103,10 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
         streams=choices.num_streams,
         runs=len(runs),
     )
-    demand = fit(demand, choices.offload, free=free_memory(device))
+    free = free_memory(device)
+    if free is not None:
+        free = max(free - PROMISES.outstanding(device), 0)
+    demand = fit(demand, choices.offload, free=free)
     name = task.capitalize()
     fast = prepared(network, lambda text: core.log("information", f"{name}: {text}"))
     by_scene = choices.scenechange != SceneChange.IGNORE
@@ -137,6 +140,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
             count = choices.num_streams
             inputs = [node] if levels is None else [node, levels]
             processor = restorer() if count == 1 else StreamPool(restorer, count)
+            PROMISES.add(device, demand.needed() // len(runs), processor)
             return core.create_filter(name, node, inputs, processor)
 
         return converted_around(core, clip, make)
