@@ -61,8 +61,10 @@ def streams(file: Path) -> list[Stream]:
             if stream.type == "attachment":
                 contents.append(Stream("attachment", "", dict(stream.metadata), [], [stream.data]))
                 continue
-            container.seek(0)
-            packets = sorted((p for p in container.demux(stream) if p.size), key=lambda packet: packet.pts)
+            # Opened again: a search for 0 passes over what lies before it, as the first packet of many codecs does.
+            with av.open(str(file)) as again:
+                copy = again.streams[stream.index]
+                packets = sorted((p for p in again.demux(copy) if p.size), key=lambda packet: packet.pts)
             base = Fraction(stream.time_base.numerator, stream.time_base.denominator)
             times = [packet.pts * base for packet in packets]
             # Chapters of MP4 are a stream without a codec.
