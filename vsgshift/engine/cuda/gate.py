@@ -103,13 +103,12 @@ def _gate(
 
 KERNEL = Kernel(
     _gate,
-    # One stage: with more, the compiler takes the loads of the taps through shared memory, a stage each. And
-    # left to itself it keeps so many of them in flight that registers allow few programs at a time.
+    # One stage: with more, the compiler takes the loads of the taps through shared memory, a stage each. Tiles are
+    # small for the registers: with more pixels a thread, or fewer registers by decree, it spills
+    # (scripts/compile_kernels.py).
     [
-        {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 4, "num_stages": 1, "maxnreg": 168},
-        {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 4, "num_stages": 1},
-        {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 8, "num_stages": 1, "maxnreg": 128},
-        {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_K": 16, "num_warps": 8, "num_stages": 1, "maxnreg": 168},
+        {"BLOCK_H": 4, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 4, "num_stages": 1},
+        {"BLOCK_H": 8, "BLOCK_W": 8, "BLOCK_K": 16, "num_warps": 8, "num_stages": 1},
     ],
 )
 
