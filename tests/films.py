@@ -64,9 +64,9 @@ def streams(file: Path) -> list[Stream]:
             # Opened again: a search for 0 passes over what lies before it, as the first packet of many codecs does.
             with av.open(str(file)) as again:
                 copy = again.streams[stream.index]
-                packets = sorted((p for p in again.demux(copy) if p.size), key=lambda packet: packet.pts)
+                packets = sorted((p for p in again.demux(copy) if p.size), key=lambda packet: packet.pts or 0)
             base = Fraction(stream.time_base.numerator, stream.time_base.denominator)
-            times = [packet.pts * base for packet in packets]
+            times = [(packet.pts or 0) * base for packet in packets]
             # Chapters of MP4 are a stream without a codec.
             codec = stream.codec_context.name if stream.codec_context else ""
             aspect = stream.sample_aspect_ratio if stream.type == "video" else None
