@@ -1,5 +1,6 @@
 """The noise estimator, on arrays."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.clips import synthetic
-from vsgshift.analysis import Level, combined, level, weighted_median
+from vsgshift.analysis import Level, PlaneScale, level, weighted_median
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -29,18 +30,24 @@ def with_noise(clip: NDArray[np.float32], sigma: float, *, clipped: bool = False
     return np.clip(np.round(noisy), 0, 255) if clipped else noisy
 
 
+def one_plane(plane: NDArray[Any], neighbours: Sequence[NDArray[Any]] = ()) -> Level:
+    """The noise of a grey frame with the frames beside it."""
+    return level([plane], [[other] for other in neighbours], [PlaneScale(black=0, white=255, share=1.0)])
+
+
 def measured(frames: NDArray[np.float32]) -> Level:
     """The noise of the middle one of three RGB frames (3, 3, H, W)."""
-    levels = [level(frames[1, c], [frames[0, c], frames[2, c]], black=0, white=255) for c in range(3)]
-    return combined(levels, (1 / 3, 1 / 3, 1 / 3))
+    return level(list(frames[1]), [list(frames[0]), list(frames[2])], [PlaneScale(black=0, white=255, share=1 / 3)] * 3)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (41, 23), (180, 320), (100, 1500), (1200, 90)])
 @pytest.mark.parametrize("sigma", [1, 50])
-def test_noise_alone(size: tuple[int, int], sigma: float) -> None:
-    actual = [
-        level(with_noise(np.full(size, 128, np.float32), sigma, seed=seed), black=0, white=255) for seed in range(9)
-    ]
+@pytest.mark.parametrize("neighbours", [0, 1, 2])
+def test_noise_alone(size: tuple[int, int], sigma: float, neighbours: int) -> None:
+    actual = []
+    for seed in range(9):
+        frames = with_noise(np.full((3, *size), 128, np.float32), sigma, seed=seed)
+        actual.append(one_plane(frames[0], list(frames[1 : 1 + neighbours])))
     # The smaller the plane, the less there is to average.
     tolerance = 0.3 if min(size) < 20 else 0.12 if min(size) < 80 else 0.04
     assert np.median([each.sigma for each in actual]) == pytest.approx(sigma, rel=tolerance)
@@ -78,34 +85,63 @@ def test_confidence_falls_where_texture_hides_the_noise(generated: list[NDArray[
 def test_time_helps_against_texture() -> None:
     texture = np.random.default_rng(2).uniform(50, 200, (180, 320)).astype(np.float32)
     frames = with_noise(np.repeat(texture[None], 2, 0), 8)
-    assert level(frames[1], black=0, white=255).sigma > 30
-    assert level(frames[1], [frames[0]], black=0, white=255).sigma == pytest.approx(8, rel=0.05)
+    assert one_plane(frames[1]).sigma > 30
+    assert one_plane(frames[1], [frames[0]]).sigma == pytest.approx(8, rel=0.05)
 
 
 def test_repeated_frames_do_not_pass_for_clean() -> None:
     noisy = with_noise(np.full((180, 320), 120, np.float32), 10)
     other = with_noise(np.full((180, 320), 120, np.float32), 10, seed=1)
     for neighbours in ([noisy], [noisy, noisy], [noisy, other]):
-        assert level(noisy, neighbours, black=0, white=255).sigma == pytest.approx(10, rel=0.05)
+        assert one_plane(noisy, neighbours).sigma == pytest.approx(10, rel=0.05)
+
+
+def test_motion_is_taken_away() -> None:
+    rng = np.random.default_rng(3)
+    texture = rng.uniform(50, 200, (260, 420)).astype(np.float32)
+    for step in (1, 5, 13):
+        clip = np.stack([texture[30 + n * step : 210 + n * step, 40:360] for n in (-1, 0, 1)])
+        assert one_plane(clip[1], [clip[0], clip[2]]).sigma < 0.1
+        noisy = with_noise(clip, 6)
+        assert one_plane(noisy[1], [noisy[0], noisy[2]]).sigma == pytest.approx(6, rel=0.07)
+
+
+def test_low_frequencies_count() -> None:
+    rng = np.random.default_rng(4)
+    blurred = [rng.standard_normal((182, 322)).astype(np.float32) for _ in range(3)]
+    for _ in range(2):
+        blurred = [np.float32(0.25) * (x[:-1, :-1] + x[1:, :-1] + x[:-1, 1:] + x[1:, 1:]) for x in blurred]
+    frames = [120 + 8 * x / x.std() for x in blurred]
+    # White noise of 8 / 0.375 gives as much at the lowest frequencies.
+    assert 13 < one_plane(frames[1], [frames[0], frames[2]]).sigma < 8 / 0.375
+
+
+def test_a_few_changes_in_a_still_picture_are_not_noise() -> None:
+    still = np.random.default_rng(5).uniform(50, 200, (180, 320)).astype(np.float32)
+    for side in (60, 140):
+        other = still.copy()
+        other[:side, :side] = with_noise(still[:side, :side], 40)
+        assert one_plane(still, [other]).sigma < 1
 
 
 def test_letterboxes_and_burnt_skies_do_not_count() -> None:
-    picture = with_noise(np.full((180, 320), 120, np.float32), 10, clipped=True)
-    picture[:40] = 0
-    picture[-40:] = 255
-    assert level(picture, black=0, white=255).sigma == pytest.approx(10, rel=0.05)
+    clip = with_noise(np.full((3, 180, 320), 120, np.float32), 10, clipped=True)
+    clip[:, :50] = 0
+    clip[:, -50:] = 255
+    assert one_plane(clip[1]).sigma == pytest.approx(10, rel=0.05)
+    assert one_plane(clip[1], [clip[0], clip[2]]).sigma == pytest.approx(10, rel=0.05)
 
 
 @pytest.mark.parametrize("plane", [np.zeros((90, 160)), np.full((90, 160), 255.0), np.full((5, 160), 9.0)])
 def test_nothing_to_measure(plane: NDArray[Any]) -> None:
-    assert level(plane, [plane], black=0, white=255) == Level(0.0, 0.0)
+    assert one_plane(plane, [plane]) == Level(0.0, 0.0)
 
 
 def test_samples_that_are_no_numbers_are_left_out() -> None:
     picture = with_noise(np.full((180, 320), 120, np.float32), 10)
     picture[20:60, 50:200] = np.nan
     picture[100:120] = np.inf
-    assert level(picture, [picture[::-1]], black=0, white=255).sigma == pytest.approx(10, rel=0.06)
+    assert one_plane(picture, [picture[::-1]]).sigma == pytest.approx(10, rel=0.06)
 
 
 def test_smoothing_is_a_median_by_confidence() -> None:

@@ -3,11 +3,12 @@
 Plain arithmetic on planes; knows neither VapourSynth nor the network.
 """
 
-from .noise import Level, combined, level, weighted_median
+from .noise import UNKNOWN, Level, combined, level, weighted_median
 from .samples import Coding, PlaneScale, plane_scales
 from .scenes import Thumbnail, cut_strength, is_cut, thumbnail
 
 __all__ = [
+    "UNKNOWN",
     "Coding",
     "Level",
     "PlaneScale",

@@ -1,14 +1,19 @@
-"""How much noise there is: the variance of the smoothest blocks, in space and in time.
+"""How much noise there is: what changes from frame to frame once motion is taken away, where little else does.
 
-The high-pass is Immerkaer's (Fast Noise Variance Estimation, Computer Vision and Image Understanding
-64, 1996), a 3x3 mask that is blind to planes and edges' slopes. His mean over the whole picture
-counts texture as noise; here its square is averaged over blocks, and the level is read off the
-smoothest of them, as in Amer and Dubois (Fast and Reliable Structure-Oriented Video Noise Estimation,
-IEEE Transactions on Circuits and Systems for Video Technology 15, 2005). The variances of noise-only
+Blocks are found again in the frames before and after (`motion`). What is left of a block between two frames, or
+between it and the mean of both, is noise at all frequencies, also the low ones that grain, demosaicing and codecs leave
+it at; and so is, where the picture is flat, what is left of the block beside a plane. Picture content can only add to
+each, so the least of them counts, and of all blocks one in the middle.
+
+The level is that of white noise as strong as this one is where it is strongest, at low frequencies for the most part:
+with less, what merges and restores frames by their differences takes part of the noise for the picture.
+
+Where no neighbour helps, the noise is the variance of the smoothest blocks. The high-pass for it is Immerkaer's (Fast
+Noise Variance Estimation, Computer Vision and Image Understanding 64, 1996), a 3x3 mask that is blind to planes and
+edges' slopes. His mean over the whole picture counts texture as noise; here its square is averaged over blocks, and
+the level is read off the smoothest of them, as in Amer and Dubois (Fast and Reliable Structure-Oriented Video Noise
+Estimation, IEEE Transactions on Circuits and Systems for Video Technology 15, 2005). The variances of noise-only
 blocks are spread in a known way, so a low quantile of them gives the level without bias.
-
-What is still has its texture taken away by the difference to a neighbouring frame, where the same
-measurement is made. Picture content can only add to either, so the smaller of both is the noise.
 """
 
 from collections.abc import Sequence
@@ -20,10 +25,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-type Samples = NDArray[np.float32]
+from .motion import Places, Pyramid, Samples, Whole, gathered, places, scaled, vectors
+from .samples import PlaneScale
 
-LARGEST_BLOCK, SMALLEST_BLOCK = 16, 4
-"""Sides in pixels; small planes have small blocks, so that there are some."""
+CALM = 0.4
+"""The quantile of the blocks' variances that counts: a little more than half of the picture may be water or crowds."""
+LEAST_OF = {(4, 1): 0.848, (8, 1): 0.929, (16, 1): 0.969, (4, 2): 0.796, (8, 2): 0.903, (16, 2): 0.956}
+"""What is measured of white noise, relative to its deviation, by the side of blocks and the number of neighbours."""
+COARSE_CELL = 4
+"""Pixels: noise of lower frequencies than such cells have is about as strong as in their means."""
+COARSE_FREE = 0.1
+"""By how much noise may be stronger at low frequencies, relatively, and still pass for white."""
+LEAST_TOLD = 0.3
+"""Deviations below this, of 255, may be what rounding to 8 bits leaves."""
+ALIKE = 3.0
+"""Blocks whose variance is the measured one but for this factor show the same noise."""
 SAMPLES_READ, WIDTH_READ = 1 << 17, 640
 """Of larger planes, bands of blocks with about this many samples are read, so that the cost of a frame is bounded."""
 GOLDEN = (sqrt(5) - 1) / 2
@@ -46,51 +62,178 @@ class Level:
     """A noise level and how far it can be trusted."""
 
     sigma: float
-    """Standard deviation, in the unit of the samples."""
+    """The standard deviation of white noise that is removed by what removes this noise, in the unit of the samples."""
     confidence: float
     """0 to 1: the share of the picture that shows this noise and nothing else."""
 
 
 UNKNOWN = Level(0.0, 0.0)
+type Planes = Sequence[NDArray[Any]]
 
 
-def level(plane: NDArray[Any], neighbours: Sequence[NDArray[Any]] = (), *, black: float, white: float) -> Level:
-    """The noise of one plane.
+def level(planes: Sequence[NDArray[Any]], neighbours: Sequence[Planes], scales: Sequence[PlaneScale]) -> Level:
+    """The noise of one frame: the root of its mean variance in R, G and B, on the 8-bit scale.
 
     Args:
-        plane: (H, W), of any real type.
-        neighbours: planes of the same shape from the same scene, the best first: if one equals the
-            plane, as repeated frames do, it says nothing and the next is taken.
-        black, white: the range of the samples; noise near its ends may be clipped and is left out
-            if the rest of the picture suffices.
+        planes: (H, W) each, of any real type: R, G and B, or luma and perhaps chroma, that smaller.
+        neighbours: the planes of the frame before and of that after, those of them that are in the same scene. One
+            that equals the frame, as repeated frames do, says nothing.
+        scales: of the planes; noise near the ends of their range may be clipped and is left out if the rest of the
+            picture suffices.
 
     Planes of fewer than 6 pixels across have no level; nor have those that are black or white all over.
     """
-    side = min(LARGEST_BLOCK, max(SMALLEST_BLOCK, min(plane.shape) // 8))
+    blocks = places(planes[0].shape)
+    found = []
+    if neighbours and min(planes[0].shape) >= blocks.side:
+        pyramid = Pyramid(_brightness(planes, scales), blocks.side)
+        found = [vectors(pyramid, Pyramid(_brightness(other, scales), blocks.side), blocks) for other in neighbours]
+    levels = [
+        _plane_level(plane, [other[index] for other in neighbours], scale, planes[0].shape, blocks, found)
+        for index, (plane, scale) in enumerate(zip(planes, scales, strict=True))
+    ]
+    return combined(levels, [scale.share for scale in scales])
+
+
+def _brightness(planes: Planes, scales: Sequence[PlaneScale]) -> Samples:
+    """Luma on the 8-bit scale; of R, G and B, their mean."""
+    count = 3 if len(planes) == 3 and planes[0].shape == planes[2].shape and scales[0] == scales[2] else 1
+    total = np.zeros(planes[0].shape, np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for plane, scale in zip(planes[:count], scales[:count], strict=True):
+            step = np.float32(255 / (count * (scale.white - scale.black)))
+            total += (plane.astype(np.float32) - np.float32(scale.black)) * step
+    luma: Samples = np.clip(np.nan_to_num(total, copy=False), -255, 510)
+    return luma
+
+
+def _plane_level(
+    plane: NDArray[Any],
+    others: Sequence[NDArray[Any]],
+    scale: PlaneScale,
+    first: tuple[int, ...],
+    blocks: Places,
+    found: Sequence[tuple[Whole, Whole]],
+) -> Level:
+    """The noise of one plane, in its unit.
+
+    Args:
+        others: the same plane of the neighbours.
+        first, blocks, found: shape of the first plane, its blocks, and their vectors to each neighbour.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        own = places(plane.shape)
+        if found and min(plane.shape) >= own.side:
+            nearest = _nearest(own, plane.shape, blocks, first)
+            moved = [scaled(down[nearest], right[nearest], plane.shape, first) for down, right in found]
+            known = _through_time(plane, others, moved, own, scale)
+            if known is not None:
+                return known
+        return _through_space(plane, scale)
+
+
+def _nearest(own: Places, shape: tuple[int, ...], blocks: Places, first: tuple[int, ...]) -> Whole:
+    """For each block of a plane the one of the first plane whose middle is nearest."""
+    lines = []
+    for mine, length, theirs, whole in zip((own.top, own.left), shape, (blocks.top, blocks.left), first, strict=True):
+        middles = (mine + own.side / 2) * (whole / length) - blocks.side / 2
+        starts = np.unique(theirs)
+        lines.append(np.abs(middles[:, None] - starts).argmin(1))
+    return lines[0] * len(np.unique(blocks.left)) + lines[1]
+
+
+def _through_time(
+    plane: NDArray[Any],
+    others: Sequence[NDArray[Any]],
+    moved: Sequence[tuple[Whole, Whole]],
+    own: Places,
+    scale: PlaneScale,
+) -> Level | None:
+    """The noise by what changes between frames; None if nothing does."""
+    here = gathered(plane, own.top, own.left, own.side)
+    variances = [_beside_plane(here)]
+    there: list[Samples] = []
+    for other, (down, right) in zip(others, moved, strict=True):
+        block = gathered(other, own.top + down, own.left + right, own.side)
+        change = _variance(block - here) * np.float32(0.5)
+        # What a codec has copied, or an editor has repeated, has no noise of its own.
+        if np.count_nonzero(change > 0) >= FEWEST:
+            variances.append(change)
+            there.append(block)
+    if not there:
+        return None
+    if len(there) == 2:
+        variances.append(_variance(here - (there[0] + there[1]) * np.float32(0.5)) * np.float32(2 / 3))
+    least = np.min(variances, 0)
+    lines = np.concatenate((here.mean(2), here.mean(1)), 1)
+    room = np.minimum(lines.min(1) - scale.black, scale.white - lines.max(1))
+    # A block that a letterbox reaches into has less noise than others.
+    usable = (room > NEAR_END * (scale.white - scale.black)) & np.isfinite(least)
+    if not usable.any():
+        return UNKNOWN
+    means = here.mean((1, 2))
+    ends = np.minimum(means - scale.black, scale.white - means)
+    clear = usable & (ends > CLEAR_OF_ENDS * sqrt(np.quantile(least[usable], CALM, method="lower")))
+    if np.count_nonzero(clear) >= SMOOTHEST * len(least):
+        usable = clear
+    variance = float(np.quantile(least[usable], CALM, method="lower"))
+    alike = usable & (least <= ALIKE * variance) & (ALIKE * least >= variance)
+    deviation = sqrt(variance) / LEAST_OF[own.side, len(there)]
+    least_told = LEAST_TOLD / 255 * (scale.white - scale.black)
+    deviation *= sqrt(max(1 - (least_told / deviation) ** 6, 0)) if deviation else 0
+    calm = alike & (least <= variance)
+    coarse = _coarseness(here[calm] - np.mean(there, 0)[calm])
+    return Level(coarse * deviation, float(np.count_nonzero(alike) / len(least)))
+
+
+def _coarseness(blocks: Samples) -> float:
+    """How much stronger noise is at low frequencies than white noise of its deviation; at least 1.
+
+    blocks: (N, side, side).
+    """
+    if not len(blocks):
+        return 1.0
+    cell = min(COARSE_CELL, max(blocks.shape[1] // 4, 2))
+    cells = blocks.shape[1] // cell
+    means = blocks.reshape(-1, cells, cell, cells, cell).mean((2, 4))
+    fine, coarse = float(_variance(blocks).mean()), cell**2 * float(_variance(means).mean())
+    return max(sqrt(coarse / fine) - COARSE_FREE, 1.0) if fine > 0 else 1.0
+
+
+def _variance(blocks: Samples) -> Samples:
+    """Of each block of (N, side, side)."""
+    flat = blocks.reshape(len(blocks), -1)
+    centred = flat - flat.mean(1, keepdims=True)
+    squares: Samples = np.einsum("ns,ns->n", centred, centred) / np.float32(flat.shape[1] - 1)
+    return squares
+
+
+def _beside_plane(blocks: Samples) -> Samples:
+    """The mean square of what is left of each block of (N, side, side) beside the plane that fits it best."""
+    side = blocks.shape[1]
+    slope = np.linspace(-0.5, 0.5, side, dtype=np.float32)
+    norm = np.float32(np.square(slope).mean())
+    rows, columns = blocks.mean(2), blocks.mean(1)
+    explained = (np.square((rows * slope).mean(1)) + np.square((columns * slope).mean(1))) / norm
+    samples = side * side
+    left = _variance(blocks) * np.float32(samples - 1) - explained * np.float32(samples)
+    beside: Samples = (np.maximum(left, 0) / (samples - 3)).astype(np.float32)
+    return beside
+
+
+def _through_space(plane: NDArray[Any], scale: PlaneScale) -> Level:
+    """The noise of the smoothest blocks."""
+    side = places(plane.shape).side
     if min(plane.shape) < side + 2:
         return UNKNOWN
-    bands = _band_slices(plane.shape, side)
-    with np.errstate(invalid="ignore", over="ignore"):
-        here = _bands(plane, bands)
-        rows, columns = _lines(here[:, 1:-1, 1:-1], side)
-        lines = np.concatenate((rows, columns), 1)
-        room = np.minimum(lines.min(1) - black, white - lines.max(1)).ravel()
-        # A block that a letterbox reaches into has less noise than others.
-        usable = room > NEAR_END * (white - black)
-        means = rows.mean(1).ravel()
-        ends = np.minimum(means - black, white - means)
-        variances, _ = _variances(here, side)
-        levels = [_level(variances, usable, ends, side)]
-        for neighbour in neighbours:
-            change = (here - _bands(neighbour, bands)) * np.float32(sqrt(0.5))
-            variances, changed = _variances(change, side)
-            # What a codec has copied, or an editor has repeated, has no noise of its own.
-            changed &= usable
-            if np.count_nonzero(changed) >= FEWEST:
-                levels.append(_level(variances, changed, ends, side))
-                break
-    known = [each for each in levels if each.confidence > 0]
-    return min(known, key=lambda each: each.sigma) if known else UNKNOWN
+    here = _bands(plane, _band_slices(plane.shape, side))
+    rows, columns = _lines(here[:, 1:-1, 1:-1], side)
+    lines = np.concatenate((rows, columns), 1)
+    room = np.minimum(lines.min(1) - scale.black, scale.white - lines.max(1)).ravel()
+    usable = room > NEAR_END * (scale.white - scale.black)
+    means = rows.mean(1).ravel()
+    ends = np.minimum(means - scale.black, scale.white - means)
+    return _level(_variances(here, side), usable, ends, side)
 
 
 def combined(levels: Sequence[Level], shares: Sequence[float]) -> Level:
@@ -135,17 +278,15 @@ def _bands(plane: NDArray[Any], bands: list[tuple[slice, slice]]) -> Samples:
     return np.stack([plane[band].astype(np.float32) for band in bands])
 
 
-def _variances(bands: Samples, side: int) -> tuple[Samples, NDArray[np.bool_]]:
-    """The noise's variance in each block of (bands, side + 2, W), and whether every line of it has some: (blocks,)."""
+def _variances(bands: Samples, side: int) -> Samples:
+    """The noise's variance in each block of (bands, side + 2, W): (blocks,)."""
     down = bands[:, :-2] + bands[:, 2:]
     down -= 2 * bands[:, 1:-1]
     both = down[:, :, :-2] + down[:, :, 2:]
     both -= 2 * down[:, :, 1:-1]
     np.square(both, out=both)
-    rows, columns = _lines(both, side)
-    everywhere = (rows.min(1) > 0) & (columns.min(1) > 0)
     # The mask's squares add up to 36.
-    return rows.mean(1).ravel() / np.float32(36), everywhere.ravel()
+    return _lines(both, side)[0].mean(1).ravel() / np.float32(36)
 
 
 def _lines(bands: Samples, side: int) -> tuple[Samples, Samples]:

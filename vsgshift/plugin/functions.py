@@ -11,7 +11,15 @@ from vsgshift.network.variants import Task
 from vsgshift.parameters import PARAMETERS, Choices, SceneChange
 from vsgshift.plugin._bridge import Core, Node
 from vsgshift.plugin.colour import GRAY8, GRAYS, check_format, converted_around
-from vsgshift.plugin.measuring import APPLIED_SIGMA, CONFIDENCE, SIGMA, mark_scenes, noise_levels, smoothed_levels
+from vsgshift.plugin.measuring import (
+    APPLIED_SIGMA,
+    CONFIDENCE,
+    MEASURED,
+    SIGMA,
+    mark_scenes,
+    noise_levels,
+    smoothed_levels,
+)
 
 
 def deblur(core: Core, clip: Node, **arguments: Any) -> Node:
@@ -36,7 +44,8 @@ def estimate_noise(core: Core, clip: Node, scenechange: int = SceneChange.PROPER
     """`gshift.EstimateNoise`: the clip with two more properties, both floats.
 
     `GShiftSigma` is the standard deviation of a frame's noise on the 8-bit scale, as Denoise's sigma,
-    in RGB; `GShiftSigmaConfidence` the share of the picture, 0 to 1, that shows this noise and nothing
+    in RGB; of noise that is stronger at low frequencies, the level that removes it, which is higher.
+    `GShiftSigmaConfidence` the share of the picture, 0 to 1, that shows this noise and little
     else. With scenechange=2, `_SceneChangePrev` and `_SceneChangeNext` are set as well.
 
     Raises ValueError for clips of varying format, and for arguments that make no sense.
@@ -118,7 +127,8 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
         levels = core.invoke("std", "RemoveFrameProps", clip=choices.sigma_map, props=ranges)
         levels = core.invoke("resize", "Bicubic", clip=levels, format=GRAYS, range_in=1)
     elif task == "denoise" and choices.sigma is None:
-        levels = smoothed_levels(core, noise_levels(core, clip, by_scene=by_scene), by_scene=by_scene)
+        levels = noise_levels(core, clip, by_scene=by_scene, every=MEASURED)
+        levels = smoothed_levels(core, levels, by_scene=by_scene)
 
     def run(sigma: float | None) -> Node:
         options = Options(

@@ -5,22 +5,25 @@ frames of the source, whatever was asked for before and in whatever order:
 
 - a scene change before frame n, on frames n - 2 to n + 1;
 - the noise level of frame n, on frames n - 1 to n + 1, those of its segment;
-- the smoothed level of frame n, on the levels of frames n - 8 to n + 8, those of its segment.
+- the smoothed level of frame n, on the levels of frames n - 8 to n + 8, those of its segment: of every fifth frame,
+  and of the first of a segment.
 """
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vsgshift.analysis import (
+    UNKNOWN,
     Coding,
     Level,
     PlaneScale,
     Thumbnail,
-    combined,
     is_cut,
     level,
     plane_scales,
@@ -36,6 +39,8 @@ SIGMA, CONFIDENCE = "GShiftSigma", "GShiftSigmaConfidence"
 APPLIED_SIGMA = "GShiftDenoiseSigma"
 SMOOTHED_OVER = 8
 """Frames on either side whose noise levels count."""
+MEASURED = 5
+"""Of so many frames one is measured for the smoothed levels; not four, the usual distance of frames coded alike."""
 VALUES_KEPT = 128
 """Frames whose values are kept for the next requests."""
 type Keys = list[tuple[int, int]]
@@ -50,12 +55,13 @@ def mark_scenes(core: Core, clip: Node) -> Node:
     return core.invoke("std", "CopyFrameProps", clip=clip, prop_src=marks, props=[PREV, NEXT])
 
 
-def noise_levels(core: Core, clip: Node, *, by_scene: bool) -> Node:
+def noise_levels(core: Core, clip: Node, *, by_scene: bool, every: int = 1) -> Node:
     """Frames with `GShiftSigma` and `GShiftSigmaConfidence` of each of the clip's, and with its properties.
 
-    By scene: neighbours beyond a scene change, as properties have it, are not used.
+    By scene: neighbours beyond a scene change, as properties have it, are not used. Of `every` so many frames one is
+    measured, and the first of each segment; the others have a confidence of 0.
     """
-    meter = _NoiseMeter(core, clip.num_frames, _pixels(core, clip, GRAYS), by_scene)
+    meter = _NoiseMeter(core, clip.num_frames, _pixels(core, clip, GRAYS), by_scene, every)
     return core.create_filter("NoiseLevels", meter.pixels, [with_colours(core, clip)], meter)
 
 
@@ -128,8 +134,8 @@ class _Window[Value]:
 class _NoiseMeter:
     """A processor: the noise of each frame, with the help of its neighbours."""
 
-    def __init__(self, core: Core, length: int, pixels: Node, by_scene: bool) -> None:
-        self.core, self.length, self.pixels, self.by_scene = core, length, pixels, by_scene
+    def __init__(self, core: Core, length: int, pixels: Node, by_scene: bool, every: int) -> None:
+        self.core, self.length, self.pixels, self.by_scene, self.every = core, length, pixels, by_scene, every
 
     def request(self, n: int) -> Keys:
         return [(0, number) for number in range(max(n - 1, 0), min(n + 2, self.length))]
@@ -141,7 +147,8 @@ class _NoiseMeter:
             neighbours.append(frames[0, n - 1])
         if n + 1 < self.length and not (self.by_scene and _scene_ends_between(here, frames[0, n + 1])):
             neighbours.append(frames[0, n + 1])
-        measured = _level(here, neighbours)
+        begins = n == 0 or (self.by_scene and _scene_ends_between(frames[0, n - 1], here))
+        measured = _level(here, neighbours) if begins or n % self.every == 0 else UNKNOWN
         pixel = self.core.new_frame(self.pixels, here)
         np.asarray(pixel.plane(0))[:] = 0
         pixel.set_property(SIGMA, measured.sigma)
@@ -177,17 +184,11 @@ def _scales(frame: Frame) -> tuple[PlaneScale, ...]:
 
 
 def _level(frame: Frame, neighbours: list[Frame]) -> Level:
-    scales = _scales(frame)
-    levels = [
-        level(
-            np.asarray(frame.plane(index)),
-            [np.asarray(other.plane(index)) for other in neighbours],
-            black=scale.black,
-            white=scale.white,
-        )
-        for index, scale in enumerate(scales)
-    ]
-    return combined(levels, [scale.share for scale in scales])
+    return level(_planes(frame), [_planes(other) for other in neighbours], _scales(frame))
+
+
+def _planes(frame: Frame) -> list[NDArray[Any]]:
+    return [np.asarray(frame.plane(index)) for index in range(frame.num_planes)]
 
 
 def _read_level(frame: Frame) -> tuple[Level, bool, bool]:
