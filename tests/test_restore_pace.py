@@ -90,6 +90,13 @@ def test_a_long_run_says_what_it_will_take(tmp_path: Path, monkeypatch: pytest.M
     assert 1 < float(noise.removeprefix("noise of sigma ")) < 40
 
 
+def test_who_restores_what_seems_clean_is_told_so() -> None:
+    assert forecast_module.noise_words(3.21, "film.mkv") == "noise of sigma 3.2"
+    words = forecast_module.noise_words(0.34, "my film.mkv")
+    assert words.startswith("noise of sigma 0.3, so next to nothing will change")
+    assert words.endswith("vsgshift compare 'my film.mkv' --sigma 4 8 16 auto")
+
+
 def test_a_line_now_and_then_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """What a long run will take, said before it: speed, time, memory, and the noise that was measured."""
 
 import json
+import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ LONG = 60
 """Seconds of a run that is worth a word."""
 SAMPLES = 5
 """Frames whose noise is measured."""
+LITTLE = 1.0
+"""A level below which nobody sees a difference."""
 PATIENCE = 60
 """Seconds that measuring may take."""
 
@@ -38,8 +41,18 @@ def forecast(plan: Plan, pace: float, frames: int, memory: int) -> str:
         words.append(f"{memory / 1e9:.1f} GB of memory")
     if any(call.task == "denoise" and "sigma" not in call.options for call in plan.job.filters):
         with suppress(ProgramError, TooSlowError):
-            words.append(f"noise of sigma {_measured(plan):.1f}")
+            words.append(noise_words(_measured(plan), plan.source.path.name))
     return "; ".join(words)
+
+
+def noise_words(sigma: float, name: str) -> str:
+    """What was measured, and what to try if next to nothing will be changed."""
+    if sigma >= LITTLE:
+        return f"noise of sigma {sigma:.1f}"
+    return (
+        f"noise of sigma {sigma:.1f}, so next to nothing will change: "
+        f"if there is noise to see, choose --sigma by vsgshift compare {shlex.quote(name)} --sigma 4 8 16 auto"
+    )
 
 
 def _measured(plan: Plan) -> float:
