@@ -114,8 +114,14 @@ class ShiftNet(nn.Module):
         than the network, so is the result: what the network leaves alone stays as it is.
         """
         if self.merger is None:
-            joined = clip if noise is None else torch.cat((clip, noise), 1)
-            return self._restored(space_to_depth(joined, self.variant.shuffle), clip, None, time, strength)
+            # No name here holds the input, so that `_restored` can let go of it.
+            return self._restored(
+                space_to_depth(clip if noise is None else torch.cat((clip, noise), 1), self.variant.shuffle),
+                clip,
+                None,
+                time,
+                strength,
+            )
         assert noise is not None
         assert isinstance(time, WindowTimeline)
         return self.run_merged(*self._merged(self.merger, clip, noise, time), time, strength=strength)
@@ -162,7 +168,11 @@ class ShiftNet(nn.Module):
         if merged is not None:
             change, level = merged
             most = LARGEST * torch.minimum(level(), MOST_NOISE * local_deviation(source))
-            most = F.interpolate(most, scale_factor=2.0, mode="nearest")
+            # Each for 2x2 pixels.
+            count, colours, height, width = most.shape
+            most = (
+                most[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2).reshape(count, colours, 2 * height, 2 * width)
+            )
             residual = torch.minimum(torch.maximum(residual + change(), -most), most)
         return torch.add(source, residual, alpha=strength)
 
