@@ -40,8 +40,8 @@ def noisy(clip: Tensor, sigma: float = SIGMA) -> Tensor:
 def merged(merge: Merge, clip: Tensor, noise: float = SIGMA, cuts: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
     window = WholeClip(len(clip), cuts=cuts).window(merge.keep(clip), merge.reach)
     half = clip.new_full((len(clip), 1, clip.shape[2] // 2, clip.shape[3] // 2), noise)
-    change, shares = merge(window, half)
-    return clip + change, shares
+    change, remaining = merge(window, half)
+    return clip + change, remaining
 
 
 def variance(actual: Tensor, clean: Tensor) -> float:
@@ -61,12 +61,12 @@ def test_motion_is_found_in_noise(down: int, right: int) -> None:
 
 def test_a_moving_clip_is_averaged() -> None:
     clean = scene(9, 64, 64, down=2, right=1)
-    actual, shares = merged(Merge(4), noisy(clean))
+    actual, remaining = merged(Merge(4), noisy(clean))
     middle = actual[4, :, 16:-16, 16:-16]
     left = variance(middle, clean[4, :, 16:-16, 16:-16])
     # Nine frames at best; weights that noise alone makes smaller, and vectors that follow it, cost some.
     assert 1 / 9 < left < 0.2
-    estimated = shares[4, :, 8:-8, 8:-8].mean((1, 2))
+    estimated = remaining[4, :, 8:-8, 8:-8].mean((1, 2))
     assert float(estimated.mean()) == pytest.approx(left, rel=0.35)
 
 
@@ -83,13 +83,13 @@ def test_a_wrong_sigma_is_seen_through() -> None:
 
 def test_what_differs_is_left_out() -> None:
     one, other = noisy(scene(3, 32, 32)), noisy(scene(3, 32, 32, seed=5))
-    actual, shares = merged(Merge(2), torch.cat((one[:1], other[:2])))
+    actual, remaining = merged(Merge(2), torch.cat((one[:1], other[:2])))
     assert (actual[0] - one[0]).abs().max() < 3 * SIGMA
-    assert shares[0].mean() > 0.5
+    assert remaining[0].mean() > 0.5
     # No neighbour at all: the frame itself, to the bit.
-    actual, shares = merged(Merge(2), one, cuts=(1, 2))
+    actual, remaining = merged(Merge(2), one, cuts=(1, 2))
     assert torch.equal(actual, one)
-    assert torch.equal(shares, torch.ones_like(shares))
+    assert torch.equal(remaining, torch.ones_like(remaining))
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 40), (40, 72)])

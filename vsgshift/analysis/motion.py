@@ -30,7 +30,7 @@ STILL = 1.5
 
 
 @dataclass(frozen=True)
-class Places:
+class Blocks:
     """Square blocks of a plane."""
 
     top: Whole
@@ -39,7 +39,7 @@ class Places:
     side: int
 
 
-def places(shape: tuple[int, ...]) -> Places:
+def laid_blocks(shape: tuple[int, ...]) -> Blocks:
     """The blocks that are looked at of a plane (H, W): a grid of at most `MOST_BLOCKS`."""
     side = LARGEST_SIDE
     while side > SMALLEST_SIDE and min(shape) < 8 * side:
@@ -50,7 +50,7 @@ def places(shape: tuple[int, ...]) -> Places:
         np.linspace(0, length - side, int(count / over)).round().astype(np.intp)
         for length, count in zip(shape, (down, across), strict=True)
     )
-    return Places(np.repeat(top, len(left)), np.tile(left, len(top)), side)
+    return Blocks(np.repeat(top, len(left)), np.tile(left, len(top)), side)
 
 
 def gathered(plane: NDArray[Any], top: Whole, left: Whole, side: int) -> Samples:
@@ -75,7 +75,7 @@ class Pyramid:
             self.levels.append((x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2]) * np.float32(0.25))
 
 
-def vectors(frame: Pyramid, neighbour: Pyramid, blocks: Places) -> tuple[Whole, Whole]:
+def vectors(frame: Pyramid, neighbour: Pyramid, blocks: Blocks) -> tuple[Whole, Whole]:
     """Pixels down and right from each block of the frame to the like in the neighbour: (N,) each."""
     coarsest = len(frame.levels) - 1
     scale = 1 << coarsest
@@ -117,7 +117,7 @@ def _steps(reach: int) -> list[tuple[int, int]]:
     return sorted(product(line, line), key=lambda step: (abs(step[0]) + abs(step[1]), step))
 
 
-def _coarse(frame: Samples, neighbour: Samples, cell: int, blocks: Places, scale: int) -> tuple[Whole, Whole]:
+def _coarse(frame: Samples, neighbour: Samples, cell: int, blocks: Blocks, scale: int) -> tuple[Whole, Whole]:
     """The vectors of the cells that the blocks' middles are in; each is matched with half of the cells around it."""
     rows, columns = (max(length // cell, 1) for length in frame.shape)
     height, width = min(rows * cell, frame.shape[0]), min(columns * cell, frame.shape[1])

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .motion import Places, Pyramid, Samples, Whole, gathered, places, scaled, vectors
+from .motion import Blocks, Pyramid, Samples, Whole, gathered, laid_blocks, scaled, vectors
 from .samples import PlaneScale
 
 CALM = 0.4
@@ -83,7 +83,7 @@ def level(planes: Sequence[NDArray[Any]], neighbours: Sequence[Planes], scales: 
 
     Planes of fewer than 6 pixels across have no level; nor have those that are black or white all over.
     """
-    blocks = places(planes[0].shape)
+    blocks = laid_blocks(planes[0].shape)
     found = []
     if neighbours and min(planes[0].shape) >= blocks.side:
         pyramid = Pyramid(_brightness(planes, scales), blocks.side)
@@ -112,7 +112,7 @@ def _plane_level(
     others: Sequence[NDArray[Any]],
     scale: PlaneScale,
     first: tuple[int, ...],
-    blocks: Places,
+    blocks: Blocks,
     found: Sequence[tuple[Whole, Whole]],
 ) -> Level:
     """The noise of one plane, in its unit.
@@ -122,7 +122,7 @@ def _plane_level(
         first, blocks, found: shape of the first plane, its blocks, and their vectors to each neighbour.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        own = places(plane.shape)
+        own = laid_blocks(plane.shape)
         if found and min(plane.shape) >= own.side:
             nearest = _nearest(own, plane.shape, blocks, first)
             moved = [scaled(down[nearest], right[nearest], plane.shape, first) for down, right in found]
@@ -132,7 +132,7 @@ def _plane_level(
         return _through_space(plane, scale)
 
 
-def _nearest(own: Places, shape: tuple[int, ...], blocks: Places, first: tuple[int, ...]) -> Whole:
+def _nearest(own: Blocks, shape: tuple[int, ...], blocks: Blocks, first: tuple[int, ...]) -> Whole:
     """For each block of a plane the one of the first plane whose middle is nearest."""
     lines = []
     for mine, length, theirs, whole in zip((own.top, own.left), shape, (blocks.top, blocks.left), first, strict=True):
@@ -146,7 +146,7 @@ def _through_time(
     plane: NDArray[Any],
     others: Sequence[NDArray[Any]],
     moved: Sequence[tuple[Whole, Whole]],
-    own: Places,
+    own: Blocks,
     scale: PlaneScale,
 ) -> Level | None:
     """The noise by what changes between frames; None if nothing does."""
@@ -223,7 +223,7 @@ def _beside_plane(blocks: Samples) -> Samples:
 
 def _through_space(plane: NDArray[Any], scale: PlaneScale) -> Level:
     """The noise of the smoothest blocks."""
-    side = places(plane.shape).side
+    side = laid_blocks(plane.shape).side
     if min(plane.shape) < side + 2:
         return UNKNOWN
     here = _bands(plane, _band_slices(plane.shape, side))

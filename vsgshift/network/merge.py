@@ -86,8 +86,8 @@ class Merge(nn.Module):
                     vectors = motion(pyramids[own], pyramids[index], distance, vectors)
                     neighbours.append((samples[index], vectors))
             merged.append(merge(samples[own], neighbours, level[0]))
-        changes, shares = zip(*merged, strict=True)
-        return torch.stack(changes).to(noise.dtype), torch.stack(shares).to(noise.dtype)
+        changes, remaining = zip(*merged, strict=True)
+        return torch.stack(changes).to(noise.dtype), torch.stack(remaining).to(noise.dtype)
 
 
 # ---- motion --------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def weight(difference: Tensor) -> Tensor:
 
 
 def merge(samples: Tensor, neighbours: Sequence[tuple[Tensor, Vectors]], noise: Tensor) -> tuple[Tensor, Tensor]:
-    """What the merge adds to one frame (3, H, W), and the shares (3, H / 2, W / 2); as in `Merge.forward`.
+    """What the merge adds to one frame (3, H, W), and what remains of the noise (3, H / 2, W / 2); as `Merge.forward`.
 
     Args:
         samples: (3, H, W), the frame's opponent colours.
@@ -265,8 +265,8 @@ def merge(samples: Tensor, neighbours: Sequence[tuple[Tensor, Vectors]], noise: 
         total += w * difference
         weights += w
         squares += w.square()
-    shares = _bands(squares / weights.square()) * _bands(DOUBT + seen) / _bands(DOUBT + weights - 1)
-    shares = shares.transpose(2, 3).reshape(3, height // 2, width // 2)
+    remaining = _bands(squares / weights.square()) * _bands(DOUBT + seen) / _bands(DOUBT + weights - 1)
+    remaining = remaining.transpose(2, 3).reshape(3, height // 2, width // 2)
 
     dct = DCT.to(samples.device)
     back = torch.einsum("ai,rxklcab,bj->rxklcij", dct, total / weights, dct)
@@ -277,4 +277,4 @@ def merge(samples: Tensor, neighbours: Sequence[tuple[Tensor, Vectors]], noise: 
     # Only three quarters of a window reach the outermost pixels.
     summed[:, [0, -1]] *= 4 / 3
     summed[..., [0, -1]] *= 4 / 3
-    return torch.einsum("ij,ihw->jhw", OPPONENT.to(samples.device), summed), shares
+    return torch.einsum("ij,ihw->jhw", OPPONENT.to(samples.device), summed), remaining

@@ -183,8 +183,8 @@ class ShiftNet(nn.Module):
         frames, levels = time.keep(clip), time.keep(F.avg_pool2d(noise, 2))
         window = time.window(merger.keep(clip), merger.reach)
         clip, noise = frames(), levels()
-        change, shares = merger(window, noise)
-        return clip, change, noise, noise * shares.sqrt()
+        change, remaining = merger(window, noise)
+        return clip, change, noise, noise * remaining.sqrt()
 
     def check_tensors(self, clip: Tensor, noise: Tensor | None) -> None:
         """Raise ValueError if the tensors have dimensions, a type or a device that the network does not take."""

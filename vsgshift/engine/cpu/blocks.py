@@ -259,7 +259,7 @@ class FastMerge(definition.Merge):
         frames, _, half_height, half_width = noise.shape
         noise = noise.contiguous()
         change = noise.new_empty(frames, 3, 2 * half_height, 2 * half_width)
-        shares = noise.new_empty(frames, 3, half_height, half_width)
+        remaining = noise.new_empty(frames, 3, half_height, half_width)
         for index, (own, before, after) in enumerate(zip(window.own, window.before, window.after, strict=True)):
             order = [*range(own - 1, own - before - 1, -1), *range(own + 1, own + after + 1), own]
             kept = (ctypes.c_void_p * len(order))(*(window.frames[number].data_ptr() for number in order))
@@ -275,7 +275,7 @@ class FastMerge(definition.Merge):
                 kept=ctypes.addressof(kept),
                 noise=noise[index].data_ptr(),
                 change=change[index].data_ptr(),
-                shares=shares[index].data_ptr(),
+                remaining=remaining[index].data_ptr(),
             )
             _done(_library().vsgshift_merge(ctypes.byref(merge), torch.get_num_threads()))
-        return change, shares
+        return change, remaining

@@ -83,7 +83,7 @@ class Merge(ctypes.Structure):
         ("kept", c_void_p),
         ("noise", c_void_p),
         ("change", c_void_p),
-        ("shares", c_void_p),
+        ("remaining", c_void_p),
     )
 
 

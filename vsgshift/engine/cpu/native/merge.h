@@ -317,7 +317,7 @@ typedef struct MergeTask {
     const Vector2 *vectors[MOST_NEIGHBOURS];
     const float *noise; /* [4 rows][4 columns], standard deviation */
     float *strips;       /* for each row of cells [3][2][2][5][4 columns + 1] */
-    float *shares;      /* [3][4 rows][4 columns] */
+    float *remaining;   /* [3][4 rows][4 columns] */
     float *change;      /* [3][height][width] */
 } MergeTask;
 
@@ -439,13 +439,13 @@ static void merge_cell(const MergeTask *task, int row, int column, float *strip)
         }
     }
     static const float WINDOW[4] = {0.25f, 0.75f, 0.75f, 0.25f};
-    Lanes shares[3] = {{0}, {0}, {0}}, others[3] = {{0}, {0}, {0}};
+    Lanes remaining[3] = {{0}, {0}, {0}}, others[3] = {{0}, {0}, {0}};
     for (int c = 0; c < 3; c++) {
         for (int i = 0; i < 16; i++) {
             const Lanes per = 1 / weights[c][i];
             sums[c][i] *= per;
             const Lanes share = squares[c][i] * per * per;
-            shares[BAND(c, i)] += share;
+            remaining[BAND(c, i)] += share;
             others[BAND(c, i)] += weights[c][i] - 1;
         }
         untransform(sums[c]);
@@ -462,13 +462,13 @@ static void merge_cell(const MergeTask *task, int row, int column, float *strip)
     static const float COUNTS[3] = {1.0f / 4, 1.0f / 12, 1.0f / 32};
     for (int s = 0; s < 3; s++) {
         const Lanes doubt = (Lanes){0} + task->strength.doubt / COUNTS[s];
-        shares[s] *= (doubt + seen[s] * (1 / fall)) / (doubt + others[s]);
+        remaining[s] *= (doubt + seen[s] * (1 / fall)) / (doubt + others[s]);
     }
     for (int s = 0; s < 3; s++)
         for (int k = 0; k < 4; k++)
             for (int i = 0; i < 4; i++)
-                task->shares[((size_t)s * 4 * l->rows + 4 * row + k) * wide + 4 * column + i] =
-                    shares[s][4 * k + i] * COUNTS[s];
+                task->remaining[((size_t)s * 4 * l->rows + 4 * row + k) * wide + 4 * column + i] =
+                    remaining[s][4 * k + i] * COUNTS[s];
 }
 
 static size_t strip_size(const MergeLayout *l) {
@@ -523,7 +523,7 @@ typedef struct Merge {
     Strength strength;
     const void *const *kept; /* of the neighbours before, the nearest first; those after, likewise; then the frame's own */
     const float *noise; /* [height / 2][width / 2], standard deviation */
-    float *change, *shares; /* [3][height][width], [3][height / 2][width / 2] */
+    float *change, *remaining; /* [3][height][width], [3][height / 2][width / 2] */
 } Merge;
 
 EXPORT_SIZE(Merge);
@@ -540,7 +540,7 @@ static int run_merge(const Merge *merge, int threads) {
     Vector2 *vectors = (Vector2 *)(room + strips), *spare = vectors + (size_t)cells * neighbours;
     const unsigned char *const *kept = (const unsigned char *const *)merge->kept;
     MergeTask task = {.layout = layout, .strength = merge->strength, .frame = kept[neighbours], .neighbours = neighbours,
-                      .noise = merge->noise, .strips = room, .shares = merge->shares, .change = merge->change};
+                      .noise = merge->noise, .strips = room, .remaining = merge->remaining, .change = merge->change};
     int done = 1;
     const int most = merge->before > merge->after ? merge->before : merge->after;
     for (int distance = 1; distance <= most && done; distance++) {
