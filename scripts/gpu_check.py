@@ -193,7 +193,10 @@ def run_step(step: Step, limit: float) -> dict[str, Any]:
         command = [str(file) if word == "OUT" else word for word in step.command]
         try:
             # Unbuffered, so that what was printed before a time limit is there.
-            with Process(command, environment={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
+            # Processes are isolated from the folder they are in; steps need the packages beside this file.
+            here = str(Path(__file__).resolve().parent)
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": here}
+            with Process(command, environment=environment) as process:
                 try:
                     outcome["status"] = "failed" if process.status(limit) else "passed"
                 except TooSlowError:

@@ -200,4 +200,4 @@ def _engines(report: Report) -> list[Bar]:
 
 
 def _of(reports: list[Report], benchmark: str) -> list[Report]:
-    return [report for report in reports if report.get("benchmark") == benchmark]
+    return [report for report in reports if report["benchmark"] == benchmark]

@@ -44,7 +44,8 @@ def video_track(path: Path) -> Track:
     """A file's first video stream that is not a cover picture. Raises VideoError."""
     with opened(path) as source:
         for stream in source.streams.video:
-            if not stream.disposition & Disposition.attached_pic:
+            # A stream of no known codec has no size.
+            if stream.codec_context and not stream.disposition & Disposition.attached_pic:
                 # With a clock that does not start at 0, some kinds of file say when it ends, and others how long it is.
                 end = ((source.duration or 0) + min(source.start_time or 0, 0)) / av.time_base
                 rate = exact(stream.average_rate)
