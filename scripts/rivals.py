@@ -212,6 +212,16 @@ def rows_of(name: str, clean: np.ndarray, sigma: float, python: str, done: set[s
             yield row | scores(np.load(folder / f"{number}.npy"), clean)
 
 
+def write(path: Path, report: dict[str, Any]) -> None:
+    """Write a report, with a line for each row."""
+    rows = (
+        {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
+        for row in report["rows"]
+    )
+    head = "".join(f"{json.dumps(name)}: {json.dumps(value)},\n" for name, value in report.items() if name != "rows")
+    path.write_text(f'{{{head}"rows": [\n{",\n".join(json.dumps(row) for row in rows)}\n]}}\n')
+
+
 def best(rows: list[Row]) -> list[Row]:
     """For each filter and sigma, the rows of the scale that is best in the mean over the clips."""
     groups: dict[tuple[str, float], dict[float | None, list[Row]]] = {}
@@ -284,7 +294,7 @@ def main() -> None:
             already = done.get((path.name, sigma), set())
             report["rows"] += rows_of(path.name, clean, sigma, options.rival_python, already)
             report["date"] = datetime.now(UTC).isoformat(timespec="seconds")
-            options.output.write_text(json.dumps(report, indent=1) + "\n")
+            write(options.output, report)
             print(path.name, f"sigma {sigma:g}", flush=True)
     print(table(report["rows"]))
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vsgshift.analysis.noise import COARSE_CELL, COARSE_FREE
+
 from .encoders import Coding, coded
 from .rng import Rng
 
@@ -20,6 +22,8 @@ LEVELS = 24
 LUMA = (0.299, 0.587, 0.114)
 SPARSE = 3
 """Of pixels, one in so many each way is looked at where a few suffice; odd, so that all colours of a mosaic are."""
+BLOCK = 16
+"""Pixels across the blocks within which noise is told to be coarse or fine."""
 CODED = "+coded"
 """Ends the name of a kind that is coded afterwards."""
 
@@ -35,8 +39,8 @@ def noisy(clip: Tensor, kind: str, sigma: float, generator: torch.Generator) -> 
 
     Returns:
         The noisy clip; and (T, 1, H, W), the deviation that the network is told: at each place the RMS over the three
-        colours that such noise has at such a brightness. Of coded clips it is less by how much of the noise the
-        encoder has left.
+        colours that such noise has at such a brightness, times its `coarseness`. Of coded clips it is less by how much
+        of the noise the encoder has left.
 
     Raises:
         ValueError: there is no such kind.
@@ -51,9 +55,9 @@ def noisy(clip: Tensor, kind: str, sigma: float, generator: torch.Generator) -> 
         out = FIELDS[name](clip, sigma, Rng(generator)).add_(clip).clamp_(0, 1)
         told = told_deviation(clip, out - clip)
     if name == kind:
-        return out, told
+        return out, told * (1.0 if name == "white" else coarseness(out - clip))
     decoded = coded(out, Coding.draw(generator))
-    return decoded, told * kept(clip, out, decoded)
+    return decoded, told * kept(clip, out, decoded) * coarseness(decoded - clip)
 
 
 def told_deviation(clip: Tensor, noise: Tensor) -> Tensor:
@@ -90,6 +94,20 @@ def kept(clip: Tensor, noisy: Tensor, decoded: Tensor) -> float:
     if len(clip) > 1:
         before, after = before.diff(dim=0), after.diff(dim=0)
     return min(_rms(after) / max(_rms(before), 1e-12), 1.0)
+
+
+def coarseness(noise: Tensor) -> float:
+    """How much stronger the luma of noise (T, 3, H, W) is at low frequencies than white noise of its deviation; at
+    least 1. As `vsgshift.analysis.noise` measures it; what stays from frame to frame does not count.
+    """
+    luma = _luma(noise)
+    if len(luma) > 1:
+        luma = luma.diff(dim=0)
+    height, width = (size // BLOCK * BLOCK for size in luma.shape[-2:])
+    blocks = luma[..., :height, :width].unflatten(-1, (-1, BLOCK)).unflatten(-3, (-1, BLOCK))
+    blocks = blocks - blocks.mean((-3, -1), keepdim=True)
+    means = blocks.unflatten(-1, (-1, COARSE_CELL)).unflatten(-4, (-1, COARSE_CELL)).mean((-4, -1))
+    return max(COARSE_CELL * _rms(means) / max(_rms(blocks), 1e-12) - COARSE_FREE, 1.0)
 
 
 def raw(clip: Tensor, sigma: float, rng: Rng) -> Tensor:
