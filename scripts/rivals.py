@@ -61,6 +61,20 @@ def run_rivals(folder: Path) -> None:
             import dfttest2  # type: ignore[import-not-found]
 
             return dfttest2.DFTTest(clip, sigma=task["scale"] * task["sigma"] ** 2, tbsize=5)
+        if "thsad" in task:
+            clip = clip.resize.Bicubic(format=vs.YUV444P16, matrix=1)
+            whole = clip.mv.Super(pel=2, sharp=1)
+            vectors = [
+                whole.mv.Analyse(isb=backwards, delta=delta, blksize=8, overlap=4, search=3, truemotion=True)
+                for delta in (1, 2, 3)
+                for backwards in (True, False)
+            ]
+            clip = clip.mv.Degrain3(whole, *vectors, thsad=task["thsad"], thsadc=task["thsad"], thscd1=4000)
+            return clip.resize.Bicubic(format=vs.RGBS, matrix_in=1)
+        if "h" in task:
+            clip = clip.resize.Bicubic(format=vs.YUV444P16, matrix=1)
+            clip = clip.nlm_ispc.NLMeans(d=2, a=2, s=2, h=task["h"], channels="YUV")
+            return clip.resize.Bicubic(format=vs.RGBS, matrix_in=1)
         clip = clip.resize.Bicubic(format=vs.YUV444PS, matrix=1)
         ref: vs.VideoNode | None = None
         for step, reach in zip(task["steps"], task["ranges"], strict=True):
@@ -199,6 +213,13 @@ def rows_of(name: str, clean: np.ndarray, sigma: float, python: str, done: set[s
         if rival not in done
         for how in settings
     ]
+    for task, (found, seconds) in zip(tasks, theirs(noisy, tasks, python), strict=True):
+        row = where | {"filter": task["filter"], "scale": task["scale"], "cpu_seconds": seconds}
+        yield row | scores(found, clean)
+
+
+def theirs(noisy: np.ndarray, tasks: list[Row], python: str) -> Iterator[tuple[np.ndarray, float]]:
+    """Frames that rivals have restored, and the CPU seconds that each took: of each task in turn."""
     if not tasks:
         return
     with TemporaryDirectory() as made:
@@ -206,10 +227,8 @@ def rows_of(name: str, clean: np.ndarray, sigma: float, python: str, done: set[s
         np.save(folder / "noisy.npy", noisy)
         (folder / "tasks.json").write_text(json.dumps(tasks))
         subprocess.run([python, __file__, "--run-rivals", made], check=True)
-        seconds_each = json.loads((folder / "seconds.json").read_text())
-        for number, (task, seconds) in enumerate(zip(tasks, seconds_each, strict=True)):
-            row = where | {"filter": task["filter"], "scale": task["scale"], "cpu_seconds": seconds}
-            yield row | scores(np.load(folder / f"{number}.npy"), clean)
+        for number, seconds in enumerate(json.loads((folder / "seconds.json").read_text())):
+            yield np.load(folder / f"{number}.npy"), seconds
 
 
 def write(path: Path, report: dict[str, Any]) -> None:

@@ -286,9 +286,12 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @with_video
-def test_an_animation(card: Path, tmp_path: Path) -> None:
+def test_an_animation(card: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "film.gif"
     assert compare(card, "--sigma", "20", "auto", "--device", "cpu", "--seconds", "0.16", "-o", file) == 0
+    shown, measured = capsys.readouterr().out.splitlines()
+    assert shown == f"{file}: 4 frames"
+    assert 5 < float(measured.removeprefix("noise of sigma ")) < 40
     with Image.open(file) as animation:
         assert (animation.n_frames, animation.format) == (4, "GIF")
         assert animation.size == (3 * WIDTH + 2 * GAP, HEIGHT + LINE)

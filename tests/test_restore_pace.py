@@ -1,5 +1,6 @@
 """Before and during a long run: the speed is measured, parts are a minute of work, and the user is told."""
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from films import NEEDS_PROGRAMS, film, streams
 
 from vsgshift.cli import main
 from vsgshift.video import pipe
+from vsgshift.video.noise import noise_words
 from vsgshift.video.restore import forecast as forecast_module
 from vsgshift.video.restore import job as job_module
 from vsgshift.video.restore import parts, progress
@@ -90,10 +92,21 @@ def test_a_long_run_says_what_it_will_take(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_who_restores_what_seems_clean_is_told_so() -> None:
-    assert forecast_module.noise_words(3.21, "film.mkv") == "noise of sigma 3.2"
-    words = forecast_module.noise_words(0.34, "my film.mkv")
-    assert words.startswith("noise of sigma 0.3, so next to nothing will change")
+    assert noise_words([(Fraction(2), 3.21)], "film.mkv") == "noise of sigma 3.2"
+    words = noise_words([(Fraction(2), 0.34), (Fraction(3), 0.9)], "my film.mkv")
+    assert words.startswith("noise of sigma 0.6, so next to nothing will change")
     assert words.endswith("vsgshift compare 'my film.mkv' --sigma 4 8 16 auto")
+
+
+def test_noise_that_differs_from_scene_to_scene_is_told_scene_by_scene() -> None:
+    levels = [
+        (Fraction(10), 3.0),
+        (Fraction(30), 3.8),
+        (Fraction(95), 9.0),
+        (Fraction(4000), 12.0),
+        (Fraction(5000), 0.0),
+    ]
+    assert noise_words(levels, "film.mkv") == "noise of sigma 3.4, from 0:01:35 on 10.5, from 1:23:20 on 0.0"
 
 
 def test_a_line_now_and_then_where_there_is_no_terminal(

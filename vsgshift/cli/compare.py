@@ -88,13 +88,12 @@ def compare(options: argparse.Namespace) -> int:
         wanted = (4.0 if ending in FILMS else 1.0) if options.seconds is None else options.seconds
         count = 1 if ending in PICTURE else max(round(wanted * video.rate), 1)
         progress.total = len(numbers) * len(versions) * min(count + RUN_UP, video.length)
+        written = f"frame {', '.join(map(str, numbers))}"
         try:
             if ending in FILMS:
                 frames = movie.write(output, video, numbers, wanted, ["Before", *names])
-                progress.close()
-                sys.stdout.write(f"{output}: {frames} frames\n")
-                return 0
-            if ending in PAGES:
+                written = f"{frames} frames"
+            elif ending in PAGES:
                 scenes = [
                     page.scene(video, number, movie.stretch(number, count, video.length), options.place)
                     for number in numbers
@@ -105,7 +104,10 @@ def compare(options: argparse.Namespace) -> int:
                 sheet.write(output, pairs, ["Before", *(f"After: {name}" for name in names)], options.source.name)
         except OSError as error:
             raise CommandError(f"cannot write {output}: {error.strerror or error}") from error
-    sys.stdout.write(f"{output}: frame {', '.join(map(str, numbers))}\n")
+    sys.stdout.write(f"{output}: {written}\n")
+    for version in range(len(versions)):
+        if words := video.noise(version):
+            sys.stdout.write(f"{words}\n")
     return 0
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from vsgshift.errors import VideoError
 from vsgshift.video.clip import open_clip, to_rgb
+from vsgshift.video.noise import noise_words
 from vsgshift.video.script import FilterCall
 from vsgshift.video.times import UNKNOWN_RATE
 
@@ -51,11 +52,13 @@ class Comparison:
         Raises:
             VideoError: as for `open_clip`.
         """
-        self._clip = open_clip(file)
+        self._clip, self._name = open_clip(file), file.name
         self.versions, self._watch = versions, watch
         self.length = int(self._clip.node.num_frames)
         self.rate = Fraction(self._clip.node.fps) or UNKNOWN_RATE
         self._times = self._clip.times
+        self.measured: tuple[dict[int, float], ...] = tuple({} for _ in versions)
+        """Of each version, the noise that `Denoise` has measured in the frames that were restored, by number."""
 
     def frame_of(self, moment: Moment | None) -> int:
         """The number of the frame at a moment; None is the middle.
@@ -94,7 +97,13 @@ class Comparison:
             self._watch()
             return node
 
-        return self._pictures(node.std.FrameEval(fetched, clip_src=[node]), self.versions[version], numbers)
+        source = node.std.FrameEval(fetched, clip_src=[node])
+        return self._pictures(source, self.versions[version], numbers, self.measured[version])
+
+    def noise(self, version: int) -> str:
+        """What was measured, in words; empty if the level was given."""
+        levels = sorted(self.measured[version].items())
+        return noise_words([(self._times.seconds(n), sigma) for n, sigma in levels], self._name) if levels else ""
 
     def pairs(self, numbers: range) -> Iterator[Pair]:
         """Frames before and after, in order, all versions at once. Raises VideoError as `after`."""
@@ -110,14 +119,20 @@ class Comparison:
         afters = tuple(next(self.after(version, alone)) for version in range(len(self.versions)))
         return Pair(before=before, afters=afters, number=number, time=self.time_of(number))
 
-    def _pictures(self, node: Any, filters: Sequence[FilterCall], numbers: range) -> Iterator[Picture]:
+    def _pictures(
+        self, node: Any, filters: Sequence[FilterCall], numbers: range, measured: dict[int, float] | None = None
+    ) -> Iterator[Picture]:
         import vapoursynth as vs
+
+        measures = any(call.task == "denoise" and "sigma" not in call.options for call in filters)
 
         try:
             for call in filters:
                 node = call.apply(node)
             clip = to_rgb(self._clip, node, vs.RGB24)[numbers.start : numbers.stop]
-            for frame in clip.frames(close=True):
+            for number, frame in zip(numbers, clip.frames(close=True), strict=True):
+                if measures and measured is not None and "GShiftDenoiseSigma" in frame.props:
+                    measured[number] = float(np.max(frame.props["GShiftDenoiseSigma"]))
                 yield _picture(frame)
         except vs.Error as error:
             raise VideoError(str(error)) from error

@@ -9,6 +9,8 @@ from typing import Self
 
 from tqdm import tqdm
 
+from vsgshift.video.noise import clock
+
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 """tqdm's own, but with frames per second even if a frame takes more than one."""
 MEMORY_EVERY = 1.0
@@ -79,12 +81,6 @@ class Progress:
     def seconds(self) -> float:
         """Since the beginning."""
         return time.monotonic() - self.began
-
-
-def clock(seconds: float) -> str:
-    """A length of time, as 1:02:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def _resident(process: int) -> int:
