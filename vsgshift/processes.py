@@ -30,16 +30,9 @@ WHO = re.compile(r"^(\[[^\]]*\] )+")
 class Process:
     """A running program; a context manager that ends it, and all that it has started.
 
-    It has a session of its own: a Ctrl-C at the terminal reaches only us, who end the others in order.
-
-    Args:
-        command: the program and its arguments.
-        stdin, stdout: whether to open a pipe to it, and from it; else it reads nothing, and what it says counts as
-            complaints.
-        environment: of the program; ours by default.
-
-    Raises:
-        ProgramError: it cannot be started.
+    It has a session of its own: a Ctrl-C at the terminal reaches only us, who end the others in order. Pipes to its
+    stdin and from its stdout are opened if asked for; otherwise it reads nothing, and what it says counts as
+    complaints. Raises ProgramError if it cannot be started.
     """
 
     def __init__(
@@ -93,11 +86,7 @@ class Process:
         return self._process.stdout
 
     def communicate(self, data: bytes | None = None, timeout: float | None = None) -> bytes:
-        """Write to the program, if that is wanted, and return all that it writes until its end.
-
-        Raises:
-            ProgramError: it fails; TooSlowError: it does not end in time.
-        """
+        """Write to the program, if that is wanted, and return all that it writes until its end. Raises ProgramError."""
         try:
             output, _ = self._process.communicate(data, timeout)
         except subprocess.TimeoutExpired:
@@ -111,11 +100,7 @@ class Process:
             raise ProgramError(self.complaint(status))
 
     def status(self, timeout: float | None = None) -> int:
-        """Wait for the program's end and return its exit status; that of a signal is negative.
-
-        Raises:
-            TooSlowError: it does not end in time.
-        """
+        """Wait for the program's end and return its exit status; that of a signal is negative. Raises TooSlowError."""
         try:
             return self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -138,31 +123,16 @@ def run(
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Run a program to its end and return its stdout.
+    """Run a program to its end, with ``data`` on its stdin, within ``timeout`` seconds, and return its stdout.
 
-    Args:
-        command: the program and its arguments.
-        data: what it reads from stdin; None for nothing.
-        timeout: seconds that it may take.
-        environment: of the program; ours by default.
-
-    Raises:
-        ProgramError: it cannot be started, or fails; TooSlowError: it does not end in time.
+    Raises ProgramError if it cannot be started or fails, TooSlowError if it does not end in time.
     """
     with Process(command, stdin=data is not None, stdout=True, environment=environment) as process:
         return process.communicate(data, timeout)
 
 
 def feed(command: Sequence[str], chunks: Iterable[bytes | memoryview]) -> None:
-    """Run a program to its end that reads chunks of bytes from stdin.
-
-    Args:
-        command: the program and its arguments.
-        chunks: an error of theirs ends the program.
-
-    Raises:
-        ProgramError: it fails.
-    """
+    """Run a program that reads chunks of bytes from stdin; an error of theirs ends it. Raises ProgramError."""
     with Process(command, stdin=True) as process:
         # If the program does not take the chunks, its own words explain why.
         with suppress(BrokenPipeError), process.stdin:

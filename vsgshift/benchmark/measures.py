@@ -34,17 +34,9 @@ def blank(width: int, height: int, length: int) -> "vs.VideoNode":
 
 
 def steady_rate(frames: Iterator[object], block: int, seconds: float) -> tuple[float, int]:
-    """Frames per second once all is warm, over whole blocks.
+    """Frames per second once all is warm, over at least two whole blocks and so many seconds; and over how many frames.
 
     The first blocks are not counted: caches fill, kernels are chosen, and the network looks ahead.
-
-    Args:
-        frames: endless.
-        block: frames that come at once.
-        seconds: to measure for, at least; at least two blocks are measured in any case.
-
-    Returns:
-        The rate, and the number of frames it was measured over.
     """
     _drop(frames, 2 * block)
     started = time.perf_counter()

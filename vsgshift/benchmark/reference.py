@@ -63,14 +63,9 @@ def rows(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, str | float]]:
 def verdict(
     known: Iterable[Known], *, model: str, size: tuple[int, int], kind: str, device: str, fps: float
 ) -> Verdict | None:
-    """Compare a rate with that of the most like case; None where the model is not known on that kind of device.
+    """Compare a rate with that of the most like case in a table; None if the model is not known on that kind of device.
 
-    Args:
-        known: the table.
-        size: width and height.
-        kind: cpu or cuda.
-        device: its name; where several machines are known, one of the same name is taken.
-        fps: frames per second.
+    Of several known machines, one of the same name is taken.
     """
     alike = [row for row in known if (row.model, row.kind) == (model, kind)]
     alike = [row for row in alike if row.device == device] or alike

@@ -34,16 +34,11 @@ class Result:
 
 
 def run(folder: Path, sigma: float, how: dict[str, Any]) -> Result:
-    """Add noise to the clip, restore it through vspipe and ffmpeg, and compare with the clean frames.
+    """Add noise of ``sigma`` (8-bit scale) to the clip, restore it through vspipe and ffmpeg, and compare with the
+    clean frames.
 
-    Args:
-        folder: to write to; files of an earlier run are overwritten.
-        sigma: standard deviation of the noise on the 8-bit scale.
-        how: further parameters of the filter, by name.
-
-    Raises:
-        VsgshiftError: a program or plugin is missing or fails.
-        OSError: a file cannot be written.
+    Files of an earlier run in the folder are overwritten; ``how`` are further parameters of the filter. Raises
+    VsgshiftError or OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     noisy, restored, picture = folder / "noisy.mkv", folder / "restored.mp4", folder / "before-after.png"
@@ -74,11 +69,7 @@ def add_noise(frame: Picture, sigma: float, generator: np.random.Generator) -> P
 
 
 def write_lossless(file: Path, frames: Iterable[Picture], like: Comparison) -> None:
-    """Write frames as RGB in FFV1, of the size and rate of another film.
-
-    Raises:
-        VideoError: ffmpeg fails.
-    """
+    """Write frames as RGB in FFV1, of the size and rate of another film. Raises VideoError."""
     pixels = np.stack(list(frames))
     size = f"{pixels.shape[2]}x{pixels.shape[1]}"
     command = [find_ffmpeg(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size]

@@ -23,15 +23,8 @@ def answer(**known):
 
 
 def ask(code: str, *arguments: str, timeout: float = TIMEOUT) -> dict[str, Any]:
-    """Run a few lines in a Python like this one; they end with ``answer(key=value, ...)``.
-
-    Args:
-        code: may use json, os, sys and ``sys.argv[1:]``.
-        timeout: seconds after which it counts as hanging.
-
-    Raises:
-        ProgramError: it raised an exception, crashed or hung.
-    """
+    """Run a few lines in a Python like this one, which may use json, os, sys and ``sys.argv[1:]``; they end with
+    ``answer(key=value, ...)``. Raises ProgramError if they raise an exception, crash or hang."""
     output = run([sys.executable, "-c", _PREAMBLE + code, json.dumps(sys.path), *arguments], timeout=timeout)
     return parse(output)
 

@@ -45,16 +45,14 @@ def open_clip(
     """Open a file.
 
     Args:
-        file: of video.
-        options: BestSource's arguments; without any, the first track, turned as its rotation says, and an index in
-            memory: nothing is left next to the user's files.
+        options: BestSource's; without any, the first track, turned as its rotation says, and an index in memory, so
+            that nothing is left next to the user's files.
         stated: frame properties that hold instead of the file's.
-        progressive: whether the user says that frames are not interlaced, whatever they look like.
-        thorough: whether frames all over the film are looked at for fields, and not only a few.
+        progressive: frames are not interlaced, whatever they look like.
+        thorough: look for fields all over the film, not only in a few frames.
 
     Raises:
-        VideoError: there is no such file, BestSource cannot read it, its format or size varies, it is interlaced, or
-            a plugin is missing.
+        VideoError: it cannot be read, its format or size varies, it is interlaced, or a plugin is missing.
     """
     check_file(file)
     vs = _vapoursynth()
@@ -101,11 +99,8 @@ def _times(opened: dict[str, Any], node: Any) -> Times:
 
 
 def check_file(path: Path) -> None:
-    """Say what is wrong with a path before a reader is asked to open it.
-
-    Raises:
-        VideoError: a folder, nothing, an empty file, or one that may not be read.
-    """
+    """Raise VideoError for a path that no reader can open: a folder, nothing, an empty file, or one that may not be
+    read."""
     check_name(path)
     if path.is_dir():
         raise VideoError(f"{path} is a folder; give a video file")
@@ -129,14 +124,7 @@ def check_name(path: Path) -> None:
 
 
 def to_rgb(clip: Clip, node: Any, format: int, size: tuple[int, int] | None = None) -> Any:
-    """A clip in RGB: by its own matrix, else by the usual one of its size.
-
-    Args:
-        clip: as it was opened.
-        node: its node, or one that was made of it.
-        format: VapourSynth's number of the format.
-        size: width and height to resize to; None for its own.
-    """
+    """A clip in RGB, by its own matrix or the usual one of its size; ``node`` is the clip's, or was made of it."""
     import vapoursynth as vs
 
     matrix = None

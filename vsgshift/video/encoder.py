@@ -37,13 +37,9 @@ class Encoding:
     """Further options for ffmpeg, as it takes them."""
 
     def completed(self, ending: str, bits: int) -> "Encoding":
-        """The same with what was left open chosen.
+        """The same with what was left open chosen, for a file's ending and the bits of a sample.
 
         H.264 plays everywhere, but with more than 8 bits hardly anywhere: HEVC does. WebM holds neither.
-
-        Args:
-            ending: of the file's name, as .mp4.
-            bits: of a sample.
         """
         codec = self.codec or ("libvpx-vp9" if ending == ".webm" else "libx264" if bits == 8 else "libx265")
         return replace(self, codec=codec, crf=QUALITY.get(codec) if self.crf is None else self.crf)
@@ -51,15 +47,7 @@ class Encoding:
     def command(
         self, ffmpeg: str, tags: "Tags", target: Path, *, filters: str = "", container: str = "matroska"
     ) -> list[str]:
-        """ffmpeg's command, which reads Y4M from stdin.
-
-        Args:
-            ffmpeg: the program.
-            tags: of the frames.
-            target: the file to write.
-            filters: what is done to them first.
-            container: ffmpeg's name of its format.
-        """
+        """ffmpeg's command, which reads Y4M from stdin, applies filters and tags, and writes a file in a container."""
         assert self.codec is not None
         command = [ffmpeg, "-y", "-loglevel", "error", "-f", "yuv4mpegpipe", "-i", "-"]
         own, parameters, options = self._split()
@@ -98,11 +86,8 @@ class Tags:
     """Whether they are RGB still."""
 
     def filters(self, *, siting: bool) -> str:
-        """The ffmpeg filters that tag frames with matrix, primaries, transfer, range, siting and sample aspect ratio.
-
-        Args:
-            siting: whether this ffmpeg's setparams takes the location of chroma samples.
-        """
+        """The ffmpeg filters that tag frames with matrix, primaries, transfer, range, siting and sample aspect ratio;
+        the siting only if this ffmpeg's setparams takes it."""
         tags = {
             "colorspace": IDENTITY
             if self.is_rgb
@@ -147,12 +132,8 @@ class Tags:
         return None if largest is None or average is None else f"{int(largest)},{int(average)}"
 
     def encoder_options(self, codec: str, further: Sequence[str] = ()) -> list[str]:
-        """The options with an encoder's own parameters, which write HDR metadata and what ffmpeg 5 has no filter for.
-
-        Args:
-            codec: the encoder.
-            further: parameters that the user gives, as the encoder takes them; they come last, so that they hold.
-        """
+        """The options with an encoder's own parameters, which write HDR metadata and what ffmpeg 5 has no filter for;
+        the user's ``further`` ones come last, so that they hold."""
         if codec not in PARAMETERS:
             return []
         option, mastering, light = PARAMETERS[codec]

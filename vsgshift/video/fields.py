@@ -40,13 +40,8 @@ class Fields:
 
 
 def look(node: Any, numbers: Sequence[int] | None = None) -> Fields:
-    """Look at a film.
-
-    Args:
-        node: VapourSynth's, of constant format.
-        numbers: of frames, each of which is compared with the one before; None for all of a short film, or some that
-            are spread over a long one.
-    """
+    """Compare frames of a node with those before them; all of a short film by default, or some that are spread over a
+    long one."""
     import vapoursynth as vs
 
     length = node.num_frames
@@ -71,12 +66,8 @@ def look(node: Any, numbers: Sequence[int] | None = None) -> Fields:
 def combing(before: NDArray[np.float32], plane: NDArray[np.float32]) -> float:
     """How a frame's lines differ from their neighbours, compared with the lines two apart, where it moves.
 
-    Args:
-        before: (H, W), brightness of the frame before, 0 to 255.
-        plane: (H, W), that of the frame.
-
-    Returns:
-        The ratio of the squared differences; 0 if too little moves to say, or the frame has too few lines.
+    Both planes are brightness, (H, W), 0 to 255. Returns the ratio of the squared differences; 0 if too little moves to
+    say, or the frame has too few lines.
     """
     if plane.shape[0] < 8:
         return 0.0

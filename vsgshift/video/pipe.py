@@ -23,12 +23,7 @@ MEASURED_FRAMES, MEASURED_SECONDS, MEASURED_BYTES = 24, 8.0, 256 * 2**20
 
 
 def y4m_header(format: str, size: tuple[int, int]) -> bytes:
-    """The first line of a Y4M stream.
-
-    Args:
-        format: VapourSynth's name of an integer format, as YUV422P10 or Gray8.
-        size: width and height.
-    """
+    """The first line of a Y4M stream of an integer format, by VapourSynth's name, and a width and height."""
     match = re.fullmatch(r"(?i:YUV(?P<kind>\d{3})P|GRAY)(?P<bits>\d+)", format)
     assert match
     kind, bits = match["kind"], int(match["bits"])
@@ -76,14 +71,8 @@ class ScriptFrames:
         return self._header
 
     def read(self, count: int) -> Iterator[memoryview]:
-        """The next frames, each with its mark; a frame's memory is used again for the next.
-
-        Args:
-            count: how many.
-
-        Raises:
-            VideoError: vspipe failed, or the script has fewer.
-        """
+        """The next frames, each with its mark; a frame's memory is used again for the next. Raises VideoError if vspipe
+        fails, or the script has fewer."""
         for _ in range(min(count, len(self._waiting))):
             count -= 1
             yield self._waiting.popleft()
@@ -95,14 +84,8 @@ class ScriptFrames:
             yield frame
 
     def pace(self, count: int) -> float:
-        """Frames per second, as the next ones come; they are kept for `read`.
-
-        Args:
-            count: how many there are.
-
-        Raises:
-            VideoError: as `read`.
-        """
+        """Frames per second, as the next ones come, of which there are ``count``; they are kept for `read`. Raises
+        VideoError."""
         size = len(MARK) + frame_bytes(self.header)
         arrived: list[float] = []
         kept: list[memoryview] = []
@@ -139,16 +122,9 @@ def _rate(arrived: Sequence[float]) -> float:
 
 
 def encode(frames: ScriptFrames, count: int, command: Sequence[str], passed: Callable[[], None]) -> None:
-    """Run an encoder, which reads Y4M from its stdin, on the next frames.
+    """Run an encoder, which reads Y4M from its stdin, on the next ``count`` frames; ``passed`` is called after each.
 
-    Args:
-        frames: of a script.
-        count: how many are encoded.
-        command: what to run.
-        passed: called after each frame.
-
-    Raises:
-        VideoError: one of the two programs failed, or there were fewer frames.
+    Raises VideoError if one of the two programs fails, or there are fewer frames.
     """
     header = frames.header
 

@@ -69,13 +69,7 @@ class Passage:
 
 
 def passage(pixels: Pixels, codec: str, takes: Collection[str]) -> Passage:
-    """Choose how frames go to an encoder.
-
-    Args:
-        pixels: of the film.
-        codec: ffmpeg's name of the encoder.
-        takes: the names of the pixel formats that it takes.
-    """
+    """Choose how frames go to an encoder, by the names of the pixel formats that it takes."""
     before: list[str] = []
     after: list[str] = []
     bits = 16 if pixels.is_float else pixels.bits

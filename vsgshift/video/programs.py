@@ -57,11 +57,8 @@ def is_configured(vspipe: str) -> bool:
 
 
 def configure() -> str:
-    """Tell VapourSynth to run scripts with this Python, once per environment; returns what it says.
-
-    Raises:
-        ProgramError: it could not.
-    """
+    """Tell VapourSynth to run scripts with this Python, once per environment; returns what it says. Raises
+    ProgramError."""
     message = run([sys.executable, "-m", "vapoursynth", "config"]).decode(errors="replace").strip()
     # VapourSynth's command has exit status 0 even if it failed.
     if "Failed" in message:

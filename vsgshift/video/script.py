@@ -61,15 +61,9 @@ def script_text(
     filters: Sequence[FilterCall],
     after: Sequence[str] = (),
 ) -> str:
-    """A script that reads, filters, and gives frames that a Y4M pipe can carry.
+    """A script that reads a video by BestSource, filters, and gives frames that a Y4M pipe can carry.
 
-    Args:
-        header: lines of the comment at its head.
-        file: the video, read by BestSource.
-        options: BestSource's arguments.
-        before: lines between reading and filtering, which change ``clip``.
-        filters: run one after the other.
-        after: lines after them.
+    ``header`` are lines of its comment; ``before`` and ``after`` are lines around the filters, which change ``clip``.
     """
     arguments = [repr(str(file)), *(f"{name}={value!r}" for name, value in options.items())]
     lines = [*(f"# {line}" for line in header), "import vapoursynth as vs", ""]

@@ -52,12 +52,11 @@ class Times:
 def complete(stamps: Sequence[int | None], time_base: Fraction, rate: Fraction) -> Times:
     """Keep the timestamps that make sense, and place the other frames between them.
 
-    What makes sense is the longest run of increasing ones, whatever lies between: a single wrong stamp costs that
-    frame alone, and pauses stay.
+    What makes sense is the longest run of increasing ones, whatever lies between: a single wrong stamp costs that frame
+    alone, and pauses stay.
 
     Args:
         stamps: of the frames, in the order in which they are shown, in ticks; None where the file has none.
-        time_base: seconds of a tick.
         rate: frames per second that the file claims; 0 if it does not.
     """
     kept = _increasing(stamps)

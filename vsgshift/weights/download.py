@@ -35,20 +35,11 @@ PATIENCE = 180
 
 
 def download(model: Model, *, again: bool = False, keep: bool = False, accept_changed: bool = False) -> Path:
-    """Fetch the authors' file of a model, check it, and install its weights.
+    """Fetch the authors' file of a model, check it, and install its weights; returns the installed .safetensors file.
 
-    The file arrives in the folder "downloads" of the models folder, as `<its name>........part` until
-    it is whole; an interrupted download goes on from there. What is refused is deleted. A file that
-    was kept in the models folder is used instead of fetching it.
-
-    Args:
-        model: a published one.
-        again: fetch the file even where it was kept.
-        keep: keep the authors' file in the models folder.
-        accept_changed: see `import_checkpoint`.
-
-    Returns:
-        The installed .safetensors file.
+    The file arrives in the folder "downloads" of the models folder, as `<its name>........part` until it is whole; an
+    interrupted download goes on from there. What is refused is deleted. A file that was kept in the models folder is
+    used instead of fetching it, unless ``again``; ``keep`` keeps it there.
 
     Raises:
         DownloadError: gdown is missing, or no file came, or not all of it.
@@ -124,11 +115,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _check_regular(original: Path) -> None:
-    """Refuse links, pipes and folders under the names that a download writes to.
-
-    Raises:
-        DownloadError: there is one; the message names it.
-    """
+    """Raise DownloadError for links, pipes and folders under the names that a download writes to."""
     for path in (original.parent, original, *_partial_names(original)):
         kind = path.lstat().st_mode if path.exists() or path.is_symlink() else None
         if kind is not None and not (stat.S_ISDIR(kind) if path == original.parent else stat.S_ISREG(kind)):

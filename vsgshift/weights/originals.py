@@ -41,12 +41,7 @@ def note(model: Model) -> Path:
 
 
 def first(model: Model) -> Original | None:
-    """The original that was installed first, if any was.
-
-    Raises:
-        CheckpointError: the note on it is damaged.
-        OSError: it cannot be read.
-    """
+    """The original that was installed first, if any was. Raises CheckpointError if the note is damaged; OSError."""
     path = note(model)
     try:
         with path.open("rb") as file:
@@ -62,11 +57,7 @@ def first(model: Model) -> Original | None:
 
 
 def check(model: Model, original: Original) -> None:
-    """Refuse an original that is not the one installed first.
-
-    Raises:
-        CheckpointError: it differs; the message has both digests.
-    """
+    """Raise CheckpointError, with both digests, for an original that is not the one installed first."""
     known = first(model)
     if known and (known.size, known.sha256) != (original.size, original.sha256):
         raise CheckpointError(

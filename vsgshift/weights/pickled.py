@@ -65,17 +65,11 @@ def plain(text: str, longest: int = 120) -> str:
 
 
 def describe(data: bytes) -> object:
-    """The object that a pickle would build, with `StoredTensor` in the place of tensors.
+    """The object that a pickle of at most `LARGEST_PICKLE` bytes would build, with `StoredTensor` in the place of
+    tensors.
 
-    Args:
-        data: the pickle, at most `LARGEST_PICKLE` bytes.
-
-    Returns:
-        Plain values (dict, list, tuple, str, int, float, bool, None), `StoredTensor`, `Storage`, `Name`.
-
-    Raises:
-        CheckpointError: it is damaged, too long, or does anything else than build plain values and
-            dense tensors. The message has no subject: it is to follow the file's name.
+    Raises CheckpointError if it is damaged, too long, or does anything else than build plain values and dense tensors.
+    The message has no subject: it is to follow the file's name.
     """
     if len(data) > LARGEST_PICKLE:
         raise CheckpointError("holds a longer list of contents than any Shift-Net checkpoint; refused")

@@ -163,11 +163,7 @@ def dead_names(variant: Variant) -> Iterator[str]:
 
 
 def recognise(state: Mapping[str, Tensor]) -> Variant:
-    """The published variant whose checkpoint this looks most like, by the names in it.
-
-    Raises:
-        CheckpointError: it looks like none of them.
-    """
+    """The published variant whose checkpoint this looks most like, by its names. Raises CheckpointError if none."""
 
     def likeness(variant: Variant) -> float:
         expected = {theirs for theirs, _ in names(variant)} | set(dead_names(variant))
@@ -187,14 +183,10 @@ def shapes_of(variant: Variant) -> Mapping[str, torch.Size]:
 
 
 def convert(state: Mapping[str, Tensor]) -> tuple[Variant, dict[str, Tensor]]:
-    """Turn a published state dict into ours, using every entry exactly once.
+    """Turn a published state dict into a variant and the state dict of its `ShiftNet`, using every entry exactly once.
 
-    Returns:
-        The variant recognised and the state dict of `ShiftNet` for it.
-
-    Raises:
-        CheckpointError: entries are missing, unknown, misshapen, not finite, or tied ones differ;
-            the message names them and the variant that the file looked like.
+    Raises CheckpointError if entries are missing, unknown, misshapen, not finite, or tied ones differ; the message
+    names them and the variant that the file looked like.
     """
     variant = recognise(state)
     shapes = shapes_of(variant)

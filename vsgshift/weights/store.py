@@ -76,11 +76,8 @@ def how_to_install(model: Model) -> str:
 
 
 def read(path: Path) -> tuple[Variant, dict[str, Tensor], str]:
-    """Variant, our state dict and model name of a .safetensors or published .pth file.
-
-    Raises:
-        CheckpointError: it is neither, or is damaged; nothing of it was executed.
-    """
+    """Variant, our state dict and model name of a .safetensors or published .pth file. Raises CheckpointError; nothing
+    of it is executed."""
     if path.suffix == ".safetensors":
         return read_ours(path)
     variant, state = convert(published_state(read_bytes(path), path))
@@ -97,12 +94,8 @@ def write(
     half: bool = False,
     details: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a network's weights with what is to be known of them. The file appears whole or not at all.
-
-    Args:
-        half: store float16 instead of float32.
-        details: more metadata, such as how long training took and on what.
-    """
+    """Write a network's weights, in float32 or float16, with what is to be known of them. The file appears whole or not
+    at all."""
     dtype = torch.float16 if half else torch.float32
     state = {key: tensor.detach().cpu().to(dtype).contiguous() for key, tensor in network.state_dict().items()}
     known = dict(details or {}) | {"name": name, "training_data": training_data, "licence": licence}
@@ -121,20 +114,14 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def import_checkpoint(source: Path, name: str | None = None, *, accept_changed: bool = False) -> Path:
-    """Check a published checkpoint and install it in the user's models folder.
+    """Check a published checkpoint (.pth), install it in the user's models folder, and return the .safetensors file.
 
-    Args:
-        source: the authors' .pth file.
-        name: the model it is; by default taken from the authors' file name, else the file's own name.
-        accept_changed: take the file of a published model also where its size or digest is not that
-            of the file which was installed first.
-
-    Returns:
-        The installed .safetensors file.
+    The name is by default that of the model which the authors' file name stands for, else the file's own. The file of a
+    published model must be the one that was installed first, unless ``accept_changed``.
 
     Raises:
-        CheckpointError: the file is not a published checkpoint, not that of the named model, or has
-            changed; or the name cannot be a model's.
+        CheckpointError: the file is not a published checkpoint, not that of the named model, or has changed; or the
+            name cannot be a model's.
         OSError: the models folder cannot be written to. What was there is unharmed.
     """
     by_file = {model.published_as: model.name for model in published_models()}
@@ -172,14 +159,9 @@ def _check_name(name: str, model: Model | None) -> None:
 
 
 def remove(name: str) -> Path:
-    """Delete the installed weights of a model. The note on the original's digest stays.
+    """Delete the installed weights of a model and return their file. The note on the original's digest stays.
 
-    Returns:
-        The file that is gone.
-
-    Raises:
-        UnknownModelError: there is no model of that name, or it is a bundled one.
-        MissingWeightsError: it is not installed.
+    Raises UnknownModelError if there is no such model, or it is bundled; MissingWeightsError if it is not installed.
     """
     model = MODELS.get(name)
     if model and model.published_as is None:

@@ -36,15 +36,7 @@ _OLD_FORMAT = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 
 
 def read_bytes(path: Path, most: int | None = None) -> bytes:
-    """Return the content of a file of weights.
-
-    Args:
-        path: of the file.
-        most: bytes from its beginning that are wanted; None for all of them.
-
-    Raises:
-        CheckpointError: there is no such file, it is not a regular one, larger than `LARGEST_FILE`, or unreadable.
-    """
+    """The content of a regular file of up to `LARGEST_FILE` bytes, or its first ``most``. Raises CheckpointError."""
     # A pipe or a device would block, or never end.
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file" if path.exists() else f"no such file: {path}")
@@ -59,18 +51,11 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
 
 
 def published_state(data: bytes, path: Path) -> dict[str, Tensor]:
-    """The state dict in the bytes of a published checkpoint.
+    """The state dict in a published checkpoint's bytes: names and float32 tensors of any strides, within the file's own
+    bytes.
 
-    Args:
-        data: what `read_bytes` returned.
-        path: where it is from, for messages.
-
-    Returns:
-        Names and float32 tensors of any strides, within the file's own bytes.
-
-    Raises:
-        CheckpointError: it is not a checkpoint, is damaged, holds something else than dense float32
-            tensors, or would need more memory than it has bytes.
+    Raises CheckpointError, with the path, if it is no checkpoint, is damaged, holds something else than dense float32
+    tensors, or would need more memory than it has bytes.
     """
     try:
         return _state(data)
@@ -178,11 +163,7 @@ def _check_window(stored: StoredTensor) -> None:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """Return what a .safetensors file says of itself, as text that is fit for a terminal.
-
-    Raises:
-        CheckpointError: it is no such file, or damaged.
-    """
+    """What a .safetensors file says of itself, as text that is fit for a terminal. Raises CheckpointError."""
     return _said(_header(path, read_bytes(path, 8 + LARGEST_HEADER)))
 
 
@@ -208,9 +189,7 @@ def _said(header: dict[str, Any]) -> dict[str, str]:
 def read_ours(path: Path) -> tuple[Variant, dict[str, Tensor], str]:
     """Variant, state dict (float32) and model name of a .safetensors file that we wrote.
 
-    Raises:
-        CheckpointError: it is damaged, too large, not for a network of ours, or has values that are
-            not finite.
+    Raises CheckpointError if it is damaged, too large, not for a network of ours, or has values that are not finite.
     """
     # Its head alone first: a file that is none of ours is not read whole.
     metadata(path)

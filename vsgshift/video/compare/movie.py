@@ -33,18 +33,10 @@ PALETTE = ["-filter_complex", "split[a][b];[a]palettegen[colours];[b][colours]pa
 
 
 def write(file: Path, video: Comparison, numbers: Sequence[int], seconds: float, names: Sequence[str]) -> int:
-    """Write the stretches of film around some frames; returns how many frames that are.
+    """Write the stretches of film around some frames, each in the middle of its stretch if the film allows; returns how
+    many frames that are.
 
-    Args:
-        file: its ending chooses the encoder, see `ENCODERS`.
-        numbers: of the frames, each in the middle of its stretch if the film allows.
-        seconds: length of each stretch.
-        names: what stands above each column.
-
-    Raises:
-        MissingProgramError: ffmpeg is missing.
-        VideoError: Pillow is missing, ffmpeg refuses, or a frame cannot be restored.
-        OSError: the file cannot be written.
+    Raises VsgshiftError if ffmpeg or Pillow is missing, ffmpeg refuses or a frame cannot be restored; OSError.
     """
     stretches = [stretch(number, round(seconds * video.rate), video.length) for number in numbers]
     pairs = chain.from_iterable(map(video.pairs, stretches))

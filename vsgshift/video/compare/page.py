@@ -33,16 +33,10 @@ class Scene:
 
 
 def scene(video: Comparison, number: int, numbers: range, centre: tuple[int, int] | None = None) -> Scene:
-    """Restore the frames of a scene, one version after the other.
+    """Restore the frames around one, one version after the other.
 
-    Args:
-        video: the file and the versions.
-        number: of the frame.
-        numbers: of the frames around it.
-        centre: across and down, of the part; by default where before and after differ most tellingly.
-
-    Raises:
-        VideoError: as for `Comparison.after`.
+    The part is around ``centre``, across and down; by default where before and after differ most tellingly. Raises
+    VideoError.
     """
     region: Box | None = None
     here = number - numbers.start
@@ -86,18 +80,8 @@ _STRIP = Template("""<figure><div class="strip" style="aspect-ratio: $width / $h
 
 
 def write(file: Path, scenes: Sequence[Scene], names: Sequence[str], title: str, rate: float) -> None:
-    """Write the page.
-
-    Args:
-        scenes: at least one.
-        names: of the versions, as "denoise, sigma 8".
-        title: of the video.
-        rate: frames per second at which parts move.
-
-    Raises:
-        VideoError: Pillow is missing.
-        OSError: the file cannot be written.
-    """
+    """Write the page, on which parts move at ``rate`` frames per second. Raises VideoError if Pillow is missing;
+    OSError."""
     template = Template(resources.files("vsgshift.video.compare").joinpath("page.html").read_text(encoding="utf-8"))
     text = template.substitute(
         title=html.escape(title),

@@ -39,19 +39,13 @@ class Pair:
 
 
 class Comparison:
-    """A file and what filters make of it; no frame is computed until it is asked for."""
+    """A file and what filters make of it; no frame is computed until it is asked for.
+
+    Each version is filters that run one after the other; ``watch`` is called for each frame of the file that one
+    fetches. Raises VideoError as `open_clip`.
+    """
 
     def __init__(self, file: Path, *versions: Sequence[FilterCall], watch: Callable[[], None] = lambda: None) -> None:
-        """Open the file.
-
-        Args:
-            file: of video.
-            versions: for each, the filters that run one after the other.
-            watch: called for each frame of the file that a filter fetches.
-
-        Raises:
-            VideoError: as for `open_clip`.
-        """
         self._clip, self._name = open_clip(file), file.name
         self.versions, self._watch = versions, watch
         self.length = int(self._clip.node.num_frames)
@@ -61,11 +55,7 @@ class Comparison:
         """Of each version, the noise that `Denoise` has measured in the frames that were restored, by number."""
 
     def frame_of(self, moment: Moment | None) -> int:
-        """The number of the frame at a moment; None is the middle.
-
-        Raises:
-            VideoError: the clip ends before.
-        """
+        """The number of the frame at a moment; None is the middle. Raises VideoError if the clip ends before."""
         if moment is None:
             return self.length // 2
         end = self._times.seconds(self.length - 1) + (self._times.step * self._times.time_base or 1 / self.rate)
@@ -86,11 +76,8 @@ class Comparison:
         return self._pictures(self._clip.node, (), numbers)
 
     def after(self, version: int, numbers: range) -> Iterator[Picture]:
-        """Frames of a version; it holds memory until the last one.
-
-        Raises:
-            VideoError: a filter refuses, or a frame cannot be decoded or restored.
-        """
+        """Frames of a version; it holds memory until the last one. Raises VideoError if a filter refuses, or a frame
+        fails."""
         node = self._clip.node
 
         def fetched(n: int) -> Any:

@@ -25,12 +25,7 @@ class Box:
         return picture[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def around(self, size: tuple[int, int], within: tuple[int, int]) -> "Box":
-        """A box of another size with the same middle, moved to lie within a frame.
-
-        Args:
-            size: height and width, not larger than the frame's.
-            within: height and width of the frame.
-        """
+        """A box of another height and width with the same middle, moved to lie within a frame that is not smaller."""
         top = self.top + (self.height - size[0]) // 2
         left = self.left + (self.width - size[1]) // 2
         return Box(
@@ -42,15 +37,11 @@ class Box:
 
 
 def most_telling(before: Picture, after: Picture, size: tuple[int, int]) -> Box:
-    """The box where much has changed and there is something to be seen.
+    """The box of a height and width where much has changed and there is something to be seen.
 
-    Noise goes everywhere alike, but that it went is only worth looking at where detail had to stay;
-    blur goes where there are edges. So a box counts by the mean change of its pixels, times the
-    square root of the mean contrast between neighbours that it has afterwards.
-
-    Args:
-        before, after: of one size.
-        size: height and width of the box, not larger than the picture's.
+    Noise goes everywhere alike, but that it went is only worth looking at where detail had to stay; blur goes where
+    there are edges. So a box counts by the mean change of its pixels, times the square root of the mean contrast
+    between neighbours that it has afterwards.
     """
     change = np.abs(after.astype(np.float64) - before).mean(-1)
     brightness = after.astype(np.float64) @ LUMA

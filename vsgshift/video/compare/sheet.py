@@ -24,17 +24,7 @@ LINE = 26
 
 
 def write(file: Path, pairs: Sequence[Pair], names: Sequence[str], title: str) -> None:
-    """Write a PNG with one block for each pair.
-
-    Args:
-        pairs: at least one; all of one size.
-        names: what stands above each column.
-        title: of the video.
-
-    Raises:
-        VideoError: Pillow is missing.
-        OSError: the file cannot be written.
-    """
+    """Write a PNG with one block for each pair, all of one size. Raises VideoError if Pillow is missing; OSError."""
     image, _ = pillow()
     blocks = [_block(pair, names, title) for pair in pairs]
     sheet = image.new("RGB", (blocks[0].width, sum(block.height for block in blocks)), BACKGROUND)
@@ -55,11 +45,7 @@ def layout(pair: Pair) -> tuple[Box, Box]:
 
 
 def label(text: str, width: int) -> "Sheet":
-    """A strip with a line of text, cut short if it is too long; for a film's head as well.
-
-    Raises:
-        VideoError: Pillow is missing.
-    """
+    """A strip with a line of text, cut short if it is too long; for a film's head as well. Raises VideoError."""
     image, drawing = pillow()
     strip: Sheet = image.new("RGB", (width, LINE), BACKGROUND)
     drawing.Draw(strip).text((0, 3), text, fill=INK, font_size=TEXT)
@@ -103,11 +89,7 @@ def _outline(draw: Any, region: Box, left: int, top: int) -> None:
 
 
 def pillow() -> tuple[Any, Any]:
-    """Its modules Image and ImageDraw; for the page as well.
-
-    Raises:
-        VideoError: it is missing.
-    """
+    """Its modules Image and ImageDraw; for the page as well. Raises VideoError if it is missing."""
     try:
         from PIL import Image, ImageDraw
     except ImportError as error:
