@@ -74,15 +74,8 @@ class _FoldedBlock(nn.Module):
 
 
 class Window(nn.Module):
-    """A network as a function of a window of frames; see the module.
-
-    Args:
-        network: in single or half precision; input and output are float32.
-        frames: that come out.
-
-    Attributes:
-        planes: of the input.
-    """
+    """A network, in single or half precision, as a function of a window of frames (float32), ``frames`` of which come
+    out; see the module."""
 
     def __init__(self, network: ShiftNet, frames: int = 1) -> None:
         super().__init__()

@@ -14,8 +14,8 @@ PARTIAL = ".partial"
 def atomic_write(file: Path) -> Iterator[Path]:
     """An empty file to write to, next to the one that is wanted; it takes its name at the end, or goes after an error.
 
-    A file of that name stays as it is until then. Raises OSError, which names a file, if the disk does not take what
-    was written.
+    Until then a file of that name stays. Raises OSError, which names a file, if the disk does not take what was
+    written.
     """
     # Another name each time: two programs may write one file, and where others may write a known name is a trap.
     partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}{PARTIAL}")

@@ -115,12 +115,8 @@ def _plane_level(
     blocks: Blocks,
     found: Sequence[tuple[Whole, Whole]],
 ) -> Level:
-    """The noise of one plane, in its unit.
-
-    Args:
-        others: the same plane of the neighbours.
-        first, blocks, found: shape of the first plane, its blocks, and their vectors to each neighbour.
-    """
+    """The noise of one plane, in its unit; ``first``, ``blocks`` and ``found`` are the first plane's shape, blocks and
+    vectors."""
     with np.errstate(invalid="ignore", over="ignore"):
         own = laid_blocks(plane.shape)
         if found and min(plane.shape) >= own.side:
@@ -187,10 +183,7 @@ def _through_time(
 
 
 def _coarseness(blocks: Samples) -> float:
-    """How much stronger noise is at low frequencies than white noise of its deviation; at least 1.
-
-    blocks: (N, side, side).
-    """
+    """How much stronger noise (N, side, side) is at low frequencies than white noise of its deviation; at least 1."""
     if not len(blocks):
         return 1.0
     cell = min(COARSE_CELL, max(blocks.shape[1] // 4, 2))
@@ -237,10 +230,8 @@ def _through_space(plane: NDArray[Any], scale: PlaneScale) -> Level:
 
 
 def combined(levels: Sequence[Level], shares: Sequence[float]) -> Level:
-    """Combine the levels of independent noises whose variances are weighted and added.
-
-    Confidence is the mean by what each adds.
-    """
+    """The level of independent noises whose variances are weighted and added; its confidence is the mean by what each
+    adds."""
     variances = [share * each.sigma**2 for each, share in zip(levels, shares, strict=True)]
     total = sum(variances)
     weights = variances if total > 0 else list(shares)
@@ -319,9 +310,9 @@ def _smoothest(variances: Samples, side: int) -> float:
 def _spread(probability: float, side: int) -> float:
     """Quantile of a noise-only block's variance over the true one.
 
-    A chi-squared variable, scaled and shifted to have the mean, variance and skewness of the block's
-    correlated squares (Pearson, Biometrika 46, 1959); its quantile is Wilson and Hilferty's (Proceedings of
-    the National Academy of Sciences 17, 1931).
+    A chi-squared variable, scaled and shifted to have the mean, variance and skewness of the block's correlated squares
+    (Pearson, Biometrika 46, 1959); its quantile is Wilson and Hilferty's (Proceedings of the National Academy of
+    Sciences 17, 1931).
     """
     samples = side * side
     freedom = samples * SECOND**3 / THIRD**2

@@ -38,12 +38,7 @@ THRESHOLD = 0.42
 
 
 def thumbnail(planes: Sequence[NDArray[Any]], scales: Sequence[PlaneScale]) -> Thumbnail:
-    """Block means of a frame's luma.
-
-    Args:
-        planes: (H, W) each: R, G and B, or luma alone.
-        scales: of the planes.
-    """
+    """Block means of a frame's luma, from planes (H, W): R, G and B, or luma alone."""
     weights = RGB_TO_LUMA if len(planes) == 3 else (1.0,)
     means = np.zeros((1, 1), np.float32)
     for plane, scale, weight in zip(planes, scales, weights, strict=True):
@@ -61,12 +56,7 @@ def difference(a: Thumbnail, b: Thumbnail) -> float:
 
 
 def cut_strength(before: Sequence[Thumbnail], after: Sequence[Thumbnail]) -> float:
-    """How much like a cut the step between two frames is.
-
-    Args:
-        before: the last frames before it, one or two, in order.
-        after: the first frames after it, likewise.
-    """
+    """How much like a cut the step between two frames is, by one or two frames before and after it, in order."""
     across = min(difference(a, b) for a in before for b in after)
     within = min((difference(a, b) for side in (before, after) for a, b in pairwise(side)), default=0.0)
     return across - within

@@ -1,8 +1,8 @@
 """The command line: `vsgshift`, and `python -m vsgshift`.
 
-Each subject is a module with a function `add`, which enters its commands in the parser, and a
-function for each command, which takes the parsed options and returns the exit status. What takes
-long to import (torch, VapourSynth) is imported by those functions: arguments are checked before.
+Each subject is a module with a function `add`, which enters its commands in the parser, and a function for each
+command, which takes the parsed options and returns the exit status. What takes long to import (torch, VapourSynth) is
+imported by those functions: arguments are checked before.
 """
 
 import argparse
@@ -11,15 +11,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vsgshift.cli import benchmark, compare, demo, doctor, export, models, restore
+from vsgshift.cli.options import Commands
 from vsgshift.errors import VsgshiftError
-
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
-    type Commands = _SubParsersAction[argparse.ArgumentParser]
 
 DESCRIPTION = """\
 Remove noise and motion blur from video with Shift-Net.
@@ -29,7 +24,7 @@ Remove noise and motion blur from video with Shift-Net.
   vsgshift restore holiday.mp4 clean.mp4    the whole film
   vsgshift doctor                           what is wrong with the installation, and what to do
 """
-SUBJECTS: tuple[Callable[["Commands"], None], ...] = (
+SUBJECTS: tuple[Callable[[Commands], None], ...] = (
     demo.add,
     restore.add,
     compare.add,
@@ -41,11 +36,9 @@ SUBJECTS: tuple[Callable[["Commands"], None], ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line; returns the exit status.
 
-    Returns:
-        The exit status: 0, 1 after an error, 2 for wrong arguments, 130 when stopped, 141 when no one
-        reads the output any more.
+    That is 0, 1 after an error, 2 for wrong arguments, 130 when stopped, 141 when no one reads the output any more.
     """
     try:
         try:

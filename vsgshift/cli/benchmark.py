@@ -7,14 +7,13 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from vsgshift.cli.options import add_how, chosen_how, size
+from vsgshift.cli.options import Commands, add_command, add_how, chosen_how, size
 from vsgshift.errors import ProgramError, TooSlowError
 from vsgshift.parameters import HOW
 
 if TYPE_CHECKING:
     from vsgshift.benchmark.cases import Case, Figures
     from vsgshift.benchmark.reference import Verdict
-    from vsgshift.cli import Commands
 
 SIZES = (320, 180), (640, 360)
 """Width and height, if none are given: so small that a CPU is done in time."""
@@ -45,15 +44,15 @@ class Row:
     """Why there are no figures."""
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Enter the command."""
-    measurer = commands.add_parser(
+    measurer = add_command(
+        commands,
         "benchmark",
+        benchmark,
         help="measure frames per second and memory on this machine, and tell whether that is normal",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    measurer.set_defaults(run=benchmark)
     measurer.add_argument("--model", nargs="+", metavar="NAME", help="models; default: all that are installed")
     measurer.add_argument("--size", nargs="+", type=size, metavar="WxH", help="default: 320x180 640x360")
     measurer.add_argument("--seconds", type=float, default=4.0, metavar="N", help="to measure each for; default 4")
@@ -79,11 +78,7 @@ def benchmark(options: argparse.Namespace) -> int:
 
 
 def _measured(cases: "list[Case]", end: float | None, *, quiet: bool) -> tuple[list[Row], int]:
-    """Measure one after the other, telling each; also how many failed.
-
-    Args:
-        end: when all must be done, by time.monotonic; None for no hurry.
-    """
+    """Measure one after the other until ``end`` (time.monotonic), if there is one; also how many failed."""
     from vsgshift.benchmark.cases import measure_apart
 
     failures = 0

@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsgshift.cli.options import add_how, add_what, filter_calls, seconds, within
+from vsgshift.cli.options import Commands, add_command, add_how, add_what, filter_calls, seconds, within
 from vsgshift.errors import CommandError
 
 if TYPE_CHECKING:
-    from vsgshift.cli import Commands
     from vsgshift.video.compare.pairs import Moment
 
 PICTURE, PAGES, FILMS = (".png",), (".html", ".htm"), (".mp4", ".mkv", ".webm", ".gif")
@@ -29,15 +28,15 @@ RUN_UP = 32
 """Frames around those that are wanted that filters fetch, or so."""
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Enter the command."""
-    comparer = commands.add_parser(
+    comparer = add_command(
+        commands,
         "compare",
+        compare,
         help="show a video before and after: a page with a slider, a picture, or a short film",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    comparer.set_defaults(run=compare)
     comparer.add_argument("source", type=Path, metavar="IN", help="the video file")
     comparer.add_argument(
         "--at",
@@ -114,11 +113,7 @@ def compare(options: argparse.Namespace) -> int:
 class Progress:
     """A line on stderr, if that is a terminal, from the first second on; a context manager.
 
-    Args:
-        name: of the film.
-
-    Attributes:
-        total: frames that will be fetched, or so; 0 while the film is being opened.
+    ``total`` are the frames that will be fetched, or so; 0 while the film is being opened.
     """
 
     def __init__(self, name: str) -> None:

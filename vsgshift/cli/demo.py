@@ -3,13 +3,8 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vsgshift.cli.options import add_how, chosen_how, within
-from vsgshift.errors import CommandError
-
-if TYPE_CHECKING:
-    from vsgshift.cli import Commands
+from vsgshift.cli.options import Commands, add_command, add_how, chosen_how, require, within
 
 DESCRIPTION = """\
 Add noise to a short clip that comes with the package, and restore it through vspipe and ffmpeg. Prints the
@@ -17,15 +12,15 @@ PSNR before and after, and leaves both films and a picture of before and after.
 """
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Enter the command."""
-    shower = commands.add_parser(
+    shower = add_command(
+        commands,
         "demo",
+        demo,
         help="restore a short clip that comes with the package, and measure the gain",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    shower.set_defaults(run=demo)
     shower.add_argument("-o", "--output", type=Path, default=Path("out"), metavar="FOLDER", help="default: out")
     shower.add_argument(
         "--sigma", type=within(1, 100), default=25.0, metavar="S", help="of the noise, on the 8-bit scale; default 25"
@@ -35,12 +30,7 @@ def add(commands: "Commands") -> None:
 
 def demo(options: argparse.Namespace) -> int:
     """Run the demonstration."""
-    try:
-        import av  # noqa: F401
-        import PIL  # noqa: F401
-        import tqdm  # noqa: F401
-    except ImportError as error:
-        raise CommandError(f"{error.name} is missing; install what this needs: pip install 'vsgshift[demo]'") from error
+    require("demo", "av", "PIL", "tqdm")
     from vsgshift.demo import run
 
     result = run(options.output, options.sigma, chosen_how(options))

@@ -6,10 +6,10 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from vsgshift.cli.options import Commands, add_command
 from vsgshift.errors import ProgramError
 
 if TYPE_CHECKING:
-    from vsgshift.cli import Commands
     from vsgshift.doctor import Finding
 
 EXAMPLES = """examples:
@@ -21,18 +21,18 @@ The exit status is 1 if there is a problem, 0 if there are only warnings.
 """
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Enter the command."""
-    doctor = commands.add_parser(
+    doctor = add_command(
+        commands,
         "doctor",
+        run,
         help="check this installation and say what to do if something is wrong",
         description="Check Python, the libraries, devices, VapourSynth, the plugin, vspipe, ffmpeg and the models.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     doctor.add_argument("--fix", action="store_true", help="run `vapoursynth config` if vspipe needs it")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
-    doctor.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -3,12 +3,8 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vsgshift.cli.options import count, size
-
-if TYPE_CHECKING:
-    from vsgshift.cli import Commands
+from vsgshift.cli.options import Commands, add_command, count, size
 
 DESCRIPTION = """\
 Write a model to an ONNX file, for ONNX Runtime, OpenVINO or TensorRT. A window of frames goes in, the frames in its
@@ -17,15 +13,11 @@ been seen to give what torch gives.
 """
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Enter the command."""
-    exporter = commands.add_parser(
-        "export",
-        help="write a model to an ONNX file, for other runtimes",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    exporter = add_command(
+        commands, "export", export, help="write a model to an ONNX file, for other runtimes", description=DESCRIPTION
     )
-    exporter.set_defaults(run=export)
     exporter.add_argument("model", metavar="NAME", help="a model's name, or a .safetensors or .pth file")
     exporter.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     exporter.add_argument("--frames", type=count, default=1, metavar="T", help="that come out of a window; default 1")

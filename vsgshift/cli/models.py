@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vsgshift.cli.options import Commands
 from vsgshift.errors import CheckpointError, CommandError, WeightsError
 
 if TYPE_CHECKING:
-    from vsgshift.cli import Commands
     from vsgshift.weights import Model
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Enter the commands."""
     lister = commands.add_parser("models", help="list the models and whether they are installed")
     lister.set_defaults(run=list_models)

@@ -5,22 +5,47 @@ import math
 import re
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vsgshift.errors import CommandError
 from vsgshift.parameters import HOW, PARAMETERS, Parameter, WidthHeight
 
 if TYPE_CHECKING:
     from vsgshift.video.script import FilterCall
 
+type Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_command(
+    commands: "Commands",
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    help: str,
+    description: str,
+    epilog: str | None = None,
+) -> argparse.ArgumentParser:
+    """Enter a command whose description keeps its lines."""
+    keeps = argparse.RawDescriptionHelpFormatter
+    parser = commands.add_parser(name, help=help, description=description, epilog=epilog, formatter_class=keeps)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def require(extra: str, *modules: str) -> None:
+    """Raise CommandError if one of the modules that an extra brings is missing."""
+    try:
+        for module in modules:
+            import_module(module)
+    except ImportError as error:
+        advice = f"install what this needs: pip install 'vsgshift[{extra}]'"
+        raise CommandError(f"{error.name} is missing; {advice}") from error
+
 
 def add_what(parser: argparse.ArgumentParser, *, levels: bool = False) -> "argparse._ArgumentGroup":
-    """Enter the options that say what is removed; see `filter_calls`.
-
-    Args:
-        parser: of a command.
-        levels: several noise levels may be given, as a list.
-    """
+    """Enter the options that say what is removed, with ``levels`` several noise levels; see `filter_calls`."""
     parser.set_defaults(usage_error=parser.error)
     group = parser.add_argument_group("what is removed")
     group.add_argument("--denoise", action="store_true", help="noise (this is the default)")

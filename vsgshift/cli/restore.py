@@ -12,12 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from vsgshift.cli.options import add_how, add_what, count, filter_calls, seconds
-from vsgshift.errors import CommandError, VsgshiftError
+from vsgshift.cli.options import Commands, add_command, add_how, add_what, count, filter_calls, require, seconds
+from vsgshift.errors import VsgshiftError
 from vsgshift.h273 import NAMES, PROPERTIES
 
 if TYPE_CHECKING:
-    from vsgshift.cli import Commands
     from vsgshift.video.restore.job import Job, Result
 
 DESCRIPTION = """\
@@ -35,16 +34,16 @@ finished is kept in OUT.parts until OUT is complete. Models: vsgshift models.
 """
 
 
-def add(commands: "Commands") -> None:
+def add(commands: Commands) -> None:
     """Enter the command."""
-    restorer = commands.add_parser(
+    restorer = add_command(
+        commands,
         "restore",
+        restore,
         help="remove noise or motion blur from a video file",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    restorer.set_defaults(run=restore)
     restorer.add_argument("source", type=Path, metavar="IN", help="the video file")
     restorer.add_argument("output", type=Path, metavar="OUT", help="the file to write: .mkv, .mp4, .mov or .webm")
 
@@ -86,13 +85,7 @@ def restore(options: argparse.Namespace) -> int:
     filters = filter_calls(options)
     if options.start is not None and options.end is not None and options.start >= options.end:
         options.usage_error("--start must lie before --end")
-    try:
-        import av  # noqa: F401
-        import tqdm  # noqa: F401
-    except ImportError as error:
-        raise CommandError(
-            f"{error.name} is missing; install what restoring needs: pip install 'vsgshift[restore]'"
-        ) from error
+    require("restore", "av", "tqdm")
     from vsgshift.video.encoder import Encoding
     from vsgshift.video.restore.job import Job, commands, is_finished
     from vsgshift.video.restore.job import restore as run

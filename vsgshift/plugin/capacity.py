@@ -67,13 +67,8 @@ class Demand:
 def fit(demand: Demand, offload: bool | None, *, free: int | None) -> Demand:
     """Return the demand, with its skips in the host's memory if they must be and the user did not say otherwise.
 
-    Args:
-        demand: its ``offload`` is ignored.
-        offload: what the user says, or None.
-        free: bytes that are free on the device, or None if the system does not say.
-
-    Raises:
-        ValueError: it will not fit. One line, with what would.
+    ``offload`` is what the user says, or None; ``free`` are the device's free bytes, or None if the system does not
+    say. Raises ValueError if it will not fit: one line, with what would.
     """
     demand = replace(demand, offload=bool(offload) and demand.device.type == "cuda")
     if free is None or demand.needed() <= free:

@@ -50,14 +50,9 @@ class _Host:
 
 
 class _Buffers:
-    """Buffers for frames of one kind, in one direction: staging memory on the device, and page-locked ones.
-
-    Attributes:
-        staging: (capacity, planes, height, width), CuPy's.
-        tensor: the same memory as a torch tensor.
-        idle: after it the staging memory may be written again.
-        full: after it the planes that go down may be read from there.
-    """
+    """Buffers for frames of one kind, in one direction: staging memory on the device (CuPy's, and the same as a torch
+    tensor), and page-locked ones. After ``idle`` the staging memory may be written again; after ``full`` it may be
+    read."""
 
     def __init__(self, cupy: ModuleType, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._cupy, self.shape, self.dtype = cupy, shape, dtype
@@ -94,12 +89,8 @@ class _Buffers:
 class CudaTransfer:
     """Planes to page-locked memory, from there to the device, and back; all of it beside the network's work.
 
-    Args:
-        device: a CUDA device, with its index.
-        cupy: the module, or what stands in for it in a test; likewise ``cuda``, `torch.cuda`.
-
-    The network's stream is the filter's own. Filters on one device thus run side by side as far as the
-    device has room; the work of one stays in order.
+    ``cupy`` and ``cuda`` (`torch.cuda`) may be stand-ins in a test. The network's stream is the filter's own: filters
+    on one device run side by side as far as it has room; the work of one stays in order.
     """
 
     blocks_ahead = 1

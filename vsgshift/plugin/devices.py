@@ -19,13 +19,9 @@ CPU = -1
 
 
 def choose(device_id: int | None) -> torch.device:
-    """The torch device of a ``device_id``; None is the first CUDA device that can be used, else the CPU.
-
-    Where there are CUDA devices and none can be used, None is the CPU, and a warning is logged, once.
-
-    Raises:
-        ValueError: there is no such device, or it cannot be used; says what to do.
-    """
+    """The torch device of a ``device_id``; None is the first CUDA device that can be used, else the CPU, with a
+    warning, once, if there are some that cannot. Raises ValueError if there is no such device, or it cannot be used;
+    says what to do."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device_id is None:
         reasons = [unusable(number) for number in range(count)]
@@ -89,11 +85,7 @@ def _warn_once(text: str) -> None:
 
 
 def half(device: torch.device, wanted: bool | None) -> bool:
-    """Whether a filter runs in half precision: as it is wanted, else where the fused kernels for it run.
-
-    Raises:
-        ValueError: as `check_half`.
-    """
+    """Whether a filter runs in half precision: as wanted, else if the fused kernels for it run. Raises ValueError."""
     if wanted is None:
         return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     if wanted:

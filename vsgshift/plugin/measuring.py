@@ -68,9 +68,8 @@ def noise_levels(core: Core, clip: Node, *, by_scene: bool, every: int = 1) -> N
 def smoothed_levels(core: Core, levels: Node, *, by_scene: bool) -> Node:
     """The levels of `noise_levels`, smoothed over time: frames of one pixel, which is sigma on the [0, 1] scale.
 
-    The property `GShiftDenoiseSigma` has it on the 8-bit scale.
-    That of frame n is the median by confidence (`vsgshift.analysis.weighted_median`) of the levels of frames
-    n - 8 to n + 8; by scene, of those among them that are in n's segment.
+    The property `GShiftDenoiseSigma` has it on the 8-bit scale. That of frame n is the median by confidence
+    (`vsgshift.analysis.weighted_median`) of the levels of frames n - 8 to n + 8; by scene, of those in n's segment.
     """
     write = partial(_smoothed, core, levels, by_scene)
     window = _Window(_read_level, write, levels.num_frames, back=SMOOTHED_OVER, ahead=SMOOTHED_OVER)
@@ -83,13 +82,7 @@ def _pixels(core: Core, clip: Node, format: int) -> Node:
 
 
 class _Window[Value]:
-    """A processor: reads one small value from each source frame, and writes each frame from a window of values.
-
-    Args:
-        read: the value of a source frame.
-        write: frame n from the values of the frames around it, by number.
-        back, ahead: how far the window reaches.
-    """
+    """A processor: reads a small value from each source frame, and writes a frame from those of frames around it."""
 
     def __init__(
         self,

@@ -58,14 +58,10 @@ class _Output:
 
 
 class Restorer:
-    """The processor of `gshift.Deblur` and `gshift.Denoise`.
+    """The processor of `gshift.Deblur` and `gshift.Denoise`, over an RGBS or GRAYS clip.
 
-    Args:
-        core: makes the frames that are returned.
-        name: of the filter, for what it logs.
-        clip: RGBS or GRAYS source.
-        sigma_map: GRAYS noise standard deviation on the [0, 1] scale, of the clip's size or 1x1; or None.
-        props: a 1x1 clip, in whose format source properties wait for their restored frame.
+    The sigma map is GRAYS, a standard deviation on the [0, 1] scale, of the clip's size or 1x1; or None. ``props`` is a
+    1x1 clip, in whose format source properties wait for their restored frame.
     """
 
     def __init__(

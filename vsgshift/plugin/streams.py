@@ -15,14 +15,10 @@ from vsgshift.plugin.schedule import Key
 
 
 class StreamPool:
-    """The processor of a filter with several streams.
+    """The processor of a filter with several streams, each a processor that ``make`` makes.
 
-    A request goes to the stream with the nearest position, if it is near; else to one that has no position yet; else
-    to the one that was used longest ago.
-
-    Args:
-        make: makes the processor of one stream.
-        count: of streams.
+    A request goes to the stream with the nearest position, if it is near; else to one that has no position yet; else to
+    the one that was used longest ago.
     """
 
     def __init__(self, make: Callable[[], Restorer], count: int) -> None:

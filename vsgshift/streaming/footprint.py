@@ -71,15 +71,11 @@ def footprint(
     tiling: Tiling | None = None,
     fused: bool = False,
 ) -> Footprint:
-    """What a `Stream`, or with ``tiling`` a `TiledStream`, needs.
+    """What a `Stream`, or with ``tiling`` a `TiledStream`, needs for frames of a height and width, ``block`` of them a
+    run.
 
-    Args:
-        variant: of the network.
-        size: height and width of the frames.
-        dtype: of the network; frames are float32.
-        block: frames per run.
-        weights: bytes of the network's weights.
-        fused: whether the compiled kernels for the CPU run.
+    The dtype is the network's, frames are float32; ``weights`` are bytes; ``fused``: the compiled kernels for the CPU
+    run.
     """
     rows, columns = (tiling or Tiling(size=(0, 0))).lines(*size, variant)
     tiles = len(rows.starts) * len(columns.starts)

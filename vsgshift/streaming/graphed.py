@@ -1,9 +1,8 @@
 """One run of the network as a CUDA graph: thousands of launches become one.
 
-A graph replays the same work on the same addresses. What is captured must therefore keep its state
-in tensors that stay where they are, and take nothing from the host that changes: `SteadyTimeline`
-is made for that. Capturing records the work without doing it, so that a capture that fails leaves
-the state as it was, and the run is done the ordinary way.
+A graph replays the same work on the same addresses: what is captured keeps its state in tensors that stay where they
+are, and takes nothing from the host that changes, for which `SteadyTimeline` is made. Capturing records the work
+without doing it, so that a capture that fails leaves the state as it was, and the run is done the ordinary way.
 """
 
 import logging
@@ -36,9 +35,8 @@ def device_lock(device: torch.device) -> threading.RLock:
 class _Shared:
     """Memory and side stream that are shared by the graphs that are replayed on one CUDA stream.
 
-    Graphs that never run at once may share the memory of their intermediate results: those of one
-    stream never do. torch hands out streams from a small pool, so a filter may share one with
-    another; then their work is in one order as well.
+    Graphs that never run at once may share the memory of their intermediate results: those of one stream never do, also
+    if torch, which has a small pool of streams, gives one to two filters.
     """
 
     def __init__(self, cuda: Any, device: torch.device) -> None:
@@ -78,9 +76,8 @@ class GraphedStep:
     """Runs a step of constant shapes: a few times as it is, then as a CUDA graph.
 
     Args:
-        step: frames (T, 3, H, W) and noise (T, 1, H, W) or None, of the same shapes each time, to the
-            restored frames; changes state only in place and on the device. Each call belongs on the
-            same CUDA stream.
+        step: frames (T, 3, H, W) and noise (T, 1, H, W) or None, of the same shapes each time, to the restored frames;
+            changes state only in place and on the device. Each call belongs on the same CUDA stream.
         cuda: `torch.cuda`, or what stands in for it in a test.
 
     Attributes:

@@ -1,9 +1,8 @@
 """A pipeline whose skips wait in the host's memory, for devices that have little.
 
-What waits makes up most of a stream's state, and is touched twice: when it is put aside, and `radius`
-frames later. So each skip goes to the host once and comes back once. What the temporal shifts keep is
-needed in every run; it goes to the host only if many streams, such as the tiles of a picture, take
-turns on the device. Results are the same to the bit.
+What waits makes up most of a stream's state, and is touched twice: when it is put aside, and `radius` frames later. So
+each skip goes to the host once and comes back once. What the temporal shifts keep is needed in every run; it goes to
+the host only if many streams, such as the tiles of a picture, take turns. Results are the same to the bit.
 """
 
 from collections.abc import Callable, Set
@@ -17,9 +16,8 @@ from vsgshift.streaming.pipeline import Pipeline
 def to_host(x: Tensor) -> Tensor:
     """A copy in page-locked memory; on the CPU the tensor itself.
 
-    The copy is queued on the current CUDA stream and not waited for. What is queued after it on that
-    stream may overwrite the original, or read the copy; the CPU may not. torch keeps freed page-locked
-    memory from being reused before the copies out of it are done.
+    The copy is queued on the current CUDA stream and not waited for: what is queued after it may overwrite the original
+    or read the copy, the CPU may not. torch does not reuse page-locked memory before the copies out of it are done.
     """
     if not x.is_cuda:
         return x
@@ -27,10 +25,7 @@ def to_host(x: Tensor) -> Tensor:
 
 
 class OffloadingPipeline(Pipeline):
-    """A `Pipeline` whose skips wait where ``host`` takes them, and come back by `Tensor.to`.
-
-    Run it on one and the same CUDA stream.
-    """
+    """A `Pipeline` whose skips wait where ``host`` takes them, and come back by `Tensor.to`; on one CUDA stream."""
 
     def __init__(self, host: Callable[[Tensor], Tensor] = to_host) -> None:
         super().__init__()

@@ -209,7 +209,7 @@ class Pipeline:
             span: numbers of the frames that enter; they continue those of the step before.
             clock: frames numbered below this have entered, or are after the end of the clip.
             cuts: numbers of frames that start a segment, among all those in the pipe.
-            length: the number of frames in the clip, once known.
+            length: of the clip, once known.
         """
         self.span, self._clock = span, clock
         self._cuts = cuts if length is None else {*cuts, length}

@@ -1,17 +1,13 @@
 """The streaming timeline while a clip runs: a block goes in, a block comes out, and no shape changes.
 
-Once every site of a `Pipeline` is full, each run takes and gives the same number of frames. From
-then on the state can lie in tensors of its own that are updated in place, and nothing that a run
-does depends on a number only the host knows. So a run can be captured as a CUDA graph, state update
-included, and replayed (`vsgshift.streaming.graphed`).
+Once every site of a `Pipeline` is full, each run takes and gives the same number of frames. From then on the state lies
+in tensors that are updated in place, and nothing that a run does depends on a number only the host knows. So a run can
+be captured as a CUDA graph, state update included, and replayed (`vsgshift.streaming.graphed`).
 
-Where a waiting skip lies in its ring changes from run to run, while a graph has its addresses fixed.
-Two ways out were weighed. One graph for each position of the ring needs no more copies, but all
-rings need a common length that is a multiple of the block: deblur-plus at blocks of 4 would have 8
-graphs, and its half-resolution skip would store 32 frames instead of 16. The way taken here keeps
-the positions in a small tensor on the device: one graph, each ring exactly as long as its skip is
-late, for one copy of each waiting frame out of the ring. That copy is a hundredth of what the
-network reads and writes at the skip's resolution.
+Where a waiting skip lies in its ring changes from run to run, while a graph has its addresses fixed. The positions are
+in a small tensor on the device: each ring is exactly as long as its skip is late, for one copy of each waiting frame
+out of the ring, a hundredth of what the network reads and writes at the skip's resolution. A graph for each position
+would need no copy, but rings of a common length that is a multiple of the block.
 """
 
 from collections.abc import Set
@@ -80,11 +76,8 @@ class _Future:
 
 
 class _Delay:
-    """Frames of a skip, in a ring as long as the main path is late.
-
-    A frame goes to the place of the one that is due in the same run. Frames lie in the ring as they
-    lie in memory, so that taking them out does not change their layout.
-    """
+    """Frames of a skip, in a ring as long as the main path is late: a frame takes the position of the one that is due
+    in the same run. They lie in it as in memory before, so that taking them out does not change their layout."""
 
     def __init__(self, site: _WaitingSite, block: int) -> None:
         self.lag = sum(len(piece) for _, piece in site.pieces)
@@ -137,17 +130,12 @@ class _Delay:
 
 
 class SteadyTimeline:
-    """Takes over from a `Pipeline` that is full. Before each run of the network call `step`, then `begin`.
+    """Takes over from a `Pipeline` whose last run gave a whole block. Before each run of the network call `step`, then
+    `begin`.
 
-    All its tensors stay where they are. `begin`, `shift` and `keep` leave nothing on the host that the
-    next run depends on; `step` alone does, and is no part of what may be captured.
-
-    Args:
-        pipeline: one whose last run gave ``block`` frames; its state moves here.
-        block: frames per run.
-
-    Attributes:
-        span: numbers of the frames that the last run restored.
+    All its tensors stay where they are. `begin`, `shift` and `keep` leave nothing on the host that the next run depends
+    on; `step` alone does, and is no part of what may be captured. ``span`` are the numbers of the frames that the last
+    run restored.
     """
 
     def __init__(self, pipeline: Pipeline, block: int) -> None:

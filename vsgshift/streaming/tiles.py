@@ -25,15 +25,8 @@ OVERLAP = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """How large tiles may be, and how far they must overlap at least.
-
-    Attributes:
-        size: width and height in pixels, overlap included; 0 does not divide that way.
-        overlap: pixels that neighbouring tiles have in common, across and down.
-
-    Raises:
-        ValueError: a size or an overlap makes no sense.
-    """
+    """How large tiles may be (width and height, overlap included; 0 does not divide that way), and how far neighbours
+    must overlap at least. Raises ValueError for what makes no sense."""
 
     size: tuple[int, int]
     overlap: tuple[int, int] = (OVERLAP, OVERLAP)
@@ -75,13 +68,8 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Line:
-    """Tiles along one direction of the picture.
-
-    Attributes:
-        length: of the picture, in pixels.
-        size: of every tile; the last one may reach beyond the picture, by less than the network's multiple.
-        starts: where each begins.
-    """
+    """Tiles along one direction of a picture: all of one size, the last of which may reach beyond the picture by less
+    than the network's multiple."""
 
     length: int
     size: int
@@ -135,22 +123,11 @@ def _up(number: int, multiple: int) -> int:
 
 
 class TiledStream:
-    """A `Stream` that works tile by tile: the same calls, and nearly the same result.
+    """A `Stream` that works tile by tile: the same calls, and nearly the same result, which depends on the tiles alone.
 
-    Frames may be pushed in any way, and entered midway, as with `Stream`; the result depends on the
-    tiles alone. In one tile the mean of a channel, which the attention is computed from, differs from
-    that of the whole picture.
-
-    Args:
-        network, block, midway, strength: as for `Stream`.
-        offload: as for `Stream`, and what the shifts of a tile keep goes to the host while others are worked on.
-        tiling: how large tiles are; they must fit the network.
-
-    Attributes:
-        restored: as for `Stream`.
-
-    Raises:
-        ValueError: as `Stream`, or if the tiles do not fit the network.
+    The mean of a channel, which the attention is computed from, is that of a tile. With ``offload``, what the shifts of
+    a tile keep goes to the host too while others are worked on. Raises ValueError as `Stream`, or if the tiles do not
+    fit.
     """
 
     def __init__(

@@ -58,14 +58,7 @@ Halves = ctypes.Array[Half]
 
 
 def _call(function: str, block: ctypes.Structure, size: torch.Size, *operands: Tensor | Halves | None) -> None:
-    """Run one of the kernels on all of torch's threads.
-
-    Args:
-        size: (T, ..., H, W) of the frames.
-
-    Raises:
-        MemoryError: there was none left.
-    """
+    """Run a kernel on all of torch's threads, for frames of size (T, ..., H, W). Raises MemoryError."""
     frames, height, width = size[0], size[-2], size[-1]
     pointers = [operand.data_ptr() if isinstance(operand, Tensor) else operand for operand in operands]
     run = getattr(_library(), function)

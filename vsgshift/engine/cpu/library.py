@@ -115,11 +115,8 @@ def candidates() -> Iterator[Path]:
 
 
 def load(path: Path) -> ctypes.CDLL:
-    """Load one build and declare its functions. Calls into it release the GIL.
-
-    Raises:
-        ImportError: the build was not compiled from the sources that this file belongs to.
-    """
+    """Load one build and declare its functions, which release the GIL. Raises ImportError if it is of other sources
+    than this."""
     library = ctypes.CDLL(str(path))
     try:
         sizes = [c_int.in_dll(library, "vsgshift_abi_version").value]
