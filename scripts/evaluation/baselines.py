@@ -6,7 +6,7 @@ would find it in a file.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,33 +35,6 @@ class Knob:
     step: float = 1.25
 
 
-class Baseline(Protocol):
-    """A method to compare with."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def task(self) -> Task: ...
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """Ways to run it, of which tuning takes the best."""
-        ...
-
-    def check(self) -> None:
-        """Raise EvaluationError or MissingProgramError if what it needs is not installed."""
-        ...
-
-    def knobs(self, sigma: float | None) -> dict[str, Knob]:
-        """What can be tuned, with values to start from; sigma on the 8-bit scale, None for deblurring."""
-        ...
-
-    def restore(self, source: Frames, span: range, sigma: float | None, setting: Setting) -> Iterator[Tensor]:
-        """The restored frames of the span, in pieces (T, 3, H, W), RGB."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Bm3d:
     """BM3D for colour (Dabov et al., 2007), both stages, on each frame alone, in opponent colours.
@@ -73,17 +46,21 @@ class Bm3d:
     name: str = "BM3D"
     task: Task = "denoise"
     options: tuple[str, ...] = ("np", "vn")
+    """Ways to run it, of which tuning takes the best."""
 
     def check(self) -> None:
+        """Raise EvaluationError or MissingProgramError if what it needs is not installed."""
         import vapoursynth as vs
 
         if not hasattr(vs.core, "bm3d"):
             raise EvaluationError("BM3D is missing; install it with: pip install vapoursynth-bm3d")
 
     def knobs(self, sigma: float | None) -> dict[str, Knob]:
+        """What can be tuned, with values to start from; sigma on the 8-bit scale, None for deblurring."""
         return {"factor": Knob(start=1.0, low=0.5, high=2.0, step=1.08)}
 
     def restore(self, source: Frames, span: range, sigma: float | None, setting: Setting) -> Iterator[Tensor]:
+        """The restored frames of the span, in pieces (T, 3, H, W), RGB."""
         assert sigma is not None
         profile, level = self.options[int(setting["option"])], sigma * setting["factor"]
         for numbers in _pieces(span):
@@ -121,6 +98,8 @@ class FfmpegFilter:
         return (frame for number, frame in enumerate(frames, start=first) if number >= span.start)
 
 
+Baseline = Bm3d | FfmpegFilter
+"""A method to compare with."""
 NLMEANS = FfmpegFilter(
     name="ffmpeg nlmeans",
     task="denoise",

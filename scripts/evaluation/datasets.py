@@ -17,7 +17,7 @@ from training.clips import degradations, synthetic
 from training.clips.rng import Rng
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
-VIDEOS = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".y4m", ".ts", ".mpg"}
+VIDEOS = {".mkv", ".mp4", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".y4m", ".wmv"}
 
 HELD_OUT_SEED = 987_654_321
 """Of the generated clips that training must not see; its own seeds stay below this."""
@@ -115,16 +115,17 @@ def _clips(root: Path, halved: bool) -> dict[str, Frames]:
         raise EvaluationError(f"{root} holds pairs for deblurring; its sharp clips are in {root / 'gt'}")
     if (root / "JPEGImages" / "480p").is_dir():
         root = root / "JPEGImages" / "480p"
-    if files := _of_kind(root, PICTURES):
+    if files := of_kind(root, PICTURES):
         return {root.resolve().name: Images(files, halved=halved)}
-    found: dict[str, Frames] = {file.stem: Video(file, halved=halved) for file in _of_kind(root, VIDEOS)}
+    found: dict[str, Frames] = {file.stem: Video(file, halved=halved) for file in of_kind(root, VIDEOS)}
     for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
-        if files := _of_kind(folder, PICTURES):
+        if files := of_kind(folder, PICTURES):
             found[folder.name] = Images(files, halved=halved)
     if not found:
         raise EvaluationError(f"no frames in {root}: expected folders of pictures, pictures, or video files")
     return dict(sorted(found.items()))
 
 
-def _of_kind(folder: Path, endings: set[str]) -> list[Path]:
+def of_kind(folder: Path, endings: set[str]) -> list[Path]:
+    """Files in a folder by their endings, sorted."""
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in endings and file.is_file())

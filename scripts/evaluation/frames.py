@@ -94,19 +94,25 @@ class Images:
         return torch.stack(frames).float() / 255
 
 
-def _read_image(file: Path, halved: bool) -> Tensor:
-    """(3, H, W), uint8."""
+def pillow() -> Any:
+    """Pillow's module Image. Raises EvaluationError if it is missing."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise EvaluationError("pictures need Pillow; install it with: pip install pillow") from error
+    return Image
+
+
+def _read_image(file: Path, halved: bool) -> Tensor:
+    """(3, H, W), uint8."""
+    images = pillow()
     try:
-        with Image.open(file) as opened:
+        with images.open(file) as opened:
             image = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
+    except OSError as error:
         raise EvaluationError(f"cannot read {file}: not a picture, or damaged") from error
     if halved:
-        image = image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BICUBIC)
+        image = image.resize((max(1, image.width // 2), max(1, image.height // 2)), images.Resampling.BICUBIC)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from evaluation.errors import EvaluationError
+from evaluation.frames import pillow
 
 SIDE = 128
 """Pixels of a crop's side, where the frame has as many."""
@@ -48,23 +49,22 @@ def write_side_by_side(
     Raises:
         EvaluationError: the file cannot be written, or Pillow is not installed.
     """
-    try:
-        from PIL import Image, ImageDraw
-    except ImportError as error:
-        raise EvaluationError("pictures need Pillow; install it with: pip install pillow") from error
+    images = pillow()
+    from PIL import ImageDraw
+
     top, left = corner
     crops = {name: frame[:, top : top + side, left : left + side] for name, frame in frames.items()}
     height, width = (SCALE * length for length in next(iter(crops.values())).shape[1:])
     rows = _in_rows(list(crops.items()), columns)
     cell_height, cell_width = height + CAPTION + MARGIN, width + MARGIN
-    sheet = Image.new("RGB", (cell_width * len(rows[0]) + MARGIN, cell_height * len(rows) + MARGIN), "white")
+    sheet = images.new("RGB", (cell_width * len(rows[0]) + MARGIN, cell_height * len(rows) + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
     for row, cells in enumerate(rows):
         for column, (name, crop) in enumerate(cells):
             x, y = MARGIN + column * cell_width, MARGIN + row * cell_height
             draw.text((x, y), name, fill="black")
             sheet.paste(
-                Image.fromarray(_pixels(crop)).resize((width, height), Image.Resampling.NEAREST), (x, y + CAPTION)
+                images.fromarray(_pixels(crop)).resize((width, height), images.Resampling.NEAREST), (x, y + CAPTION)
             )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ be compared with the paper's only under it.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol as Interface
 
 import torch
 from torch import Tensor
@@ -32,36 +31,6 @@ PIECE = 4
 """Frames that are read at a time."""
 
 
-class Protocol(Interface):
-    """How clips are restored and which part of them counts."""
-
-    @property
-    def name(self) -> str: ...
-
-    def spans(self, variant: Variant, length: int) -> list[range]:
-        """Numbers of the frames that count, in runs.
-
-        Raises:
-            EvaluationError: none would.
-        """
-        ...
-
-    def size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the upper left part of a frame of that size that counts."""
-        ...
-
-    def dtype(self, variant: Variant, device: torch.device) -> torch.dtype:
-        """The precision in which the network is to be run."""
-        ...
-
-    def restore(self, network: ShiftNet, source: Frames, span: range, sigma: float | None) -> Iterator[Tensor]:
-        """The restored frames of one run, in pieces (T, 3, H, W), float32 on the CPU, not clamped.
-
-        sigma: of the noise, on the 8-bit scale; None for deblurring.
-        """
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Full:
     """Every frame, streamed as the plugin does it; or some of them, restored as among all the others."""
@@ -73,22 +42,27 @@ class Full:
     segments: int = 3
     """Where not all count: the number of runs of consecutive frames, evenly spaced over the clip."""
 
-    @property
-    def name(self) -> str:
-        return "full"
+    name = "full"
 
     def spans(self, variant: Variant, length: int) -> list[range]:
+        """Numbers of the frames that count, in runs. Raises EvaluationError if none would."""
         if self.frames is None or self.frames >= length:
             return [range(length)]
         return evenly_spaced(length, self.frames, self.segments)
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the upper left part of a frame of that size that counts."""
         return size
 
     def dtype(self, variant: Variant, device: torch.device) -> torch.dtype:
+        """The precision in which the network is to be run."""
         return torch.float16 if self.half else torch.float32
 
     def restore(self, network: ShiftNet, source: Frames, span: range, sigma: float | None) -> Iterator[Tensor]:
+        """The restored frames of one run, in pieces (T, 3, H, W), float32 on the CPU, not clamped.
+
+        sigma: of the noise, on the 8-bit scale; None for deblurring.
+        """
         # A frame depends on `radius` frames on each side and on no other, so with these the result is
         # that of the whole clip.
         first, last = max(span.start - network.radius, 0), min(span.stop + network.radius, len(source))
@@ -130,9 +104,7 @@ class Published:
     chunk: int | None = None
     """Deblurring: frames in a chunk; None for the 48 and 96 of the published figures."""
 
-    @property
-    def name(self) -> str:
-        return "published"
+    name = "published"
 
     def spans(self, variant: Variant, length: int) -> list[range]:
         inner = length - 2 * DROPPED
@@ -185,6 +157,10 @@ class Published:
                     "use the full protocol, or for deblurring a smaller chunk"
                 ) from error
             raise
+
+
+Protocol = Full | Published
+"""How clips are restored and which part of them counts."""
 
 
 def _run(variant: Variant) -> AuthorsRun:

@@ -2,14 +2,19 @@
 
 import logging
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from evaluation.datasets import PICTURES, VIDEOS, of_kind
+from evaluation.errors import EvaluationError
+from evaluation.frames import Images
 from vsgshift.errors import VideoError
 from vsgshift.video.clip import open_clip, to_rgb
 
@@ -18,48 +23,15 @@ from .recipe import Source, TrainingError
 
 log = logging.getLogger(__name__)
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-VIDEOS = (".mkv", ".mp4", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".y4m", ".wmv")
 OPEN_FILES = 4
 """Video files that a process keeps open."""
 
 LAYOUTS: dict[Source, str] = {
     "pairs": "<root>/blur/<video>/*.png and <root>/gt/<video>/*.png",
     "frames": "<root>/<video>/*.png, or <root>/JPEGImages/480p/<video>/*.jpg",
-    "videos": f"video files ({', '.join(VIDEOS)}) in <root> or folders under it",
+    "videos": f"video files ({', '.join(sorted(VIDEOS))}) in <root> or folders under it",
 }
 """What is looked for under a footage's root."""
-
-
-class Video(Protocol):
-    """Pictures of one size, by number."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, first: int, count: int) -> Tensor:
-        """(count, 3, H, W), RGB in [0, 1], gamma-encoded."""
-        ...
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """A folder of pictures, in the order of their names."""
-
-    files: tuple[Path, ...]
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def read(self, first: int, count: int) -> Tensor:
-        image = pillow()
-        frames = []
-        for path in self.files[first : first + count]:
-            try:
-                with image.open(path) as picture:
-                    frames.append(torch.from_numpy(np.array(picture.convert("RGB"))))
-            except OSError as error:
-                raise TrainingError(f"cannot read {path}: {error}") from error
-        return torch.stack(frames).permute(0, 3, 1, 2) / 255
 
 
 @dataclass
@@ -73,11 +45,8 @@ class VideoFile:
     def clip(self) -> Any:
         """The file as a VapourSynth clip in RGBS."""
         if self._clip is None:
-            try:
-                # An index is kept, since every process opens the file, and again and again.
-                clip = open_clip(self.path, {})
-            except VideoError as error:
-                raise TrainingError(str(error)) from error
+            # An index is kept, since every process opens the file, and again and again.
+            clip = open_clip(self.path, {})
             import vapoursynth as vs
 
             self._clip = to_rgb(clip, clip.node, vs.RGBS)
@@ -90,9 +59,10 @@ class VideoFile:
     def __len__(self) -> int:
         return len(self.clip)
 
-    def read(self, first: int, count: int) -> Tensor:
+    def read(self, span: range) -> Tensor:
+        """(T, 3, H, W), RGB in [0, 1], gamma-encoded."""
         frames = []
-        for frame in self.clip[first : first + count].frames(close=True):
+        for frame in self.clip[span.start : span.stop].frames(close=True):
             frames.append(torch.from_numpy(np.stack([np.asarray(frame[plane]) for plane in range(3)])))
         return torch.stack(frames).clamp_(0.0, 1.0)
 
@@ -102,22 +72,23 @@ class Scene:
     """One video of a data set: what is shown, and where there is one, its sharp counterpart."""
 
     name: str
-    shown: Video
-    sharp: Video | None = None
+    shown: Images | VideoFile
+    sharp: Images | None = None
 
     def __len__(self) -> int:
         return len(self.shown)
 
 
-def pillow() -> Any:
-    """Pillow's Image module, or a line on how to get it."""
+@contextmanager
+def as_training_errors() -> Iterator[None]:
+    """Have what cannot be read reported as an error of the training."""
     try:
-        from PIL import Image
-    except ImportError as error:
-        raise TrainingError("reading pictures takes Pillow: pip install pillow") from error
-    return Image
+        yield
+    except (EvaluationError, VideoError) as error:
+        raise TrainingError(str(error)) from error
 
 
+@as_training_errors()
 def scenes(source: Source, root: str) -> list[Scene]:
     """The videos under a root, sorted by name; see LAYOUTS for what is looked for.
 
@@ -131,7 +102,7 @@ def scenes(source: Source, root: str) -> list[Scene]:
         videos = [_pair(shown, folder / "gt" / shown.name) for shown in _folders(folder / "blur")]
     elif source == "frames":
         davis = folder / "JPEGImages" / "480p"
-        videos = [Scene(f.name, Pictures(_pictures(f))) for f in _folders(davis if davis.is_dir() else folder)]
+        videos = [Scene(f.name, Images(of_kind(f, PICTURES))) for f in _folders(davis if davis.is_dir() else folder)]
     else:
         files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in VIDEOS and f.is_file())
         videos = [Scene(str(f.relative_to(folder)), VideoFile(f)) for f in files]
@@ -144,18 +115,14 @@ def _folders(parent: Path) -> list[Path]:
     """Folders with pictures in them, by name."""
     if not parent.is_dir():
         return []
-    return sorted(folder for folder in parent.iterdir() if folder.is_dir() and _pictures(folder))
-
-
-def _pictures(folder: Path) -> tuple[Path, ...]:
-    return tuple(sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES))
+    return sorted(folder for folder in parent.iterdir() if folder.is_dir() and of_kind(folder, PICTURES))
 
 
 def _pair(shown: Path, sharp: Path) -> Scene:
-    blurred, sharp_files = _pictures(shown), _pictures(sharp) if sharp.is_dir() else ()
+    blurred, sharp_files = of_kind(shown, PICTURES), of_kind(sharp, PICTURES) if sharp.is_dir() else []
     if len(blurred) != len(sharp_files):
         raise TrainingError(f"{shown} has {len(blurred)} pictures, but {sharp} has {len(sharp_files)}: they must match")
-    return Scene(shown.name, Pictures(blurred), Pictures(sharp_files))
+    return Scene(shown.name, Images(blurred), Images(sharp_files))
 
 
 class Library:
@@ -168,6 +135,7 @@ class Library:
         self.short: set[str] = set()
         self.open: OrderedDict[int, VideoFile] = OrderedDict()
 
+    @as_training_errors()
     def pick(self, rng: Rng, frames: int) -> Scene:
         """A scene of at least so many frames, all such equally likely.
 
@@ -185,15 +153,17 @@ class Library:
                 log.warning("%s has %d frames, fewer than the %d that clips take: left out", scene.name, length, frames)
         raise TrainingError(f"no video in {self.root} has the {frames} frames that clips take; lower data.frames")
 
+    @as_training_errors()
     def read(self, scene: Scene, first: int, count: int) -> tuple[Tensor, Tensor | None]:
         """Frames of a scene as shown and, where there are any, their sharp ones, (count, 3, H, W) each.
 
         Raises:
             TrainingError: they cannot be read, or differ in size.
         """
-        shown = scene.shown.read(first, count)
+        span = range(first, first + count)
+        shown = scene.shown.read(span)
         self._opened(scene)
-        sharp = scene.sharp.read(first, count) if scene.sharp else None
+        sharp = scene.sharp.read(span) if scene.sharp else None
         if sharp is not None and sharp.shape != shown.shape:
             raise TrainingError(f"{scene.name}: blurred and sharp pictures differ in size")
         return shown, sharp

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .recipe import TrainingError
+from evaluation.errors import EvaluationError
+
 from .validation import Outcome, sheet, write_png
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Progress:
         if self.pictures:
             try:
                 write_png(picture, self.folder / "samples" / f"step-{step:07}.png")
-            except TrainingError as error:
+            except EvaluationError as error:
                 log.warning("no pictures of validations: %s", error)
                 self.pictures = False
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from evaluation.frames import pillow
 from vsgshift.network import ShiftNet
 
 from .clips import degradations
 from .clips.rng import seed_of, seeded
 from .filmed import film
-from .footage import Library, pillow
+from .footage import Library
 from .generated import Pair, make, new_pool
 from .recipe import Precision, Recipe
 

@@ -5,7 +5,39 @@ then a finding like any other. Nothing of torch, VapourSynth or the package's co
 imported here.
 """
 
-from vsgshift.doctor.checks import examine
-from vsgshift.doctor.finding import Finding, State
+from collections.abc import Callable, Iterator
+
+from vsgshift.doctor import libraries, system, vapoursynth
+from vsgshift.doctor.finding import Finding, State, problem
 
 __all__ = ["Finding", "State", "examine"]
+
+
+def examine() -> Iterator[Finding]:
+    """Yield each finding as soon as it is known. Nothing is raised: what fails is a finding."""
+    yield from _guarded("Python", lambda: [libraries.python()])
+    yield from _guarded("vsgshift", lambda: [libraries.package()])
+    yield from _guarded("NumPy", lambda: [libraries.numpy()])
+    yield from _guarded("safetensors", lambda: [libraries.safetensors()])
+    yield from _guarded("torch", libraries.torch_and_devices)
+    yield from _guarded("memory", lambda: [system.memory()])
+    yield from _guarded("VapourSynth", _vapoursynth)
+    yield from _guarded("ffmpeg", lambda: [system.ffmpeg()])
+    yield from _guarded("models", system.models)
+    yield from _guarded("editor stubs", lambda: [missing for missing in [system.stubs()] if missing])
+
+
+def _vapoursynth() -> list[Finding]:
+    library = vapoursynth.library()
+    if library.state != State.OK:
+        return [library]
+    return [library, vapoursynth.plugin(), vapoursynth.vspipe(), vapoursynth.bestsource()]
+
+
+def _guarded(subject: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    """What a check finds; if the check itself fails, that."""
+    try:
+        return check()
+    except Exception as error:
+        advice = "this is a fault of vsgshift doctor: please report it"
+        return [problem(subject, f"could not be checked: {type(error).__name__}: {error}", advice)]

@@ -5,8 +5,8 @@ resizer converts to one combination of them, so there is a resizer for each; a c
 its own.
 """
 
+from collections.abc import Callable
 from itertools import product
-from typing import Protocol
 
 from vsgshift.h273 import BT709, usual_matrix
 from vsgshift.plugin._bridge import Core, Format, Frame, Node
@@ -16,12 +16,6 @@ RGBS = 0x21200000
 GRAYS = 0x11200000
 MATRICES = (1, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14)
 """Matrices to convert back to, as H.273 numbers them: all that VapourSynth's resizer knows for YUV."""
-
-
-class MakesFilter(Protocol):
-    """Makes the filter in between: from an RGBS or GRAYS node, one of the same format, size and length."""
-
-    def __call__(self, node: Node) -> Node: ...
 
 
 def check_format(clip: Node) -> None:
@@ -44,7 +38,7 @@ def colour_of(frame: Frame) -> tuple[int, bool, int]:
     return key % 16, key // 16 % 2 == 1, key // 32
 
 
-def converted_around(core: Core, clip: Node, make: MakesFilter) -> Node:
+def converted_around(core: Core, clip: Node, make: Callable[[Node], Node]) -> Node:
     """Apply ``make`` to the clip as RGBS or GRAYS; the result has the clip's format and properties."""
     kind = clip.format
     start = with_colours(core, clip)

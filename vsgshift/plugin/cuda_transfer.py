@@ -128,7 +128,7 @@ class CudaTransfer:
             self._network_records(buffers.idle)
         return tensor
 
-    def download(self, tensor: Tensor, planes: int, size: Size) -> "_Download":
+    def download(self, tensor: Tensor, planes: int, size: Size) -> "CudaDownload":
         count = len(tensor)
         with self._cupy.cuda.Device(self.device.index), self.running():
             buffers = self._buffers_for("down", (count, planes, *size), np.dtype(np.float32))
@@ -140,7 +140,7 @@ class CudaTransfer:
             buffers.staging[:count].get(stream=self._down, out=host.array[:count], blocking=False)
             buffers.idle.record(self._down)
             host.copied.record(self._down)
-        return _Download(self._cupy, self.device, host, count)
+        return CudaDownload(self._cupy, self.device, host, count)
 
     def close(self) -> None:
         with device_lock(self.device), self._cupy.cuda.Device(self.device.index):
@@ -167,7 +167,7 @@ class CudaTransfer:
         self._cupy.cuda.runtime.eventRecord(event.ptr, self.stream.cuda_stream)
 
 
-class _Download:
+class CudaDownload:
     """Planes on their way into a page-locked buffer, which is held for them."""
 
     def __init__(self, cupy: ModuleType, device: torch.device, host: _Host, count: int) -> None:

@@ -7,7 +7,7 @@ all channels, and comes back as their mean. CUDA devices have `vsgshift.plugin.c
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,54 +17,28 @@ from torch import Tensor
 from vsgshift.plugin._bridge import Frame
 from vsgshift.plugin.planes import Size, fill_border, peak
 
-
-class Download(Protocol):
-    """Restored frames on their way to ordinary memory."""
-
-    def wait(self) -> NDArray[np.float32]:
-        """Planes (T, planes, height, width), once they are there; from any thread."""
-        ...
-
-    def release(self) -> None:
-        """The planes are not needed any more: their memory may be used again."""
-        ...
+if TYPE_CHECKING:
+    from vsgshift.plugin.cuda_transfer import CudaDownload, CudaTransfer
 
 
-class Transfer(Protocol):
-    """Carries frames to where the network is, and back.
-
-    Attributes:
-        blocks_ahead: blocks that are worth pushing before the results of one are waited for.
-    """
-
-    blocks_ahead: int
-
-    def running(self) -> AbstractContextManager[object]:
-        """The context for uploads, downloads and the network; on one thread."""
-        ...
-
-    def upload(self, frames: Sequence[Frame], channels: int, size: Size) -> Tensor:
-        """Frames of one size and format to a tensor (T, channels, *size)."""
-        ...
-
-    def download(self, tensor: Tensor, planes: int, size: Size) -> Download:
-        """Begin to fetch planes of ``size`` out of a tensor (T, 3, H, W): three, or one, their mean."""
-        ...
-
-    def close(self) -> None:
-        """Wait for what is under way and give memory back. The last call."""
-        ...
+type Download = CpuDownload | CudaDownload
+"""Restored frames on their way to ordinary memory."""
+type Transfer = CpuTransfer | CudaTransfer
+"""Carries frames to where the network is, and back."""
 
 
 class CpuTransfer:
     """One copy each way: planes into a new tensor, and out of it."""
 
     blocks_ahead = 0
+    """Blocks that are worth pushing before the results of one are waited for."""
 
     def running(self) -> AbstractContextManager[object]:
+        """The context for uploads, downloads and the network; on one thread."""
         return nullcontext()
 
     def upload(self, frames: Sequence[Frame], channels: int, size: Size) -> Tensor:
+        """Frames of one size and format to a tensor (T, channels, *size)."""
         tensor = torch.empty((len(frames), channels, *size))
         height, width = frames[0].height, frames[0].width
         scale = np.float32(1 / peak(frames[0]))
@@ -78,26 +52,28 @@ class CpuTransfer:
         fill_border(tensor, (height, width))
         return tensor
 
-    def download(self, tensor: Tensor, planes: int, size: Size) -> Download:
+    def download(self, tensor: Tensor, planes: int, size: Size) -> "CpuDownload":
+        """Begin to fetch planes of ``size`` out of a tensor (T, 3, H, W): three, or one, their mean."""
         cropped = tensor[:, :, : size[0], : size[1]]
-        return _CpuDownload(cropped if planes == cropped.shape[1] else cropped.mean(1, keepdim=True))
+        return CpuDownload(cropped if planes == cropped.shape[1] else cropped.mean(1, keepdim=True))
 
     def close(self) -> None:
-        pass
+        """Wait for what is under way and give memory back. The last call."""
 
 
-class _CpuDownload:
+class CpuDownload:
     """Planes that are in ordinary memory already."""
 
     def __init__(self, planes: Tensor) -> None:
         self._planes = planes
 
     def wait(self) -> NDArray[np.float32]:
+        """Planes (T, planes, height, width), once they are there; from any thread."""
         array: NDArray[np.float32] = self._planes.numpy()
         return array
 
     def release(self) -> None:
-        pass
+        """The planes are not needed any more: their memory may be used again."""
 
 
 def transfer_for(device: torch.device) -> Transfer:
