@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from measuring.reports import rows as rows_of
 from vsgshift.benchmark import cases, measures, reference
 from vsgshift.benchmark.cases import Case, Figures
 from vsgshift.cli import main
@@ -20,7 +21,7 @@ ON_CPU = Figures(fps=10.0, frames=8, memory_mib=512.0, gpu_memory_mib=None, kind
 
 def test_the_table_is_that_of_the_reports() -> None:
     reports = [json.loads(file.read_text()) for file in sorted(REPORTS.glob("*.json"))]
-    rows: list[dict[str, Any]] = reference.rows(reports)
+    rows: list[dict[str, Any]] = rows_of(reports)
     assert reference.table() == [reference.Known(**row) for row in rows]
     speeds = next(report for report in reports if report["benchmark"] == "machine")["result"]
     known = {f"{row.model} {row.size}": row.fps for row in reference.table()}

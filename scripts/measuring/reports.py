@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,9 +61,26 @@ def text(of: object) -> str:
     return json.dumps(of, indent=2) + "\n"
 
 
+def rows(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, str | float]]:
+    """The table out of reports of `scripts/benchmark.py machine`; others are passed over."""
+    cases: list[dict[str, str | float]] = []
+    for report in reports:
+        if report.get("benchmark") != "machine" or report.get("precision", "float32") != "float32":
+            continue
+        device = str(report["device"])
+        # The reports name a CPU by its architecture and cores, a GPU by its maker's name.
+        kind = "cpu" if device.endswith(" cores") else "cuda"
+        for name, figures in report["result"].items():
+            model, size = name.split()
+            if "filter_fps" not in figures:
+                continue
+            cases.append({"model": model, "size": size, "kind": kind, "device": device, "fps": figures["filter_fps"]})
+    return cases
+
+
 def write_reference(folder: Path) -> Path:
     """Write what the reports in a folder know of machines' speed into the package."""
     reports = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
     table = Path(reference.__file__).with_name("reference.json")
-    table.write_text(text(reference.rows(reports)), encoding="utf-8")
+    table.write_text(text(rows(reports)), encoding="utf-8")
     return table

@@ -1,14 +1,14 @@
 """The processes of one training: who they are, what they compute on, and what they agree on."""
 
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import distributed
+
+from vsgshift.doctor.libraries import processor
 
 from .recipe import TrainingError
 
@@ -63,16 +63,6 @@ class Processes:
         if self.device.type == "cuda":
             return f"{self.count} x {torch.cuda.get_device_name(self.device)}"
         return f"{self.count} CPU process{'es' if self.count > 1 else ''} ({processor()})"
-
-
-def processor() -> str:
-    """The CPU's name."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 @contextmanager

@@ -4,10 +4,9 @@
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 SLOW, FAST = 0.5, 2.0
 """Shares of the known rate outside which a machine is called slow or fast. Cores of like age differ less."""
@@ -41,23 +40,6 @@ def table() -> list[Known]:
     """All that is known."""
     text = resources.files("vsgshift.benchmark").joinpath("reference.json").read_text(encoding="utf-8")
     return [Known(**row) for row in json.loads(text)]
-
-
-def rows(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, str | float]]:
-    """The table out of reports of `scripts/benchmark.py machine`; others are passed over."""
-    cases: list[dict[str, str | float]] = []
-    for report in reports:
-        if report.get("benchmark") != "machine" or report.get("precision", "float32") != "float32":
-            continue
-        device = str(report["device"])
-        # The reports name a CPU by its architecture and cores, a GPU by its maker's name.
-        kind = "cpu" if device.endswith(" cores") else "cuda"
-        for name, figures in report["result"].items():
-            model, size = name.split()
-            if "filter_fps" not in figures:
-                continue
-            cases.append({"model": model, "size": size, "kind": kind, "device": device, "fps": figures["filter_fps"]})
-    return cases
 
 
 def verdict(

@@ -8,11 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vsgshift.errors import ProgramError, VideoError
-from vsgshift.processes import feed
-from vsgshift.video.compare import sheet
+from vsgshift.video.compare import movie, sheet
 from vsgshift.video.compare.pairs import Comparison, Pair, Picture
-from vsgshift.video.programs import find_ffmpeg
 from vsgshift.video.quality import psnr
 from vsgshift.video.restore.job import Job, restore
 from vsgshift.video.script import FilterCall
@@ -70,15 +67,7 @@ def add_noise(frame: Picture, sigma: float, generator: np.random.Generator) -> P
 
 def write_lossless(file: Path, frames: Iterable[Picture], like: Comparison) -> None:
     """Write frames as RGB in FFV1, of the size and rate of another film. Raises VideoError."""
-    pixels = np.stack(list(frames))
-    size = f"{pixels.shape[2]}x{pixels.shape[1]}"
-    command = [find_ffmpeg(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size]
-    command += ["-r", f"{like.rate.numerator}/{like.rate.denominator}", "-i", "-"]
-    command += ["-c:v", "ffv1", "-pix_fmt", "gbrp", str(file)]
-    try:
-        feed(command, [pixels.tobytes()])
-    except ProgramError as error:
-        raise VideoError(f"ffmpeg: {error}") from error
+    movie.encode(file, frames, like.rate, ["-c:v", "ffv1", "-pix_fmt", "gbrp"])
 
 
 def clip_psnr(frames: list[Picture], clean: list[Picture]) -> float:

@@ -88,7 +88,7 @@ def torch_and_devices() -> list[Finding]:
         return [problem("torch", _installed("torch", error), _reinstall("torch"))]
     built = f"built for CUDA {known['cuda']}" if known["cuda"] else "built for the CPU only"
     findings = [ok("torch", f"{known['version']}, {built}")]
-    findings.append(ok("CPU", f"{_cpu()}, {os.cpu_count()} cores, {known['threads']} threads for torch"))
+    findings.append(ok("CPU", f"{processor()}, {os.cpu_count()} cores, {known['threads']} threads for torch"))
     findings += [
         ok(f"GPU {number}", f"{name}, {memory / 2**30:.1f} GiB, compute capability {capability}")
         for number, name, memory, capability in known["devices"]
@@ -100,8 +100,8 @@ def torch_and_devices() -> list[Finding]:
     return findings
 
 
-def _cpu() -> str:
-    """The processor's name."""
+def processor() -> str:
+    """The CPU's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -41,7 +41,10 @@ def write(file: Path, video: Comparison, numbers: Sequence[int], seconds: float,
     stretches = [stretch(number, round(seconds * video.rate), video.length) for number in numbers]
     pairs = chain.from_iterable(map(video.pairs, stretches))
     widest = WIDEST_GIF if file.suffix.lower() == ".gif" else WIDEST
-    _encode(file, _pictures(pairs, names, widest // len(names) - GAP), video.rate)
+    ending = file.suffix.lower()
+    options = [*(PALETTE if ending == ".gif" else YUV), *ENCODERS[ending]]
+    with atomic_write(file) as partial:
+        encode(partial, _pictures(pairs, names, widest // len(names) - GAP), video.rate, options)
     return sum(map(len, stretches))
 
 
@@ -71,15 +74,14 @@ def _beside(columns: Sequence[Picture]) -> Picture:
     return np.concatenate([columns[0], *(part for column in columns[1:] for part in (gap, column))], axis=1)
 
 
-def _encode(file: Path, pictures: Iterator[Picture], rate: Fraction) -> None:
-    first = next(pictures)
+def encode(file: Path, pictures: Iterable[Picture], rate: Fraction, options: Sequence[str]) -> None:
+    """Encode pictures, all of one size, by ffmpeg with these options. Raises VideoError."""
+    frames = iter(pictures)
+    first = next(frames)
     size = f"{first.shape[1]}x{first.shape[0]}"
     command = [find_ffmpeg(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size]
-    command += ["-r", f"{rate.numerator}/{rate.denominator}", "-i", "-"]
-    ending = file.suffix.lower()
-    command += (PALETTE if ending == ".gif" else YUV) + ENCODERS[ending]
+    command += ["-r", f"{rate.numerator}/{rate.denominator}", "-i", "-", *options, str(file)]
     try:
-        with atomic_write(file) as partial:
-            feed([*command, str(partial)], (picture.tobytes() for picture in chain([first], pictures)))
+        feed(command, (picture.tobytes() for picture in chain([first], frames)))
     except ProgramError as error:
         raise VideoError(f"ffmpeg: {error}") from error
