@@ -112,22 +112,23 @@ def launches(variants: list[str] | None) -> set[Launch]:
     import torch
 
     from vsgshift.engine.cuda import tuning
-    from vsgshift.engine.cuda.blocks import FusedShiftStep
+    from vsgshift.engine.cuda.blocks import FusedMerge, FusedShiftStep
     from vsgshift.engine.cuda.halves import PAST
     from vsgshift.network import VARIANTS
     from vsgshift.network.gated import ShiftStep
     from vsgshift.network.shift import Direction
+    from vsgshift.network.timeline import WholeClip
     from vsgshift.streaming import Pipeline
 
     found: set[Launch] = set()
 
     def note(self: tuning.Kernel, like: Any, key: str, grid: Any, *arguments: Any, **constants: Any) -> None:
         names = self.function.arg_names
-        types = {torch.float16: "*fp16", torch.float32: "*fp32", torch.int32: "*i32", torch.bool: "*i1"}
-        signature = tuple(
-            (name, types[each.dtype] if isinstance(each, torch.Tensor) else "i32" if isinstance(each, int) else "fp32")
-            for name, each in zip(names, arguments, strict=False)
-        )
+        types = {torch.float16: "fp16", torch.float32: "fp32", torch.bool: "i1", torch.uint8: "u8"}
+        types |= {torch.int16: "i16", torch.int32: "i32"}
+        numbers = {int: "i32", float: "fp32"}
+        kinds = (f"*{types[x.dtype]}" if isinstance(x, torch.Tensor) else numbers[type(x)] for x in arguments)
+        signature = tuple(zip(names, kinds, strict=False))
         # A frame of all channels before the clip's first run is no different from a whole one later.
         if constants.get("SHIFT") != PAST or constants["EDGE_C"] < constants["C"]:
             found.add(Launch(self.name, signature, tuple(sorted(constants.items()))))
@@ -145,6 +146,10 @@ def launches(variants: list[str] | None) -> set[Launch]:
                 for first in (0, BLOCK):
                     pipeline.step(range(first, first + BLOCK), first + BLOCK, cuts={0})
                     step(x.contiguous(memory_format=torch.channels_last), pipeline)
+            if reach := VARIANTS[name].merge:
+                with torch.device("meta"):
+                    merge, clip = FusedMerge(reach), torch.empty(2 * reach, 3, 16, 16)
+                    merge(WholeClip(len(clip)).window(merge.keep(clip), reach), torch.empty(len(clip), 1, 8, 8))
     finally:
         tuning.Kernel.launch = launch  # type: ignore[method-assign]
     return found
@@ -192,9 +197,10 @@ def usage(cubin: bytes) -> dict[str, int]:
 @cache
 def kernels() -> dict[str, Any]:
     """All of them, by name."""
-    from vsgshift.engine.cuda import align, attention, expand, gate, multiply, project
+    from vsgshift.engine.cuda import align, attention, expand, gate, merge, motion, multiply, project
 
-    return {module.KERNEL.name: module.KERNEL for module in (align, attention, expand, gate, multiply, project)}
+    single = (module.KERNEL for module in (align, attention, expand, gate, merge, multiply, project))
+    return {kernel.name: kernel for kernel in (*single, motion.KEEP, motion.HALVE, motion.MOTION)}
 
 
 if __name__ == "__main__":

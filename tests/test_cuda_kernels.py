@@ -20,14 +20,16 @@ from torch import Tensor
 pytest.importorskip("triton", reason="Triton comes with torch's CUDA builds only")
 
 from vsgshift.engine import folding
-from vsgshift.engine.cuda import align, attention, expand, gate, multiply, project, tuning
-from vsgshift.engine.cuda.blocks import FusedGatedBlock, FusedShiftStep, fuse
+from vsgshift.engine.cuda import align, attention, expand, gate, motion, multiply, project, tuning
+from vsgshift.engine.cuda.blocks import FusedGatedBlock, FusedMerge, FusedShiftStep, fuse
 from vsgshift.engine.cuda.halves import columns
 from vsgshift.network import VARIANTS, ShiftNet
+from vsgshift.network import merge as definition
 from vsgshift.network.gated import GatedBlock, ShiftStep, plus_identity
 from vsgshift.network.shift import Direction, channel_offsets, spatial_shift
 from vsgshift.network.shifted import EDGE, Shifted
 from vsgshift.network.timeline import WholeClip
+from vsgshift.streaming import restore
 from vsgshift.streaming.graphed import device_lock
 
 COMPILED = torch.cuda.is_available()
@@ -258,7 +260,63 @@ def test_a_network() -> None:
     clip, noise = torch.rand(2, 3, 8, 8, device=DEVICE), torch.full((2, 1, 8, 8), 0.1, device=DEVICE)
     fused = fuse(network)
     assert not any(isinstance(module, GatedBlock | ShiftStep) for module in fused.modules())
+    assert isinstance(fused.merger, FusedMerge)
     assert relative_error(fused(clip, noise) - clip, network(clip, noise) - clip) <= TOLERANCE
+
+
+def moving(frames: int, height: int, width: int, sigma: float) -> Tensor:
+    """Texture that moves, with noise, a frame that is brighter than white, and samples that are no numbers."""
+    coarse = torch.rand(1, 3, height // 4, width // 4)
+    texture = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")[0]
+    clip = torch.stack([texture.roll((t, -2 * t), (1, 2)) for t in range(frames)]) + sigma * torch.randn(
+        3, height, width
+    )
+    clip += sigma * torch.randn_like(clip)
+    clip[1] *= 3
+    clip[0, :, 5, 6], clip[1, 0, 2, 2], clip[1, 1, 2, 3] = torch.nan, torch.inf, -torch.inf
+    return clip.to(DEVICE)
+
+
+def test_what_is_kept_of_a_frame() -> None:
+    clip = moving(2, 24, 40, 0.1)
+    layout = motion.Layout(24, 40)
+    for frame, kept in zip(clip, motion.keep(clip), strict=True):
+        assert len(kept) == layout.size
+        for level, expected in enumerate(definition.pyramid(frame)):
+            height, width = layout.padded(level)
+            luma = kept[layout.level(level) :][: height * width].view(height, width).int()
+            y, x = (torch.arange(-motion.BORDER, size - motion.BORDER) for size in (height, width))
+            rows, columns = y.clamp(0, len(expected) - 1), x.clamp(0, expected.shape[1] - 1)
+            assert torch.equal(luma, expected[rows[:, None], columns])
+        samples = kept[layout.level(3) :].view(torch.int16).view(3, 24, 40) / definition.SAMPLE_SCALE
+        assert torch.equal(samples, definition._samples(frame))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "frames", "cuts", "choice"), [(24, 40, 3, (), 0), (8, 16, 4, (2,), 1), (8, 8, 1, (), 1)]
+)
+def test_merge(
+    height: int, width: int, frames: int, cuts: tuple[int, ...], choice: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(motion.MOTION, "configs", (motion.MOTION.configs[choice],))
+    sigma = 10 / 255
+    clip, time = moving(frames + 1, height, width, sigma)[:frames], WholeClip(frames, cuts=cuts)
+    noise = torch.full((frames, 1, height // 2, width // 2), sigma, device=DEVICE)
+    expected, actual = (
+        merge(time.window(merge.keep(clip), 2), noise) for merge in (definition.Merge(2), FusedMerge(2))
+    )
+    assert frames == 1 or expected[0].abs().max() > sigma
+    for one, other in zip(actual, expected, strict=True):
+        assert (one - other).abs().max() < TOLERANCE
+
+
+def test_merging_in_a_stream() -> None:
+    network = lively(ShiftNet(replace(VARIANTS["denoise-tiny"], merge=1))).to(DEVICE)
+    clip, noise = torch.rand(4, 3, 8, 8, device=DEVICE), torch.full((4, 1, 8, 8), 0.2, device=DEVICE)
+    with torch.inference_mode():
+        expected = network(clip, noise, cuts=[2])
+    network.merger = FusedMerge(1)
+    assert (restore(network, clip, noise, cuts=[2], block=2) - expected).abs().max() < TOLERANCE
 
 
 def test_equal_inputs_give_equal_bits() -> None:

@@ -27,9 +27,10 @@ STEADY_FRAMES = 24
 def prepared(network: ShiftNet, tell: Callable[[str], object] = logger.info) -> ShiftNet:
     """A network for inference that gives the same results faster; `network` itself is left as it is.
 
-    On a CPU, in float32, where kernels were compiled for its instruction set, they run shift steps and residual
-    blocks. On a CUDA device of compute capability 8.0 or more, in half precision, Triton's kernels run the shift
-    steps, once they have been seen to agree with the plain ones on that device. Elsewhere the result is `network`.
+    On a CPU, in float32, where kernels were compiled for its instruction set, they run shift steps, residual
+    blocks and merges. On a CUDA device of compute capability 8.0 or more, in half precision, Triton's kernels run shift
+    steps and merges, once they have been seen to agree with the plain ones on that device. Elsewhere the result is
+    `network`.
     A prepared network can be neither trained nor saved.
 
     Args:

@@ -16,6 +16,7 @@ weight falls with the squared difference from the frame, on the scale of the noi
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -151,13 +152,9 @@ def _search(
 ) -> Tensor:  # fmt: skip
     """The best of the vectors within ``reach`` of ``start`` (2, rows, columns), of the others, and of none."""
     rows, columns = start.shape[1:]
-    steps = sorted(
-        ((y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)),
-        key=lambda step: (abs(step[0]) + abs(step[1]), step),
-    )
     device = start.device
-    candidates = start + torch.tensor(steps, device=device)[:, :, None, None]
-    costs = torch.tensor([abs(y) + abs(x) for y, x in steps], device=device)
+    candidates = start + torch.tensor(steps(reach), device=device)[:, :, None, None]
+    costs = torch.tensor([abs(y) + abs(x) for y, x in steps(reach)], device=device)
     if others is not None:
         candidates = torch.cat((candidates, others))
         costs = torch.cat((costs, torch.ones(len(others), dtype=torch.long, device=device)))
@@ -180,6 +177,12 @@ def _search(
     order = torch.arange(len(total), device=device)[:, None, None]
     best = (total * len(total) + order).argmin(0, keepdim=True)
     return torch.stack((down.gather(0, best)[0], right.gather(0, best)[0]))
+
+
+def steps(reach: int) -> list[tuple[int, int]]:
+    """Pixels down and right, up to ``reach`` of each, in the order in which they are tried."""
+    around = range(-reach, reach + 1)
+    return sorted(product(around, around), key=lambda step: (abs(step[0]) + abs(step[1]), step))
 
 
 def _windows(picture: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:

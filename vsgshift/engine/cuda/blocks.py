@@ -1,4 +1,4 @@
-"""The network with its shift steps run by fused kernels, for inference on a CUDA device.
+"""The network with its shift steps and its merge run by fused kernels, for inference on a CUDA device.
 
 The shift steps are all but a few percent of the core, and plain they are a dozen operations that
 each read and write whole tensors. Here a gated block is four kernels (and one or two that do little):
@@ -17,20 +17,22 @@ this module. Kernels choose their configurations when they first see a size
 """
 
 import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from vsgshift.engine import folding
-from vsgshift.engine.cuda import align, attention, expand, gate, multiply, project
+from vsgshift.engine.cuda import align, attention, expand, gate, merge, motion, multiply, project
 from vsgshift.engine.cuda.halves import columns
 from vsgshift.network.gated import GatedBlock, ShiftStep
 from vsgshift.network.layers import ChannelAttention
+from vsgshift.network.merge import Merge
 from vsgshift.network.shift import Direction, channel_offsets
 from vsgshift.network.shifted import Shifted
 from vsgshift.network.shiftnet import ShiftNet
-from vsgshift.network.timeline import LazyTimeline, Timeline
+from vsgshift.network.timeline import LazyTimeline, Timeline, Window
 
 
 class FusedAttention(nn.Module):
@@ -119,6 +121,25 @@ class FusedShiftStep(nn.Module):
         return out
 
 
+class FusedMerge(Merge):
+    """A `Merge` in fused kernels."""
+
+    def keep(self, clip: Tensor) -> Sequence[Tensor]:
+        return motion.keep(clip).unbind()
+
+    def forward(self, window: Window, noise: Tensor) -> tuple[Tensor, Tensor]:
+        if not window.own:
+            return super().forward(window, noise)
+        kept = torch.stack(tuple(window.frames))
+        order = torch.arange(len(kept), dtype=torch.int32, device=kept.device)
+        places = torch.tensor((window.own, window.before, window.after), dtype=torch.int32).to(kept.device)
+        layout = motion.Layout(2 * noise.shape[2], 2 * noise.shape[3])
+        reach = max(*window.before, *window.after)
+        vectors = motion.motion(kept, order, places, layout, reach)
+        change, remaining = merge.merge(kept, order, places, vectors, noise, layout)
+        return change.to(noise.dtype), remaining.to(noise.dtype)
+
+
 def supported(device: torch.device) -> bool:
     """Whether a device is one that `fuse` is for: CUDA, with compute capability 8.0 or more.
 
@@ -128,7 +149,7 @@ def supported(device: torch.device) -> bool:
 
 
 def fuse(network: ShiftNet, dtype: torch.dtype | None = None) -> ShiftNet:
-    """A copy of a network for inference whose shift steps run fused kernels; the rest of it stays plain.
+    """A copy of a network for inference whose shift steps and merge run fused kernels; the rest of it stays plain.
 
     Args:
         network: on the device.
@@ -146,4 +167,6 @@ def fuse(network: ShiftNet, dtype: torch.dtype | None = None) -> ShiftNet:
     for name, step in fused.items():
         parent, _, index = name.rpartition(".")
         result.get_submodule(parent)[int(index)] = step  # type: ignore[index,operator]
+    if result.merger is not None:
+        result.merger = FusedMerge(result.merger.reach)
     return result
