@@ -2,6 +2,7 @@
 
     python scripts/compile_kernels.py                     # compare with the committed table
     python scripts/compile_kernels.py --write             # write the table, after a change of a kernel
+    python scripts/compile_kernels.py --write --missing   # what a run before left out, or what is new
     python scripts/compile_kernels.py --capability 9.0    # for one kind of card
 
 What is launched is found out by running shift steps in half precision on torch's meta device. Fails on what does not
@@ -55,7 +56,9 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--capability", nargs="+", choices=list(SHARED_KIB), default=list(SHARED_KIB))
     parser.add_argument("--variant", nargs="+", metavar="NAME", help="networks; default all")
     parser.add_argument("--kernel", nargs="+", metavar="NAME", help="kernels; default all")
-    parser.add_argument("--write", action="store_true", help="write the table")
+    parser.add_argument("--write", action="store_true", help="write the table, after each result")
+    parser.add_argument("--missing", action="store_true", help="only what the table does not have")
+    parser.add_argument("--jobs", type=int, help="compilers side by side; default as many as processors")
     arguments = parser.parse_args(given)
     table: dict[str, dict[str, Any]] = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     chosen = [
@@ -64,13 +67,14 @@ def main(given: list[str] | None = None) -> int:
         if launch.kernel in (arguments.kernel or kernels())
         for config in kernels()[launch.kernel].configs
         for capability in arguments.capability
+        if not arguments.missing or capability not in table.get(row(launch, config), {})
     ]
     problems = []
     compiled_now: dict[str, dict[str, Any]] = {}
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:
-        for job, used in zip(chosen, workers.map(compiled, *zip(*chosen, strict=True)), strict=True):
+    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as workers:
+        for job, used in zip(chosen, workers.map(compiled, *zip(*chosen, strict=True)) if chosen else (), strict=True):
             launch, config, capability = job
-            name = f"{launch.name}; {' '.join(f'{name}={value}' for name, value in config.items())}"
+            name = row(launch, config)
             compiled_now.setdefault(name, {})[capability] = used
             line = f"{name} on {capability}: {used}"
             print(line, flush=True)
@@ -79,28 +83,32 @@ def main(given: list[str] | None = None) -> int:
                 problems.append(line)
             elif not arguments.write and known is not None and used["spills"] > known["spills"]:
                 problems.append(f"{line}, where the table has {known['spills']} bytes of spills")
+            if arguments.write:
+                table.setdefault(name, {})[capability] = used
+                TABLE.write_text(text(table), encoding="utf-8")
     for capability in arguments.capability:
-        problems += without_room(compiled_now, capability)
-    if arguments.write:
-        for name, row in compiled_now.items():
-            table.setdefault(name, {}).update(row)
-        TABLE.write_text(text(table), encoding="utf-8")
+        problems += without_room(table if arguments.write else compiled_now, capability)
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
 
 
+def row(launch: Launch, config: Mapping[str, int]) -> str:
+    """The name of a row of the table."""
+    return f"{launch.name}; {' '.join(f'{name}={value}' for name, value in config.items())}"
+
+
 def text(table: Mapping[str, Mapping[str, Any]]) -> str:
     """The table as it is written: a line for each kernel and configuration."""
-    rows = (f"{json.dumps(name)}: {json.dumps(dict(sorted(row.items())))}" for name, row in sorted(table.items()))
-    return "{\n" + ",\n".join(rows) + "\n}\n"
+    lines = (f"{json.dumps(name)}: {json.dumps(dict(sorted(each.items())))}" for name, each in sorted(table.items()))
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def without_room(table: Mapping[str, Mapping[str, Any]], capability: str) -> Iterator[str]:
     """Launches of which no configuration has room on a kind of card."""
     fits: dict[str, bool] = {}
-    for name, row in table.items():
-        if (found := row.get(capability)) is not None:
+    for name, each in table.items():
+        if (found := each.get(capability)) is not None:
             launch = name.partition(";")[0]
             room = "error" not in found and found["shared"] <= 1024 * SHARED_KIB[capability]
             fits[launch] = fits.get(launch, False) or room
