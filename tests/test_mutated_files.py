@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from films import NEEDS_PROGRAMS, film
@@ -16,7 +17,7 @@ from vsgshift.errors import VsgshiftError
 from vsgshift.video.pipe import frame_bytes
 from vsgshift.video.restore.container import has_captions, last_moment, video_track
 from vsgshift.video.restore.mux import check_part
-from vsgshift.video.restore.parts import STATE, begin
+from vsgshift.video.restore.parts import MACHINE, PART_SIZE, STATE, begin
 from vsgshift.weights import originals
 from vsgshift.weights.catalogue import BUNDLED_FOLDER, published_models
 from vsgshift.weights.untrusted import metadata, read_ours
@@ -96,7 +97,8 @@ def test_notes_on_originals(models: Path) -> None:
 
 
 def test_the_state_of_a_restoration(tmp_path: Path) -> None:
-    state = {"input": "film.mkv", "filters": [{"task": "denoise", "sigma": 3.0}], "range of frames": [0, 10]}
+    state: dict[str, Any] = {"input": "film.mkv", "filters": [{"task": "denoise", "sigma": 3.0}]}
+    state |= {"range of frames": [0, 10], PART_SIZE: 10, MACHINE: {"torch": "2.14"}}
     data = json.dumps(state, indent=1).encode()
     attack(through_a_file(lambda _: begin(tmp_path, state), tmp_path / STATE), data)
 

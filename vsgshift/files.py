@@ -1,29 +1,49 @@
 """Files that have their name only once they are whole."""
 
 import os
+import platform
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PARTIAL = ".partial"
 """How the name of a file that is being written ends."""
+HOST = re.sub("[^A-Za-z0-9-]", "-", platform.node())[:63] or "unnamed"
+"""This machine, in such names."""
+
+
+def partial_name(file: Path) -> Path:
+    """A name for a file while it is being written, next to its own; it tells machine and process."""
+    # Another name each time: two programs may write one file, and where others may write a known name is a trap.
+    kept = os.fsencode(file.name)[:120].decode(errors="ignore")
+    return file.with_name(f"{kept}.{HOST}-{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
+
+
+def is_abandoned(partial: Path) -> bool:
+    """Whether a file with such a name was being written on this machine, by a process that is no more."""
+    found = re.search(rf"\.{re.escape(HOST)}-(\d+)-[0-9a-f]+{re.escape(PARTIAL)}", partial.name)
+    return found is not None and not Path("/proc", found[1]).exists()
 
 
 @contextmanager
-def atomic_write(file: Path) -> Iterator[Path]:
+def atomic_write(file: Path, *, first: bool = False) -> Iterator[Path]:
     """An empty file to write to, next to the one that is wanted; it takes its name at the end, or goes after an error.
 
-    Until then a file of that name stays. Raises OSError, which names a file, if the disk does not take what was
-    written.
+    Until then a file of that name stays, and if this one is to be the ``first``, at the end too. Raises OSError, which
+    names a file, if the disk does not take what was written.
     """
-    # Another name each time: two programs may write one file, and where others may write a known name is a trap.
-    partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}{PARTIAL}")
+    partial = partial_name(file)
     partial.touch(exist_ok=False)
     try:
         yield partial
         _flush(partial)
-        partial.replace(file)
+        if first:
+            with suppress(FileExistsError):
+                file.hardlink_to(partial)
+        else:
+            partial.replace(file)
     except OSError as error:
         # A write that is refused, as on a full disk, does not say by itself which file it was for.
         error.filename = error.filename or str(file)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shlex
 import signal
 import sys
@@ -77,6 +78,15 @@ def add(commands: Commands) -> None:
     order.add_argument(
         "--part", type=count, metavar="N", help="frames that a stopped run may lose; default: what takes a minute"
     )
+    shared = restorer.add_argument_group("sharing it between machines that see the same folder")
+    which = shared.add_mutually_exclusive_group()
+    which.add_argument(
+        "--stretch", type=_stretch, metavar="K/N", help="make the Kth of N stretches, beside runs that make the others"
+    )
+    which.add_argument("--join", action="store_true", help="make OUT of what such runs have made")
+    shared.add_argument(
+        "--mixed", action="store_true", help="allow machines that differ in what frames depend on, as torch or ffmpeg"
+    )
     order.add_argument("--force", action="store_true", help="overwrite OUT; without --resume, start over")
 
 
@@ -106,8 +116,11 @@ def restore(options: argparse.Namespace) -> int:
         audio=not options.no_audio,
         subtitles=not options.no_subtitles,
         part=options.part,
+        stretch=options.stretch,
+        join=options.join,
+        mixed=options.mixed,
         force=options.force,
-        resume=options.resume,
+        resume=options.resume or options.stretch is not None,
         remark=_remark,
     )
     if job.resume and is_finished(job):
@@ -147,7 +160,10 @@ def _remark(text: str) -> None:
 def _summary(job: "Job", result: "Result") -> str:
     rate = f", {result.made / result.seconds:.1f} frames/s" if result.made and result.seconds else ""
     memory = f", {result.peak / 1e9:.1f} GB of memory" if result.peak else ""
-    return f"{job.output}: {result.frames} frames in {result.seconds:.0f} s{rate}{memory}\n"
+    what = f"{result.frames} frames"
+    if job.stretch:
+        what = f"{result.made} frames of stretch {job.stretch[0]}/{job.stretch[1]}"
+    return f"{job.output}: {what} in {result.seconds:.0f} s{rate}{memory}\n"
 
 
 @contextmanager
@@ -163,6 +179,13 @@ def _stopped_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _stretch(text: str) -> tuple[int, int]:
+    found = re.fullmatch("([0-9]{1,6})/([0-9]{1,6})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text} is no stretch; give its number and how many there are, as 3/10")
+    return int(found[1]), int(found[2])
 
 
 def _words(text: str) -> tuple[str, ...]:

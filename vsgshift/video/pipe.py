@@ -50,6 +50,7 @@ class ScriptFrames:
 
     def __init__(self, vspipe: str, script: Path, *, first: int = 0) -> None:
         """Start vspipe. Raises ProgramError."""
+        self.first = first
         start = ["-s", str(first)] if first else []
         self._process = Process([vspipe, "-c", "y4m", *start, str(script), "-"], stdout=True)
         self._header = b""

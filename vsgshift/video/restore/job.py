@@ -2,8 +2,8 @@
 
 import shlex
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,8 @@ from vsgshift.video.restore.progress import Progress
 __all__ = ["Job", "Result", "commands", "is_finished", "restore"]
 
 SCRIPT = "script.vpy"
+CONTEXT = 0.02
+"""Frames that a stretch needs of its neighbours, of its own, which are not worth a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +62,21 @@ def restore(job: Job) -> Result:
         VsgshiftError: in one line, what stands in its way; what is finished is kept.
     """
     _check_paths(job)
-    with working_folder(job.output) as folder:
-        make_way(folder, resume=job.resume, force=job.force)
+    shared = job.stretch is not None
+    with working_folder(job.output, shared=shared) as folder:
+        if not shared:
+            make_way(folder, resume=job.resume or job.join, force=job.force)
         plan = make_plan(job, folder / INDEX)
-        _try_encoder(plan, folder)
-        try:
-            result, parts = _encode(plan, folder)
-            _finish(plan, parts)
-        except (VsgshiftError, OSError) as error:
-            raise _with_advice(error, folder) from error
+        with tempfile.TemporaryDirectory() as private:
+            sample = None if job.join else Path(private, "sample")
+            if sample:
+                _try_encoder(plan, sample)
+            try:
+                result, parts = _encode(plan, folder, sample) if sample else _made(plan, folder)
+                if not shared:
+                    _finish(plan, parts)
+            except (VsgshiftError, OSError) as error:
+                raise _with_advice(error, folder) from error
     return result
 
 
@@ -88,7 +96,7 @@ def commands(job: Job) -> str:
     folder = parts_folder(job.output)
     with tempfile.TemporaryDirectory() as temporary:
         plan = make_plan(job, Path(temporary, INDEX))
-        _try_encoder(plan, Path(temporary))
+        _try_encoder(plan, Path(temporary, "sample"))
     first = Parts(folder, plan.frames, plan.frames).file(0)
     length = f"{job.part} frames" if job.part else f"what takes {PART_SECONDS} seconds"
     script = plan.script().replace(temporary, str(folder))
@@ -125,11 +133,11 @@ def _check_paths(job: Job) -> None:
             raise VideoError(f"{output} exists already; --force overwrites it")
 
 
-def _try_encoder(plan: Plan, folder: Path) -> None:
+def _try_encoder(plan: Plan, sample: Path) -> None:
     """Encode one black frame: what ffmpeg or the kind of file refuses is known before the work, not after it."""
     assert plan.encoding.codec is not None
     check_codec(plan.programs.ffmpeg, plan.encoding.codec)
-    job, sample = plan.job, folder / "sample.partial"
+    job = plan.job
     header = y4m_header(plan.passage.format, plan.passage.size)
     try:
         run(plan.encode_command(sample), data=header + MARK + bytes(frame_bytes(header)))
@@ -142,7 +150,6 @@ def _try_encoder(plan: Plan, folder: Path) -> None:
         job.remark(remark)
     for remark in tags_left_out(job.source, job.ending):
         job.remark(remark)
-    sample.unlink()
 
 
 def _changed(plan: Plan, written: str) -> Iterator[str]:
@@ -157,69 +164,138 @@ def _changed(plan: Plan, written: str) -> Iterator[str]:
     yield f"{lost} becomes {written}, from {pixels.name}{advice}"
 
 
-def _encode(plan: Plan, folder: Path) -> tuple[Result, Parts]:
-    """Make the parts that are missing, or broken."""
+def _encode(plan: Plan, folder: Path, sample: Path) -> tuple[Result, Parts]:
+    """Make the parts that are missing, or broken: of the film, or of a stretch."""
     job, missing, parts = plan.job, [0], None
-    if size := job.part or kept_size(folder):
-        parts = _begun(plan, folder, size)
-        missing = [number for number in range(len(parts)) if not _is_whole(parts, number)]
+    size = job.part or kept_size(folder)
+    if job.stretch and size is None:
+        first = plan.frames * (job.stretch[0] - 1) // job.stretch[1]
+        with script_frames(plan, first) as measured:
+            size = part_size(measured.pace(plan.frames - first))
+    if size:
+        parts = _begun(plan, folder, size, sample)
+        missing = _missing(parts, job)
+    numbers = parts.stretch(*job.stretch) if parts and job.stretch else None
+    total = plan.frames if parts is None or numbers is None else sum(map(parts.length, numbers))
     left = plan.frames if parts is None else sum(map(parts.length, missing))
-    # A folder of our own, whatever others may do to the output's: what vspipe runs must be what we wrote.
-    with (
-        tempfile.TemporaryDirectory() as private,
-        Progress(job.source.name, plan.frames, plan.frames - left) as progress,
-        ExitStack() as running,
-    ):
-        script = Path(private, SCRIPT)
-        script.write_text(plan.script(), encoding="utf-8")
-        if left and not is_configured(plan.programs.vspipe):
-            configure()
-
-        def start(first: int) -> ScriptFrames:
-            return running.enter_context(ScriptFrames(plan.programs.vspipe, script, first=first))
-
-        frames = None
+    if numbers and (remark := _context(plan, total)):
+        job.remark(remark)
+    with Progress(job.source.name, total, total - left) as progress, ExitStack() as running:
+        frames: ScriptFrames | None = None
         if left:
-            frames = start(missing[0] * (size or 0))
+            frames = running.enter_context(script_frames(plan, missing[0] * (size or 0)))
             first = left if parts is None else sum(map(parts.length, next(_stretches(missing))))
             pace = frames.pace(first)
             if remark := forecast(plan, pace, left, progress.memory()):
                 job.remark(remark)
             if parts is None:
-                parts = _begun(plan, folder, part_size(pace))
-                missing = list(range(len(parts)))
+                parts = _begun(plan, folder, part_size(pace), sample)
+                missing = _missing(parts, job)
         assert parts is not None
-        for stretch in _stretches(missing):
-            frames = frames or start(stretch[0] * parts.size)
-            for number in stretch:
-                count = parts.length(number)
-                with atomic_write(parts.file(number)) as partial:
-                    encode(frames, count, plan.encode_command(partial), progress.frame)
-                    check_part(partial, count)
-            if stretch[-1] == len(parts) - 1:
-                frames.finish()
+        # Others may be faster: what is missing is looked for again before each stretch.
+        while missing := parts.missing(missing):
+            stretch = next(_stretches(missing))
+            if frames is None or frames.first != stretch[0] * parts.size:
+                running.close()
+                frames = running.enter_context(script_frames(plan, stretch[0] * parts.size))
+            for _ in make(plan, parts, stretch, frames, progress.frame):
+                pass
             running.close()
             frames = None
         result = Result(frames=plan.frames, made=progress.count, seconds=progress.seconds, peak=progress.peak)
         return result, parts
 
 
-def _begun(plan: Plan, folder: Path, size: int) -> Parts:
-    """The parts of a run that begins, or goes on as the one before it did."""
-    begin(folder, plan.state(size))
-    return Parts(folder, plan.frames, size)
+@contextmanager
+def script_frames(plan: Plan, first: int) -> Iterator[ScriptFrames]:
+    """The plan's frames from one on."""
+    # A folder of our own, whatever others may do to the output's: what vspipe runs must be what we wrote.
+    with tempfile.TemporaryDirectory() as private:
+        script = Path(private, SCRIPT)
+        script.write_text(plan.script(), encoding="utf-8")
+        if not is_configured(plan.programs.vspipe):
+            configure()
+        with ScriptFrames(plan.programs.vspipe, script, first=first) as frames:
+            yield frames
 
 
-def _is_whole(parts: Parts, number: int) -> bool:
-    """Whether a part is there with all its frames."""
-    file = parts.file(number)
-    if not file.exists():
-        return False
-    try:
-        check_part(file, parts.length(number))
-    except VideoError:
-        return False
-    return True
+def make(
+    plan: Plan, parts: Parts, numbers: Sequence[int], frames: ScriptFrames, passed: Callable[[], None]
+) -> Iterator[int]:
+    """Make parts that follow each other, as far as no one else has; gives the number of each that is whole.
+
+    Args:
+        plan: of the film.
+        parts: all of them.
+        numbers: of those to make.
+        frames: that begin with theirs.
+        passed: called after each frame.
+    """
+    for number in numbers:
+        if not parts.missing([number]):
+            return
+        count = parts.length(number)
+        with atomic_write(parts.file(number)) as partial:
+            encode(frames, count, plan.encode_command(partial), passed)
+            check_part(partial, count)
+        yield number
+    if numbers[-1] == len(parts) - 1:
+        frames.finish()
+
+
+def _made(plan: Plan, folder: Path) -> tuple[Result, Parts]:
+    """The parts, all of which must have been made. Raises VideoError if not."""
+    size = kept_size(folder)
+    if size is None:
+        raise VideoError("no part of it has been made", advice="make them with --stretch first")
+    parts = _begun(plan, folder, plan.job.part or size)
+    if missing := _missing(parts, plan.job):
+        first = missing[0] * parts.size
+        raise VideoError(
+            f"{len(missing)} of {len(parts)} parts are missing, the first of them from frame {first} on",
+            advice="run the same --stretch again for those that have not ended well; what is there is kept",
+        )
+    return Result(frames=plan.frames, made=0, seconds=0.0, peak=0), parts
+
+
+def _begun(plan: Plan, folder: Path, size: int, sample: Path | None = None) -> Parts:
+    """The parts of a run that begins, or goes on as the one before it did.
+
+    Args:
+        plan: of the film.
+        folder: of the parts.
+        size: frames in one; if that was measured, whoever comes first decides.
+        sample: see `Plan.state`.
+    """
+    job = plan.job
+    mixed = job.mixed or sample is None
+    return Parts(folder, plan.frames, begin(folder, plan.state(size, sample), measured=job.part is None, mixed=mixed))
+
+
+def _missing(parts: Parts, job: Job) -> list[int]:
+    """The numbers of the parts that the job asks for and that are not there; broken ones are removed."""
+    numbers = parts.stretch(*(job.stretch or (1, 1)))
+    for number in numbers:
+        file = parts.file(number)
+        if file.exists():
+            try:
+                check_part(file, parts.length(number))
+            except VideoError:
+                file.unlink(missing_ok=True)
+    return parts.missing(numbers)
+
+
+def _context(plan: Plan, frames: int) -> str:
+    """A remark on what a stretch of so many frames costs by its ends, if that is much; else nothing."""
+    context = 2 * plan.machine.reach
+    if context <= CONTEXT * frames:
+        return ""
+    fewer = max(int(plan.frames * CONTEXT / context), 1)
+    share = context * fewer / plan.frames
+    return (
+        f"a stretch of {frames} frames needs {context} more of its neighbours, {context / frames:.0%}; "
+        f"with N = {fewer} it would be {share:.0%}"
+    )
 
 
 def _stretches(numbers: list[int]) -> Iterator[list[int]]:

@@ -110,7 +110,8 @@ def join(
     delay = max(map(_delay, parts))
     with opened(source) as film:
         flags = "+faststart" + ("+use_metadata_tags" if _keeps_every_tag(film, ending) else "")
-    options = {"movflags": flags} if FORMATS[ending] in ("mp4", "mov") else {}
+    # Without random numbers: the same parts make the same file.
+    options = {"movflags": flags} if FORMATS[ending] in ("mp4", "mov") else {"fflags": "+bitexact"}
     try:
         with (
             opened(source) as film,

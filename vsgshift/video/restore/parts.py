@@ -1,22 +1,24 @@
 """What is finished of a restoration, kept next to its output until the whole is.
 
 The film is cut into parts of equal length, each encoded by itself, so that a run that was stopped and
-goes on makes the same parts as one that was not. They lie in a folder that only we write to; whatever
-else is found in it is left alone.
+goes on makes the same parts as one that was not, and so do several machines. They lie in a folder that only we
+write to; whatever else is found in it is left alone. A part has its name once it is whole, so that two attempts at
+one do no harm.
 """
 
 import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vsgshift.errors import VideoError
-from vsgshift.files import atomic_write
+from vsgshift.files import PARTIAL, atomic_write, is_abandoned
 
 PART_SECONDS = 60
 """Of work in a part if nothing else is asked for: what a person would mind losing."""
@@ -24,7 +26,11 @@ FEWEST_FRAMES, MOST_FRAMES = 24, 7200
 """In such a part: each begins with a key frame, and its encoder has all of it to distribute bits over."""
 PART_SIZE = "frames of a part"
 """What the state calls it."""
+MACHINE = "machine"
+"""What the state calls that of the machine on which the frames depend."""
 STATE = "job.json"
+ENDING = ".parts"
+"""Of the folder's name."""
 INDEX = "index"
 """What the names of BestSource's index files begin with."""
 MARK = "made-by-vsgshift"
@@ -59,6 +65,14 @@ class Parts:
         """A part's file; it is there once the part is finished."""
         return self.folder / f"{number:05}.mkv"
 
+    def stretch(self, number: int, count: int) -> range:
+        """The parts of one of so many stretches of about equal length; the first one is 1."""
+        return range(len(self) * (number - 1) // count, len(self) * number // count)
+
+    def missing(self, numbers: Iterable[int]) -> list[int]:
+        """Those of the parts that are not there."""
+        return [number for number in numbers if not self.file(number).exists()]
+
 
 def part_size(pace: float) -> int:
     """Frames in a part, at that many frames per second."""
@@ -67,53 +81,94 @@ def part_size(pace: float) -> int:
 
 def parts_folder(output: Path) -> Path:
     """The folder of an output's parts."""
-    return output.with_name(f"{output.name}.parts")
+    return output.with_name(f"{output.name}{ENDING}")
 
 
 @contextmanager
-def working_folder(output: Path) -> Iterator[Path]:
+def working_folder(output: Path, *, shared: bool = False) -> Iterator[Path]:
     """Make an output's folder of parts, and keep other runs away from it; remove it at the end if no part is finished.
+
+    Args:
+        output: the file that is wanted.
+        shared: whether others that share it may be at it too.
 
     Raises:
         VideoError: another run is at it, or there is a folder of that name which we did not make.
     """
     folder = parts_folder(output)
+    descriptor = _locked(folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     try:
-        folder.mkdir(mode=0o700)
-        (folder / MARK).touch()
-    except FileExistsError:
-        pass
+        yield folder
+    finally:
+        for partial in folder.glob(f"*{PARTIAL}*"):
+            if is_abandoned(partial):
+                partial.unlink(missing_ok=True)
+        if not any(folder.glob("*.mkv")) and _lock(descriptor, fcntl.LOCK_EX):
+            remove(folder)
+        os.close(descriptor)
+
+
+def _locked(folder: Path, kind: int) -> int:
+    """A descriptor that holds a folder's lock; the folder is made if there is none."""
+    while True:
+        _make(folder)
+        if (descriptor := _open_mark(folder)) is None:
+            continue
+        if not _lock(descriptor, kind):
+            os.close(descriptor)
+            output = folder.with_name(folder.name.removesuffix(ENDING))
+            raise VideoError(f"another run is writing {output}; wait for it to end")
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        # A run that has just ended has taken the folder with it.
+        os.close(descriptor)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder of parts, marked from the first moment on; not if there is anything of that name."""
+    if os.path.lexists(folder):
+        return
+    try:
+        fresh = Path(tempfile.mkdtemp(prefix=".vsgshift-", dir=folder.parent))
     except OSError as error:
         raise VideoError(f"cannot write to {folder.parent}: {error.strerror}") from error
-    descriptor = _open_own(folder)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise VideoError(f"another run is writing {output}; wait for it to end") from error
-        try:
-            yield folder
-        finally:
-            for partial in folder.glob("*.partial"):
-                partial.unlink(missing_ok=True)
-            if not any(folder.glob("*.mkv")):
-                remove(folder)
+        (fresh / MARK).touch()
+        # It fails if others were faster.
+        with suppress(OSError):
+            fresh.rename(folder)
     finally:
-        os.close(descriptor)
+        remove(fresh)
 
 
-def _open_own(folder: Path) -> int:
-    """A descriptor of a folder that we made."""
-    foreign = f"{folder} was not made by vsgshift, which would write there; move it away, or name another output"
+def _lock(descriptor: int, kind: int) -> bool:
+    """Whether no other run is at it; on a file system without locks none is: parts made twice do no harm."""
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError as error:
-        raise VideoError(foreign) from error
-    marked = (folder / MARK).is_file() and not (folder / MARK).is_symlink()
-    if not marked or os.fstat(descriptor).st_uid != os.geteuid():
-        os.close(descriptor)
-        raise VideoError(foreign)
-    return descriptor
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _open_mark(folder: Path) -> int | None:
+    """A descriptor of the mark of a folder that we made, as networks lock no folders; None if it is gone."""
+    mark = -1
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if os.fstat(opened).st_uid == os.geteuid():
+                mark = os.open(MARK, os.O_RDWR | os.O_NOFOLLOW, dir_fd=opened)
+        finally:
+            os.close(opened)
+    if mark < 0 and not os.path.lexists(folder):
+        return None
+    if mark < 0:
+        raise VideoError(
+            f"{folder} was not made by vsgshift, which would write there; move it away, or name another output"
+        )
+    return mark
 
 
 def remove(folder: Path) -> None:
@@ -156,47 +211,61 @@ def kept_size(folder: Path) -> int | None:
         VideoError: its notes are damaged.
     """
     file = folder / STATE
-    if not file.exists():
-        return None
-    size = _read(file).get(PART_SIZE)
-    return size if isinstance(size, int) and size > 0 else None
+    return int(_read(file)[PART_SIZE]) if file.exists() else None
 
 
-def begin(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write down what the frames depend on, or compare it with what an earlier run had; the folder's lock is held.
+def begin(folder: Path, state: Mapping[str, Any], *, measured: bool = False, mixed: bool = False) -> int:
+    """Write down what the frames depend on, or compare it with what an earlier run or another machine had.
 
     Args:
         folder: of the parts.
         state: everything that the frames of the output depend on; plain types.
+        measured: whether the size of a part was measured: whoever was first has chosen it.
+        mixed: whether the machine may be of another kind.
+
+    Returns:
+        Frames in a part.
 
     Raises:
-        VideoError: the earlier run had other options.
+        VideoError: that one had other options, or was a machine of another kind.
     """
     file = folder / STATE
-    if file.exists():
-        _check_same(file, state)
-        return
-    with atomic_write(file) as partial:
-        partial.write_text(json.dumps(state, indent=1), encoding="utf-8")
+    if not file.exists():
+        with atomic_write(file, first=True) as partial:
+            partial.write_text(json.dumps(state, indent=1), encoding="utf-8")
+    before = _read(file)
+    if measured:
+        state = {**state, PART_SIZE: before.get(PART_SIZE)}
+    _check_same(before, json.loads(json.dumps(state)), mixed=mixed)
+    return int(before[PART_SIZE])
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
         state = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(state, dict):
+        if not (isinstance(state, dict) and isinstance(state.get(MACHINE), dict)):
             raise ValueError("not an object")
+        if not (isinstance(size := state.get(PART_SIZE), int) and size > 0):
+            raise ValueError("no size")
     except (ValueError, RecursionError) as error:
         raise VideoError(f"{file} is damaged", advice=AFRESH) from error
     return state
 
 
-def _check_same(file: Path, state: Mapping[str, Any]) -> None:
-    before = _read(file)
-    now = json.loads(json.dumps(state))
-    for name in sorted({*before, *now}):
+def _check_same(before: dict[str, Any], now: dict[str, Any], *, mixed: bool) -> None:
+    for name in sorted({*before, *now} - {MACHINE}):
         if before.get(name) != now.get(name):
             was, is_now = (json.dumps(values.get(name)) for values in (before, now))
             raise VideoError(
                 f"cannot go on: {name} was {was}, now it is {is_now}",
                 advice=f"repeat the command as it was, or {AFRESH}",
+            )
+    for name in () if mixed else sorted({*before[MACHINE], *now[MACHINE]}):
+        was, is_now = (str(values[MACHINE].get(name, "not known")) for values in (before, now))
+        if was != is_now:
+            # Of long lists of settings, those that differ.
+            words = [" ".join(w for w in a.split() if w not in b.split()) for a, b in ((was, is_now), (is_now, was))]
+            raise VideoError(
+                f"this machine would make other frames: {name} was {words[0] or was}, here it is {words[1] or is_now}",
+                advice="take one of the same kind, or allow it with --mixed",
             )

@@ -11,8 +11,9 @@ from vsgshift.video.encoder import Encoding, Tags, pixel_formats
 from vsgshift.video.pixels import Passage, Pixels, passage
 from vsgshift.video.programs import Programs
 from vsgshift.video.restore.container import Track, has_captions, last_moment, video_track
+from vsgshift.video.restore.machine import Machine, answer, encoder, examined
 from vsgshift.video.restore.mux import Orientation, Timing
-from vsgshift.video.restore.parts import PART_SIZE
+from vsgshift.video.restore.parts import MACHINE, PART_SIZE
 from vsgshift.video.restore.probe import Source, probe
 from vsgshift.video.script import FilterCall, script_text, source_options
 from vsgshift.video.times import UNKNOWN_RATE
@@ -40,6 +41,12 @@ class Job:
     subtitles: bool = True
     part: int | None = None
     """Frames in a part; a run that is stopped loses at most as many. None for a minute of work, as measured."""
+    stretch: tuple[int, int] | None = None
+    """Which of how many stretches to make, the first one is 1, beside others who make theirs; None for the whole."""
+    join: bool = False
+    """Whether to join what such runs have made, and make nothing."""
+    mixed: bool = False
+    """Whether machines may differ in what frames depend on."""
     force: bool = False
     resume: bool = False
     remark: Callable[[str], None] = field(default=lambda text: None, compare=False)
@@ -67,6 +74,8 @@ class Plan:
     """The job's, with nothing left open."""
     index: Path
     """What BestSource's index files are named for."""
+    machine: Machine
+    """On which frames are made."""
 
     @property
     def frames(self) -> int:
@@ -162,11 +171,12 @@ class Plan:
         tags = Tags(self.source.props, was_rgb=was_rgb, is_rgb=through.is_rgb)
         return self.encoding.command(self.programs.ffmpeg, tags, target, filters=through.filters)
 
-    def state(self, part: int) -> dict[str, Any]:
+    def state(self, part: int, sample: Path | None) -> dict[str, Any]:
         """All that the frames of the output depend on, by the names that the user gave it.
 
         Args:
             part: frames in a part.
+            sample: a film of one frame, encoded as the others are; None if this machine makes no frames.
         """
         file = self.job.source.stat()
         return {
@@ -178,19 +188,9 @@ class Plan:
             "range of frames": [self.first, self.stop],
             "stated": self.job.stated,
             "filters": [{"task": call.task, **call.settings} for call in self.job.filters],
-            "the models' files": [_model_file(call) for call in self.job.filters],
             **asdict(self.encoding),
-            "ffmpeg": self.programs.ffmpeg,
+            MACHINE: self.machine.known | (encoder(self.programs.ffmpeg, sample) if sample else {}),
         }
-
-
-def _model_file(call: FilterCall) -> list[int] | None:
-    """Size and time of change of a model that is a file."""
-    model = call.options.get("model")
-    if not isinstance(model, str) or not Path(model).is_file():
-        return None
-    file = Path(model).stat()
-    return [file.st_size, file.st_mtime_ns]
 
 
 def make_plan(job: Job, index: Path) -> Plan:
@@ -206,7 +206,9 @@ def make_plan(job: Job, index: Path) -> Plan:
     """
     programs = Programs.find()
     track = video_track(job.source)
-    source = probe(job.source, track.index, index, job.stated, progressive=job.progressive)
+    with examined(() if job.join else job.filters) as examination:
+        source = probe(job.source, track.index, index, job.stated, progressive=job.progressive)
+        machine = answer(examination)
     if track.aspect:
         # The container's word goes before the codec's, as in players.
         source.props.update(_SARNum=track.aspect.numerator, _SARDen=track.aspect.denominator)
@@ -219,7 +221,15 @@ def make_plan(job: Job, index: Path) -> Plan:
     for remark in _remarks(job, source, track, encoding):
         job.remark(remark)
     return Plan(
-        job=job, programs=programs, source=source, track=track, first=first, stop=stop, encoding=encoding, index=index
+        job=job,
+        programs=programs,
+        source=source,
+        track=track,
+        first=first,
+        stop=stop,
+        encoding=encoding,
+        index=index,
+        machine=machine,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vsgshift.errors import ProgramError, VideoError
+from vsgshift.files import partial_name
 from vsgshift.h273 import PROPERTIES, UNSPECIFIED
 from vsgshift.processes import run
 from vsgshift.video.clip import Clip, open_clip, to_rgb
@@ -80,17 +81,14 @@ def probe(path: Path, track: int, index: Path, stated: dict[str, int], *, progre
     Raises:
         VideoError: BestSource is missing or too old, or cannot read it.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "vsgshift.video.restore.probe",
-        str(path),
-        str(track),
-        str(index),
-        json.dumps([stated, progressive]),
-    ]
+    whole = Path(f"{index}.{track}.bsindex")
+    # Where others may be at the same film, an index has the name that they look for once it is whole.
+    own = index if whole.exists() else partial_name(index)
+    command = [sys.executable, "-m", __name__, str(path), str(track), str(own), json.dumps([stated, progressive])]
     try:
         answer = json.loads(run(command))
+        if own != index:
+            Path(f"{own}.{track}.bsindex").replace(whole)
     except ProgramError as error:
         reason = str(error)
         if reason.startswith(ERROR):
