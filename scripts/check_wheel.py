@@ -69,8 +69,8 @@ def check_bridge() -> None:
     version = metadata.version("vsgshift")
     check(version == import_module("vsgshift").__version__, "the package and its metadata differ in version")
     major, minor = (int(part) for part in version.split(".")[:2])
-    found = vs.core.gshift.version
-    check((found.major, found.minor) == (major, minor), f"the plugin says version {found}, the package {version}")
+    loaded = vs.core.gshift.version
+    check((loaded.major, loaded.minor) == (major, minor), f"the plugin says version {loaded}, the package {version}")
     bridge = import_module("vsgshift.plugin._bridge")
     print(f"version: {version}; bridge: {Path(str(bridge.__file__)).name}")
 

@@ -108,9 +108,9 @@ def without_room(table: Mapping[str, Mapping[str, Any]], capability: str) -> Ite
     """Launches of which no configuration has room on a kind of card."""
     fits: dict[str, bool] = {}
     for name, each in table.items():
-        if (found := each.get(capability)) is not None:
+        if (entry := each.get(capability)) is not None:
             launch = name.partition(";")[0]
-            room = "error" not in found and found["shared"] <= 1024 * SHARED_KIB[capability]
+            room = "error" not in entry and entry["shared"] <= 1024 * SHARED_KIB[capability]
             fits[launch] = fits.get(launch, False) or room
     return (f"{launch} has room in no configuration on {capability}" for launch, fit in fits.items() if not fit)
 
@@ -128,7 +128,7 @@ def launches(variants: list[str] | None) -> set[Launch]:
     from vsgshift.network.timeline import WholeClip
     from vsgshift.streaming import Pipeline
 
-    found: set[Launch] = set()
+    noted: set[Launch] = set()
 
     def note(self: tuning.Kernel, like: Any, key: str, grid: Any, *arguments: Any, **constants: Any) -> None:
         names = self.function.arg_names
@@ -139,7 +139,7 @@ def launches(variants: list[str] | None) -> set[Launch]:
         signature = tuple(zip(names, kinds, strict=False))
         # A frame of all channels before the clip's first run is no different from a whole one later.
         if constants.get("SHIFT") != PAST or constants["EDGE_C"] < constants["C"]:
-            found.add(Launch(self.name, signature, tuple(sorted(constants.items()))))
+            noted.add(Launch(self.name, signature, tuple(sorted(constants.items()))))
 
     launch = tuning.Kernel.launch
     tuning.Kernel.launch = note  # type: ignore[method-assign]
@@ -160,7 +160,7 @@ def launches(variants: list[str] | None) -> set[Launch]:
                     merge(WholeClip(len(clip)).window(merge.keep(clip), reach), torch.empty(len(clip), 1, 8, 8))
     finally:
         tuning.Kernel.launch = launch  # type: ignore[method-assign]
-    return found
+    return noted
 
 
 def compiled(launch: Launch, config: Mapping[str, int], capability: str) -> dict[str, Any]:

@@ -112,20 +112,20 @@ def as_node(clip: torch.Tensor, *, subsampled: bool) -> vs.VideoNode:
     return node.resize.Bicubic(format=vs.YUV420P8, matrix=6) if subsampled else node
 
 
-def psnr(found: torch.Tensor, clean: torch.Tensor) -> float:
+def psnr(restored: torch.Tensor, clean: torch.Tensor) -> float:
     """In dB, mean over frames without those at the ends."""
     part = slice(MARGIN, len(clean) - MARGIN)
-    error = (found[part].clamp(0, 1) - clean[part]).square().mean((1, 2, 3))
+    error = (restored[part].clamp(0, 1) - clean[part]).square().mean((1, 2, 3))
     return float((-10 * torch.log10(error.clamp(min=1e-9))).mean())
 
 
 def curve(noisy: torch.Tensor, clean: torch.Tensor, network: Any) -> list[float]:
     """PSNR for each of the fixed sigmas."""
-    found = []
+    ratios = []
     for sigma in SIGMAS:
         level = torch.full((len(noisy), 1, *noisy.shape[2:]), sigma / 255)
-        found.append(psnr(restore(network, noisy, level) if sigma else noisy, clean))
-    return found
+        ratios.append(psnr(restore(network, noisy, level) if sigma else noisy, clean))
+    return ratios
 
 
 def measured(node: vs.VideoNode) -> tuple[list[float], list[float]]:
@@ -141,25 +141,25 @@ def row(
     clip = spoilt(clean, case, path.name)
     sigmas, confidences = measured(as_node(clip, subsampled=case.coding is not None))
     key = (path.name, tuple(clean.shape), str(case), weights)
-    found = known[key]["curve"] if key in known else curve(clip, clean, network)
+    ratios = known[key]["curve"] if key in known else curve(clip, clean, network)
     sigma = float(np.median(sigmas))
-    at = float(np.interp(sigma, SIGMAS, found))
-    best = int(np.argmax(found))
+    at = float(np.interp(sigma, SIGMAS, ratios))
+    best = int(np.argmax(ratios))
     return {
         "clip": path.name,
         "shape": list(clean.shape),
         "case": str(case),
         "weights": weights,
-        "curve": found,
+        "curve": ratios,
         "error": 255 * float((clip - clean).square().mean().sqrt()),
         "measured": sigma,
         "spread": float(np.ptp(sigmas)),
         "confidence": float(np.median(confidences)),
         "best_sigma": SIGMAS[best],
-        "unchanged": found[0],
+        "unchanged": ratios[0],
         "psnr": at,
-        "best": found[best],
-        "lost": found[best] - at,
+        "best": ratios[best],
+        "lost": ratios[best] - at,
     }
 
 

@@ -9,7 +9,7 @@ from films import FFMPEG, NEEDS_PROGRAMS, film, streams, vs
 
 from vsgshift.errors import VideoError
 from vsgshift.video.clip import open_clip
-from vsgshift.video.fields import look
+from vsgshift.video.fields import examine
 from vsgshift.video.restore.job import Job, restore
 
 pytestmark = NEEDS_PROGRAMS
@@ -24,7 +24,7 @@ def card(rate: int) -> list[str]:
 
 def seen(source: Path) -> tuple[int, int, int]:
     """How many frames are flagged, look interlaced, and both."""
-    fields = look(vs.core.bs.VideoSource(str(source), cachemode=0))
+    fields = examine(vs.core.bs.VideoSource(str(source), cachemode=0))
     return len(fields.flagged), len(fields.combed), len(fields.interlaced)
 
 

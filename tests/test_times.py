@@ -62,7 +62,7 @@ def test_ticks_are_made_finer_where_there_are_too_few() -> None:
 
 def test_without_any_there_is_the_rate() -> None:
     bare = complete([None] * 3, MS, Fraction(30))
-    assert (bare.ticks, bare.time_base, bare.told) == ((0, 1, 2), Fraction(1, 30), False)
+    assert (bare.ticks, bare.time_base, bare.stamped) == ((0, 1, 2), Fraction(1, 30), False)
     assert complete([None] * 3, MS, Fraction(0)).time_base == Fraction(1, 25)
     assert ticks([None, 500, None], 50) == [480, 500, 520]
 
@@ -82,4 +82,4 @@ def test_whatever_the_file_says_they_increase(stamps: list[int | None], rate: in
     assert all(before < after for before, after in zip(times.ticks, times.ticks[1:], strict=False))
     scale = MS / times.time_base
     kept = sum(tick == stamp * scale for tick, stamp in zip(times.ticks, stamps, strict=True) if stamp is not None)
-    assert kept >= len(stamps) - times.placed or not times.told
+    assert kept >= len(stamps) - times.placed or not times.stamped

@@ -145,7 +145,7 @@ def export(
     with torch.inference_mode():
         # Another size than that of the trace, where sizes are open.
         given = example if size is not None else _frames(window, (3 * multiple, 2 * multiple))
-        wanted = window(given)
+        expected = window(given)
     if half:
         window.half()
     model = onnx.load_from_string(_traced(window, example, fixed=size is not None))
@@ -161,8 +161,8 @@ def export(
     onnx.checker.check_model(model)
     whole = model.SerializeToString()
     session = onnxruntime.InferenceSession(whole, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"input": given.numpy()})
-    off = float((torch.from_numpy(found) - wanted).abs().max())
+    (computed,) = session.run(None, {"input": given.numpy()})
+    off = float((torch.from_numpy(computed) - expected).abs().max())
     # What is no number is not within either.
     if not off <= TOLERANCE[dtype]:
         raise ExportError(

@@ -117,13 +117,13 @@ def _clips(root: Path, halved: bool) -> dict[str, Frames]:
         root = root / "JPEGImages" / "480p"
     if files := of_kind(root, PICTURES):
         return {root.resolve().name: Images(files, halved=halved)}
-    found: dict[str, Frames] = {file.stem: Video(file, halved=halved) for file in of_kind(root, VIDEOS)}
+    clips: dict[str, Frames] = {file.stem: Video(file, halved=halved) for file in of_kind(root, VIDEOS)}
     for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
         if files := of_kind(folder, PICTURES):
-            found[folder.name] = Images(files, halved=halved)
-    if not found:
+            clips[folder.name] = Images(files, halved=halved)
+    if not clips:
         raise EvaluationError(f"no frames in {root}: expected folders of pictures, pictures, or video files")
-    return dict(sorted(found.items()))
+    return dict(sorted(clips.items()))
 
 
 def of_kind(folder: Path, endings: set[str]) -> list[Path]:

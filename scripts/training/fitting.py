@@ -98,8 +98,8 @@ class Fitter:
         self.optimizers: list[torch.optim.Optimizer] = []
         for chosen in (named.keys() - muon, muon):
             names, groups = [], []
-            for share, wanted in ((1.0, False), (fit.climb_rate, True)):
-                members = [name for name in named if name in chosen and (id(named[name]) in climbs) == wanted]
+            for share, climbing in ((1.0, False), (fit.climb_rate, True)):
+                members = [name for name in named if name in chosen and (id(named[name]) in climbs) == climbing]
                 names += members
                 groups.append({"params": [named[name] for name in members], "share": share})
             if not names:

@@ -138,8 +138,8 @@ def _coarse(frame: Samples, neighbour: Samples, cell: int, blocks: Blocks, scale
     middle = blocks.side // 2
     row = np.minimum((blocks.top + middle) // (scale * cell), rows - 1)
     column = np.minimum((blocks.left + middle) // (scale * cell), columns - 1)
-    found = best[row, column]
-    return found[:, 0].astype(np.intp), found[:, 1].astype(np.intp)
+    chosen = best[row, column]
+    return chosen[:, 0].astype(np.intp), chosen[:, 1].astype(np.intp)
 
 
 def scaled(down: Whole, right: Whole, plane: Sequence[int], of: Sequence[int]) -> tuple[Whole, Whole]:

@@ -36,7 +36,7 @@ COARSE_CELL = 4
 """Pixels: noise of lower frequencies than such cells have is about as strong as in their means."""
 COARSE_FREE = 0.1
 """By how much noise may be stronger at low frequencies, relatively, and still pass for white."""
-LEAST_TOLD = 0.3
+LEAST_READ = 0.3
 """Deviations below this, of 255, may be what rounding to 8 bits leaves."""
 ALIKE = 3.0
 """Blocks whose variance is the measured one but for this factor show the same noise."""
@@ -84,12 +84,12 @@ def level(planes: Sequence[NDArray[Any]], neighbours: Sequence[Planes], scales: 
     Planes of fewer than 6 pixels across have no level; nor have those that are black or white all over.
     """
     blocks = laid_blocks(planes[0].shape)
-    found = []
+    offsets = []
     if neighbours and min(planes[0].shape) >= blocks.side:
         pyramid = Pyramid(_brightness(planes, scales), blocks.side)
-        found = [vectors(pyramid, Pyramid(_brightness(other, scales), blocks.side), blocks) for other in neighbours]
+        offsets = [vectors(pyramid, Pyramid(_brightness(other, scales), blocks.side), blocks) for other in neighbours]
     levels = [
-        _plane_level(plane, [other[index] for other in neighbours], scale, planes[0].shape, blocks, found)
+        _plane_level(plane, [other[index] for other in neighbours], scale, planes[0].shape, blocks, offsets)
         for index, (plane, scale) in enumerate(zip(planes, scales, strict=True))
     ]
     return combined(levels, [scale.share for scale in scales])
@@ -113,15 +113,15 @@ def _plane_level(
     scale: PlaneScale,
     first: tuple[int, ...],
     blocks: Blocks,
-    found: Sequence[tuple[Whole, Whole]],
+    offsets: Sequence[tuple[Whole, Whole]],
 ) -> Level:
-    """The noise of one plane, in its unit; ``first``, ``blocks`` and ``found`` are the first plane's shape, blocks and
+    """The noise of one plane, in its unit; ``first``, ``blocks`` and ``offsets`` the first plane's shape, blocks and
     vectors."""
     with np.errstate(invalid="ignore", over="ignore"):
         own = laid_blocks(plane.shape)
-        if found and min(plane.shape) >= own.side:
+        if offsets and min(plane.shape) >= own.side:
             nearest = _nearest(own, plane.shape, blocks, first)
-            moved = [scaled(down[nearest], right[nearest], plane.shape, first) for down, right in found]
+            moved = [scaled(down[nearest], right[nearest], plane.shape, first) for down, right in offsets]
             known = _through_time(plane, others, moved, own, scale)
             if known is not None:
                 return known
@@ -175,8 +175,8 @@ def _through_time(
     variance = float(np.quantile(least[usable], CALM, method="lower"))
     alike = usable & (least <= ALIKE * variance) & (ALIKE * least >= variance)
     deviation = sqrt(variance) / LEAST_OF[own.side, len(there)]
-    least_told = LEAST_TOLD / 255 * (scale.white - scale.black)
-    deviation *= sqrt(max(1 - (least_told / deviation) ** 6, 0)) if deviation else 0
+    least_read = LEAST_READ / 255 * (scale.white - scale.black)
+    deviation *= sqrt(max(1 - (least_read / deviation) ** 6, 0)) if deviation else 0
     calm = alike & (least <= variance)
     coarse = _coarseness(here[calm] - np.mean(there, 0)[calm])
     return Level(coarse * deviation, float(np.count_nonzero(alike) / len(least)))

@@ -80,17 +80,17 @@ def compare(options: argparse.Namespace) -> int:
     from vsgshift.video.compare.pairs import Comparison
 
     with Progress(options.source.name) as progress:
-        video = Comparison(options.source, *versions, watch=progress.frame)
+        video = Comparison(options.source, *versions, passed=progress.frame)
         numbers = [video.frame_of(moment) for moment in options.at or [None]]
         names = ["; ".join(map(str, filters)) for filters in versions]
         ending = output.suffix.lower()
-        wanted = (4.0 if ending in FILMS else 1.0) if options.seconds is None else options.seconds
-        count = 1 if ending in PICTURE else max(round(wanted * video.rate), 1)
+        duration = (4.0 if ending in FILMS else 1.0) if options.seconds is None else options.seconds
+        count = 1 if ending in PICTURE else max(round(duration * video.rate), 1)
         progress.total = len(numbers) * len(versions) * min(count + RUN_UP, video.length)
         written = f"frame {', '.join(map(str, numbers))}"
         try:
             if ending in FILMS:
-                frames = movie.write(output, video, numbers, wanted, ["Before", *names])
+                frames = movie.write(output, video, numbers, duration, ["Before", *names])
                 written = f"{frames} frames"
             elif ending in PAGES:
                 scenes = [
@@ -147,9 +147,9 @@ class Progress:
 
 def point(text: str) -> tuple[int, int]:
     """A pixel, as 640,360: across and down."""
-    if not (found := re.fullmatch(r"(\d{1,5}),(\d{1,5})", text)):
+    if not (match := re.fullmatch(r"(\d{1,5}),(\d{1,5})", text)):
         raise argparse.ArgumentTypeError(f"{text} is no place; give pixels across and down, as 640,360")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def moment(text: str) -> "Moment":

@@ -84,13 +84,13 @@ def _warn_once(text: str) -> None:
     logger.warning(text)
 
 
-def half(device: torch.device, wanted: bool | None) -> bool:
+def half(device: torch.device, requested: bool | None) -> bool:
     """Whether a filter runs in half precision: as wanted, else if the fused kernels for it run. Raises ValueError."""
-    if wanted is None:
+    if requested is None:
         return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-    if wanted:
+    if requested:
         check_half(device)
-    return wanted
+    return requested
 
 
 def check_half(device: torch.device) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vsgshift.errors import VideoError
 from vsgshift.h273 import UNSPECIFIED, usual_matrix
-from vsgshift.video.fields import Fields, look
+from vsgshift.video.fields import Fields, examine
 from vsgshift.video.times import Times, complete
 
 SAMPLES = 5
@@ -71,13 +71,13 @@ def open_clip(
     fields = Fields()
     if not progressive:
         flagged = [number for number, props in zip(numbers, sampled, strict=True) if props.get("_FieldBased", 0)]
-        fields = look(node, None if thorough else flagged)
+        fields = examine(node, None if thorough else flagged)
     times = _times(opened, node)
     if fields.interlaced:
-        first, last = (float(times.seconds(fields.interlaced[place])) for place in (0, -1))
+        first, last = (float(times.seconds(fields.interlaced[end])) for end in (0, -1))
         which = (
             "is interlaced"
-            if len(fields.flagged) == fields.looked_at
+            if len(fields.flagged) == fields.examined
             else f"is interlaced at {first:.1f} to {last:.1f} s"
         )
         raise VideoError(

@@ -167,8 +167,8 @@ def _knows_siting(ffmpeg: str) -> bool:
 def pixel_formats(ffmpeg: str, codec: str) -> frozenset[str]:
     """Names of the pixel formats that an encoder of an ffmpeg takes; none if it does not say."""
     said = run([ffmpeg, "-hide_banner", "-h", f"encoder={codec}"]).decode(errors="replace")
-    found = re.search(r"Supported pixel formats: (.*)", said)
-    return frozenset(found[1].split()) if found else frozenset()
+    match = re.search(r"Supported pixel formats: (.*)", said)
+    return frozenset(match[1].split()) if match else frozenset()
 
 
 def check_codec(ffmpeg: str, codec: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LOOKED_AT = 600
+EXAMINED = 600
 """Frames up to which a film is looked at frame by frame; of a longer one, as many pairs as `SPREAD`."""
 SPREAD = 64
 MOVING = 10
@@ -26,7 +26,7 @@ COMBED, SURELY_COMBED = 1.0, 1.3
 class Fields:
     """What was seen of a film."""
 
-    looked_at: int = 0
+    examined: int = 0
     """How many frames."""
     flagged: tuple[int, ...] = ()
     """Numbers of the frames that were looked at and are flagged as fields."""
@@ -39,14 +39,14 @@ class Fields:
         return tuple(number for number in self.combed if number in self.flagged)
 
 
-def look(node: Any, numbers: Sequence[int] | None = None) -> Fields:
+def examine(node: Any, numbers: Sequence[int] | None = None) -> Fields:
     """Compare frames of a node with those before them; all of a short film by default, or some that are spread over a
     long one."""
     import vapoursynth as vs
 
     length = node.num_frames
     if numbers is None:
-        numbers = range(length) if length <= LOOKED_AT else sorted({length * k // SPREAD for k in range(SPREAD)})
+        numbers = range(length) if length <= EXAMINED else sorted({length * k // SPREAD for k in range(SPREAD)})
     grey = node.std.SetFieldBased(0)
     if node.format.color_family == vs.RGB:
         grey = grey.resize.Bicubic(format=vs.GRAY8, matrix=1)
@@ -60,7 +60,7 @@ def look(node: Any, numbers: Sequence[int] | None = None) -> Fields:
         flagged += [number] if is_flagged else []
         if number and combing(planes[number - 1], planes[number]) > (COMBED if is_flagged else SURELY_COMBED):
             combed.append(number)
-    return Fields(looked_at=len(numbers), flagged=tuple(flagged), combed=tuple(combed))
+    return Fields(examined=len(numbers), flagged=tuple(flagged), combed=tuple(combed))
 
 
 def combing(before: NDArray[np.float32], plane: NDArray[np.float32]) -> float:

@@ -25,10 +25,10 @@ def noise_words(levels: Sequence[tuple[Fraction, float]], name: str) -> str:
             runs[-1].append((at, sigma))
         else:
             runs.append([(at, sigma)])
-    told = [
+    read = [
         f"{'' if run is runs[0] else f'from {clock(run[0][0])} on '}{median(s for _, s in run):.1f}" for run in runs
     ]
-    words = f"noise of sigma {', '.join(told)}"
+    words = f"noise of sigma {', '.join(read)}"
     if max(sigma for _, sigma in levels) >= LITTLE:
         return words
     return (

@@ -34,8 +34,8 @@ class Pixels:
     @property
     def subsampling(self) -> str:
         """As "420"; "" of what has none."""
-        found = re.fullmatch(r"YUV(4\d\d)P\w+", self.format)
-        return found[1] if found else ""
+        match = re.fullmatch(r"YUV(4\d\d)P\w+", self.format)
+        return match[1] if match else ""
 
     @property
     def name(self) -> str:
@@ -137,12 +137,12 @@ def _taken_apart(name: str) -> tuple[str, int]:
     """Family and subsampling of a pixel format, and its bits."""
     if re.match(r"(rgb|bgr|0rgb|0bgr|argb|abgr)", name):
         return "rgb", 16 if re.search("48|64", name) else 8
-    found = re.fullmatch(r"(yuv)j?a?(\d{3})p(\d*)(?:[lb]e)?|gbra?(p)(\d*)(?:[lb]e)?|(?:gray|ya)(\d*)(?:[lb]e)?", name)
-    if not found:
+    match = re.fullmatch(r"(yuv)j?a?(\d{3})p(\d*)(?:[lb]e)?|gbra?(p)(\d*)(?:[lb]e)?|(?:gray|ya)(\d*)(?:[lb]e)?", name)
+    if not match:
         return name, 0
-    if found[1]:
-        return f"yuv{found[2]}", int(found[3] or 8)
-    return ("rgb", int(found[5] or 8)) if found[4] else ("gray", int(found[6] or 8))
+    if match[1]:
+        return f"yuv{match[2]}", int(match[3] or 8)
+    return ("rgb", int(match[5] or 8)) if match[4] else ("gray", int(match[6] or 8))
 
 
 def has_alpha(name: str) -> bool:

@@ -24,7 +24,7 @@ class Times:
     """Seconds of a tick."""
     placed: int = 0
     """How many frames have a time of ours, since the file has none for them or one that makes no sense."""
-    told: bool = True
+    stamped: bool = True
     """Whether the file has times at all; bare streams have none."""
 
     @property
@@ -61,7 +61,7 @@ def complete(stamps: Sequence[int | None], time_base: Fraction, rate: Fraction) 
     """
     kept = _increasing(stamps)
     if not kept:
-        return Times(ticks=tuple(range(len(stamps))), time_base=1 / (rate or UNKNOWN_RATE), told=False)
+        return Times(ticks=tuple(range(len(stamps))), time_base=1 / (rate or UNKNOWN_RATE), stamped=False)
     if len(kept) == len(stamps):
         return Times(ticks=tuple(stamp for stamp in stamps if stamp is not None), time_base=time_base)
     known = [(number, stamp) for number in kept if (stamp := stamps[number]) is not None]
@@ -116,7 +116,7 @@ def _lengths(values: Sequence[int]) -> list[int]:
     ends: list[int] = []
     lengths = []
     for value in values:
-        place = bisect_left(ends, value)
-        ends[place : place + 1] = [value]
-        lengths.append(place + 1)
+        index = bisect_left(ends, value)
+        ends[index : index + 1] = [value]
+        lengths.append(index + 1)
     return lengths

@@ -41,13 +41,13 @@ class Pair:
 class Comparison:
     """A file and what filters make of it; no frame is computed until it is asked for.
 
-    Each version is filters that run one after the other; ``watch`` is called for each frame of the file that one
+    Each version is filters that run one after the other; ``passed`` is called for each frame of the file that one
     fetches. Raises VideoError as `open_clip`.
     """
 
-    def __init__(self, file: Path, *versions: Sequence[FilterCall], watch: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, file: Path, *versions: Sequence[FilterCall], passed: Callable[[], None] = lambda: None) -> None:
         self._clip, self._name = open_clip(file), file.name
-        self.versions, self._watch = versions, watch
+        self.versions, self._passed = versions, passed
         self.length = int(self._clip.node.num_frames)
         self.rate = Fraction(self._clip.node.fps) or UNKNOWN_RATE
         self._times = self._clip.times
@@ -63,8 +63,8 @@ class Comparison:
         if number is None and seconds < end:
             return self._times.shown_at(seconds)
         if number is None or number >= self.length:
-            wanted = _clock(Fraction(seconds)) if number is None else f"frame {number}"
-            raise VideoError(f"{wanted} is after the end: the video has {self.length} frames, {_clock(end)}")
+            asked = _clock(Fraction(seconds)) if number is None else f"frame {number}"
+            raise VideoError(f"{asked} is after the end: the video has {self.length} frames, {_clock(end)}")
         return number
 
     def time_of(self, number: int) -> str:
@@ -81,7 +81,7 @@ class Comparison:
         node = self._clip.node
 
         def fetched(n: int) -> Any:
-            self._watch()
+            self._passed()
             return node
 
         source = node.std.FrameEval(fetched, clip_src=[node])

@@ -26,7 +26,7 @@ BESIDE = {"attachment": ("matroska",), "video": ("matroska", "mp4")}
 """The formats that hold attachments, and a cover picture besides the film."""
 TRIED = 4
 """Packets of a stream with which a way is tried."""
-LOOKED_AT = 400
+SEARCHED = 400
 """Packets of the film among which these are looked for."""
 LAYOUTS = {1: "mono", 2: "stereo"}
 """What players take sound for that does not name its channels."""
@@ -173,7 +173,7 @@ def _fits(film: Path, stream: Stream, format: str, add: Way) -> bool:
             count = 0
             with suppress(av.EOFError):
                 for number, packet in enumerate(source.demux()):
-                    if count == TRIED or number == LOOKED_AT:
+                    if count == TRIED or number == SEARCHED:
                         break
                     if packet.stream_index == own.index and packet.size and packet.pts is not None:
                         count += 1
@@ -233,15 +233,15 @@ def check(source: Path, sample: Path, ending: str, *, audio: bool, subtitles: bo
         for stream in streams:
             name = stream.codec_context.name if stream.codec_context else "of a codec that is not known"
             if stream.type in ("audio", "subtitle"):
-                found = way(source, stream, ending)
-                if found is None:
+                form = way(source, stream, ending)
+                if form is None:
                     leave = "audio" if stream.type == "audio" else "subtitles"
                     raise VideoError(
                         f"a {ending} file cannot hold stream {stream.index} ({name}); "
                         f"choose another ending, as .mkv, or leave it out with --no-{leave}"
                     )
                 with av.open(io.BytesIO(), "w", format=FORMATS[ending]) as trial:
-                    remark = found(trial, stream).remark
+                    remark = form(trial, stream).remark
                 remarks += [f"stream {stream.index} {remark}"] if remark else []
             elif FORMATS[ending] not in BESIDE[stream.type]:
                 what = "a cover picture" if stream.type == "video" else "an attachment"

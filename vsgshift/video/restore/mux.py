@@ -135,9 +135,9 @@ def join(
             copies: dict[int, Copy] = {}
             for stream in streams:
                 if stream.type in ("audio", "subtitle"):
-                    found = way(source, stream, ending)
-                    assert found is not None, "checked before"
-                    copies[stream.index] = found(out, stream)
+                    form = way(source, stream, ending)
+                    assert form is not None, "checked before"
+                    copies[stream.index] = form(out, stream)
                 elif FORMATS[ending] in BESIDE[stream.type]:
                     if FORMATS[ending] == "matroska":
                         add_attached(out, stream, source)

@@ -252,7 +252,7 @@ def _remarks(job: Job, source: Source, track: Track, encoding: Encoding) -> Iter
         seen = f"{source.combed} frames look interlaced, the first at {source.combed_at:.1f} s"
         yield f"{seen}, but are not flagged; if they are, deinterlace the film first"
     times = source.times
-    if not times.told and not source.fps:
+    if not times.stamped and not source.fps:
         yield f"the film says neither when its frames are shown nor at what rate; {UNKNOWN_RATE} frames/s are taken"
     if times.placed:
         frames = f"{times.placed} of {source.frames} frames have no timestamp, or a wrong one"

@@ -100,7 +100,7 @@ def probe(path: Path, track: int, index: Path, stated: dict[str, int], *, progre
         ticks=tuple(answer.pop("ticks")),
         time_base=Fraction(*answer.pop("time_base")),
         placed=answer.pop("placed"),
-        told=answer.pop("told"),
+        stamped=answer.pop("stamped"),
     )
     return Source(path=path, track=track, fps=Fraction(*answer.pop("fps")), times=times, **answer)
 
@@ -125,7 +125,7 @@ def _answer(path: str, track: str, index: str, said: str) -> dict[str, Any]:
         "ticks": clip.times.ticks,
         "time_base": clip.times.time_base.as_integer_ratio(),
         "placed": clip.times.placed,
-        "told": clip.times.told,
+        "stamped": clip.times.stamped,
         "props": {key: plain for key, value in clip.props.items() if (plain := _plain(value)) is not None},
         "flagged": bool(clip.fields.flagged),
         "combed": len(clip.fields.combed),
