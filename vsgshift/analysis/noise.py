@@ -5,6 +5,10 @@ between it and the mean of both, is noise at all frequencies, also the low ones 
 it at; and so is, where the picture is flat, what is left of the block beside a plane. Picture content can only add to
 each, so the least of them counts, and of all blocks one in the middle.
 
+Weak noise is told otherwise: what a block has of its own is the covariance of its differences from the frame before and
+from the one after. What a motion between pixels leaves has the opposite sign in both, so that moving texture is not
+taken for noise, and livelier blocks can count: those from which an encoder has not taken the noise.
+
 The level is that of white noise as strong as this one is where it is strongest, at low frequencies for the most part:
 with less, what merges and restores frames by their differences takes part of the noise for the picture.
 
@@ -30,6 +34,12 @@ from .samples import PlaneScale
 
 CALM = 0.4
 """The quantile of the blocks' variances that counts: a little more than half of the picture may be water or crowds."""
+LIVELY = 0.7
+"""The quantile of the blocks' own noise that counts if it is weak: an encoder removes it where the picture is flat."""
+WEAK = 3.0
+"""Of 255: up to here `LIVELY` counts. Nearly a third of a picture, if water or crowds, is taken for this at most."""
+OWN = 1.03
+"""What `LIVELY` is of white noise, relative to its deviation."""
 LEAST_OF = {(4, 1): 0.848, (8, 1): 0.929, (16, 1): 0.969, (4, 2): 0.796, (8, 2): 0.903, (16, 2): 0.956}
 """What is measured of white noise, relative to its deviation, by the side of blocks and the number of neighbours."""
 COARSE_CELL = 4
@@ -149,13 +159,16 @@ def _through_time(
     here = gathered(plane, own.top, own.left, own.side)
     variances = [_beside_plane(here)]
     there: list[Samples] = []
+    changes: list[Samples] = []
     for other, (down, right) in zip(others, moved, strict=True):
         block = gathered(other, own.top + down, own.left + right, own.side)
-        change = _variance(block - here) * np.float32(0.5)
+        difference = block - here
+        change = _variance(difference) * np.float32(0.5)
         # What a codec has copied, or an editor has repeated, has no noise of its own.
         if np.count_nonzero(change > 0) >= FEWEST:
             variances.append(change)
             there.append(block)
+            changes.append(difference)
     if not there:
         return None
     if len(there) == 2:
@@ -175,7 +188,12 @@ def _through_time(
     variance = float(np.quantile(least[usable], CALM, method="lower"))
     alike = usable & (least <= ALIKE * variance) & (ALIKE * least >= variance)
     deviation = sqrt(variance) / LEAST_OF[own.side, len(there)]
-    least_read = LEAST_READ / 255 * (scale.white - scale.black)
+    level = (scale.white - scale.black) / 255
+    if len(changes) == 2:
+        own_noise = _covariance(*changes)[usable]
+        weak = sqrt(max(float(np.quantile(own_noise, LIVELY, method="lower")), 0.0)) / OWN
+        deviation = weak if weak < WEAK * level else max(deviation, WEAK * level)
+    least_read = LEAST_READ * level
     deviation *= sqrt(max(1 - (least_read / deviation) ** 6, 0)) if deviation else 0
     calm = alike & (least <= variance)
     coarse = _coarseness(here[calm] - np.mean(there, 0)[calm])
@@ -199,6 +217,13 @@ def _variance(blocks: Samples) -> Samples:
     centred = flat - flat.mean(1, keepdims=True)
     squares: Samples = np.einsum("ns,ns->n", centred, centred) / np.float32(flat.shape[1] - 1)
     return squares
+
+
+def _covariance(a: Samples, b: Samples) -> Samples:
+    """Of each pair of blocks of (N, side, side)."""
+    a, b = (x.reshape(len(x), -1) - x.mean((1, 2))[:, None] for x in (a, b))
+    products: Samples = np.einsum("ns,ns->n", a, b) / np.float32(a.shape[1] - 1)
+    return products
 
 
 def _beside_plane(blocks: Samples) -> Samples:
