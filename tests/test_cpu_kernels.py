@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -79,15 +80,34 @@ def test_a_build_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert library.load(BUILDS[0]).vsgshift_frames_at_once(1, 32, 8, 1) == 1
 
 
-@needs_kernels
-@pytest.mark.parametrize("name", VARIANTS)
-def test_whole_network(name: str, build: None) -> None:
+@cache
+def plainly(name: str) -> tuple[ShiftNet, Tensor, Tensor | None, Tensor]:
+    """A network, a clip and its noise, and what the network makes of them without the kernels."""
     plain = network(name)
+    clip, noise = clip_for(plain, 2, 8, 16)
+    return plain, clip, noise, restore(plain, clip, noise)
+
+
+WHOLE = [
+    # The large networks take long in builds that this machine would not choose.
+    pytest.param(
+        name,
+        path,
+        marks=[pytest.mark.slow] if path != BUILDS[0] and variant.family != "tiny" else [],
+        id=f"{name}-{path.stem}",
+    )
+    for name, variant in VARIANTS.items()
+    for path in BUILDS
+]
+
+
+@needs_kernels
+@pytest.mark.parametrize(("name", "build"), WHOLE, indirect=["build"])
+def test_whole_network(name: str, build: None) -> None:
+    plain, clip, noise, expected = plainly(name)
     fast = prepared(plain)
     assert fast is not plain
-    clip, noise = clip_for(plain, 2, 8, 16)
-    expected, actual = restore(plain, clip, noise), restore(fast, clip, noise)
-    assert relative_error(actual - clip, expected - clip) <= TOLERANCE
+    assert relative_error(restore(fast, clip, noise) - clip, expected - clip) <= TOLERANCE
 
 
 @needs_kernels

@@ -33,8 +33,8 @@ def of(
     return footprint(VARIANTS[name], size, dtype=dtype, block=block, tiling=tiling)
 
 
-SOME = [("deblur-tiny", 1), ("denoise-small", 32)]
-REST = [("denoise-tiny", 4), ("deblur-small", 8), ("denoise-plus", 32)]
+SOME = [("deblur-tiny", 1)]
+REST = [("denoise-tiny", 4), ("deblur-small", 8), ("denoise-small", 32), ("denoise-plus", 32)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

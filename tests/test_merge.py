@@ -37,11 +37,14 @@ def noisy(clip: Tensor, sigma: float = SIGMA) -> Tensor:
     return clip + sigma * torch.randn(clip.shape, generator=torch.Generator().manual_seed(1))
 
 
-def merged(merge: Merge, clip: Tensor, noise: float = SIGMA, cuts: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
-    window = WholeClip(len(clip), cuts=cuts).window(merge.keep(clip), merge.reach)
-    half = clip.new_full((len(clip), 1, clip.shape[2] // 2, clip.shape[3] // 2), noise)
+def merged(
+    merge: Merge, clip: Tensor, noise: float = SIGMA, *, cuts: tuple[int, ...] = (), context: int = 0
+) -> tuple[Tensor, Tensor]:
+    """The frames but for the context at both ends, merged, and what remains of the noise."""
+    window = WholeClip(len(clip), cuts=cuts, context=context).window(merge.keep(clip), merge.reach)
+    half = clip.new_full((len(window.own), 1, clip.shape[2] // 2, clip.shape[3] // 2), noise)
     change, remaining = merge(window, half)
-    return clip + change, remaining
+    return clip[context : len(clip) - context] + change, remaining
 
 
 def variance(actual: Tensor, clean: Tensor) -> float:
@@ -61,24 +64,24 @@ def test_motion_is_found_in_noise(down: int, right: int) -> None:
 
 def test_a_moving_clip_is_averaged() -> None:
     clean = scene(9, 64, 64, down=2, right=1)
-    actual, remaining = merged(Merge(4), noisy(clean))
-    middle = actual[4, :, 16:-16, 16:-16]
+    actual, remaining = merged(Merge(4), noisy(clean), context=4)
+    middle = actual[0, :, 16:-16, 16:-16]
     left = variance(middle, clean[4, :, 16:-16, 16:-16])
     # Nine frames at best; weights that noise alone makes smaller, and vectors that follow it, cost some.
     assert 1 / 9 < left < 0.2
-    estimated = remaining[4, :, 8:-8, 8:-8].mean((1, 2))
+    estimated = remaining[0, :, 8:-8, 8:-8].mean((1, 2))
     assert float(estimated.mean()) == pytest.approx(left, rel=0.35)
 
 
 def test_a_wrong_sigma_is_seen_through() -> None:
     clean = scene(9, 64, 64)
     inner = (slice(None), slice(8, -8), slice(8, -8))
-    for sigma, told in ((SIGMA, 2 * SIGMA), (SIGMA / 4, 2 * SIGMA), (0.0, SIGMA)):
+    for sigma, given in ((SIGMA, 2 * SIGMA), (SIGMA / 4, 2 * SIGMA), (0.0, SIGMA)):
         clip = noisy(clean, sigma)
-        actual, left = merged(Merge(4), clip, told)
-        error = float((actual[4] - clean[4])[:, 16:-16, 16:-16].square().mean()) / told**2
-        # What was told still counts for a little.
-        assert float(left[4][inner].mean()) == pytest.approx(error, rel=0.4, abs=0.005)
+        actual, left = merged(Merge(4), clip, given, context=4)
+        error = float((actual[0] - clean[4])[:, 16:-16, 16:-16].square().mean()) / given**2
+        # What was given still counts for a little.
+        assert float(left[0][inner].mean()) == pytest.approx(error, rel=0.4, abs=0.005)
 
 
 def test_what_differs_is_left_out() -> None:
@@ -92,7 +95,7 @@ def test_what_differs_is_left_out() -> None:
     assert torch.equal(remaining, torch.ones_like(remaining))
 
 
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 40), (40, 72)])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 40), pytest.param(40, 72, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("sigma", [0.0, 3 / 255, 50 / 255])
 def test_compiled_and_plain_merges_agree(height: int, width: int, sigma: float) -> None:
     fast = prepared(ShiftNet(VARIANTS["denoise-tiny"])).merger
@@ -102,7 +105,7 @@ def test_compiled_and_plain_merges_agree(height: int, width: int, sigma: float) 
     clip = noisy(scene(6, height, width, down=1, right=-2), sigma)
     clip[2] *= 3  # beyond what is shown
     for cuts in ((), (2,)):
-        (one, some), (other, others) = (merged(merge, clip, sigma, cuts) for merge in (plain, fast))
+        (one, some), (other, others) = (merged(merge, clip, sigma, cuts=cuts) for merge in (plain, fast))
         # Samples are rounded to 1/8192, which two ways of computing them may do differently.
         assert (one - other).abs().max() < 2 / 8192
         assert (some - others).abs().max() < 5e-3
