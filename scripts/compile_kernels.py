@@ -120,10 +120,11 @@ def launches(variants: list[str] | None) -> set[Launch]:
     import torch
 
     from vsgshift.engine.cuda import tuning
-    from vsgshift.engine.cuda.blocks import FusedMerge, FusedShiftStep
+    from vsgshift.engine.cuda.blocks import FusedMerge, FusedResidualBlock, FusedShiftStep, PaddedFrameUNets
     from vsgshift.engine.cuda.halves import PAST
-    from vsgshift.network import VARIANTS
+    from vsgshift.network import VARIANTS, ShiftNet
     from vsgshift.network.gated import ShiftStep
+    from vsgshift.network.layers import ResidualBlock
     from vsgshift.network.shift import Direction
     from vsgshift.network.timeline import WholeClip
     from vsgshift.streaming import Pipeline
@@ -154,6 +155,13 @@ def launches(variants: list[str] | None) -> set[Launch]:
                 for first in (0, BLOCK):
                     pipeline.step(range(first, first + BLOCK), first + BLOCK, cuts={0})
                     step(x.contiguous(memory_format=torch.channels_last), pipeline)
+            with torch.device("meta"):
+                network = ShiftNet(VARIANTS[name]).half()
+                wide = PaddedFrameUNets(network.unets_before)
+                blocks = (each for each in (*network.modules(), *wide.modules()) if isinstance(each, ResidualBlock))
+                for block in {tuple(block.attention.squeeze.weight.shape): block for block in blocks}.values():
+                    x = torch.empty(BLOCK, len(block.conv1.weight), 8, 8, dtype=torch.float16)
+                    FusedResidualBlock(block)(x, torch.empty(1, dtype=torch.float16))
             if reach := VARIANTS[name].merge:
                 with torch.device("meta"):
                     merge, clip = FusedMerge(reach), torch.empty(2 * reach, 3, 16, 16)
@@ -205,10 +213,11 @@ def usage(cubin: bytes) -> dict[str, int]:
 @cache
 def kernels() -> dict[str, Any]:
     """All of them, by name."""
-    from vsgshift.engine.cuda import align, attention, expand, gate, merge, motion, multiply, project
+    from vsgshift.engine.cuda import align, attention, expand, gate, merge, motion, multiply, project, residual
 
     single = (module.KERNEL for module in (align, attention, expand, gate, merge, multiply, project))
-    return {kernel.name: kernel for kernel in (*single, motion.KEEP, motion.HALVE, motion.MOTION)}
+    several = (motion.KEEP, motion.HALVE, motion.MOTION, residual.CONVOLVE, residual.SCALED_SUM)
+    return {kernel.name: kernel for kernel in (*single, *several)}
 
 
 if __name__ == "__main__":

@@ -20,12 +20,20 @@ from torch import Tensor
 pytest.importorskip("triton", reason="Triton comes with torch's CUDA builds only")
 
 from vsgshift.engine import folding
-from vsgshift.engine.cuda import align, attention, expand, gate, motion, multiply, project, tuning
-from vsgshift.engine.cuda.blocks import FusedGatedBlock, FusedMerge, FusedShiftStep, fuse
+from vsgshift.engine.cuda import align, attention, expand, gate, motion, multiply, project, residual, tuning
+from vsgshift.engine.cuda.blocks import (
+    FusedGatedBlock,
+    FusedMerge,
+    FusedResidualBlock,
+    FusedShiftStep,
+    PaddedFrameUNets,
+    fuse,
+)
 from vsgshift.engine.cuda.halves import columns
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.network import merge as definition
 from vsgshift.network.gated import GatedBlock, ShiftStep, plus_identity
+from vsgshift.network.layers import ResidualBlock
 from vsgshift.network.shift import Direction, channel_offsets, spatial_shift
 from vsgshift.network.shifted import EDGE, Shifted
 from vsgshift.network.timeline import WholeClip
@@ -39,9 +47,10 @@ TOLERANCE = 1e-5
 SHAPES = [("deblur-tiny", 2, 5, 7), ("denoise-small", 1, 3, 21), ("denoise-plus", 1, 9, 4)]
 """Widths 48, 64 and 80; below the shift on one side or both; odd; single frames."""
 LARGE_TILES = [
-    (align, {"BLOCK_H": 32, "BLOCK_W": 64, "BLOCK_C": 64}),
-    (multiply, {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_C": 64}),
-    (gate, {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_K": 16}),
+    (align.KERNEL, {"BLOCK_H": 32, "BLOCK_W": 64, "BLOCK_C": 64}),
+    (multiply.KERNEL, {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_C": 64}),
+    (gate.KERNEL, {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_K": 16}),
+    (residual.CONVOLVE, {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_N": 64, "BLOCK_K": 64}),
 ]
 
 
@@ -49,8 +58,8 @@ LARGE_TILES = [
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if not COMPILED and "as_shipped" not in request.fixturenames:
-        for module, config in LARGE_TILES:
-            monkeypatch.setattr(module.KERNEL, "configs", (config,))
+        for kernel, config in LARGE_TILES:
+            monkeypatch.setattr(kernel, "configs", (config,))
 
 
 @pytest.fixture
@@ -255,13 +264,32 @@ def test_no_frames() -> None:
 
 
 def test_a_network() -> None:
-    variant = replace(VARIANTS["denoise-tiny"], encoder_blocks=(0, 1), decoder_blocks=(1,))
-    network = lively(ShiftNet(variant)).to(DEVICE)
+    network = lively(ShiftNet(replace(VARIANTS["denoise-tiny"], merge=0))).to(DEVICE)
     clip, noise = torch.rand(2, 3, 8, 8, device=DEVICE), torch.full((2, 1, 8, 8), 0.1, device=DEVICE)
     fused = fuse(network)
-    assert not any(isinstance(module, GatedBlock | ShiftStep) for module in fused.modules())
-    assert isinstance(fused.merger, FusedMerge)
+    assert not any(isinstance(module, GatedBlock | ShiftStep | ResidualBlock) for module in fused.modules())
     assert relative_error(fused(clip, noise) - clip, network(clip, noise) - clip) <= TOLERANCE
+
+
+@pytest.mark.parametrize(("channels", "reduction", "choice"), [(14, 1, 0), (40, 4, 1), (36, 4, 2)])
+def test_a_residual_block(
+    channels: int, reduction: int, choice: int, as_shipped: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(residual.CONVOLVE, "configs", (residual.CONVOLVE.configs[choice],))
+    block = ResidualBlock(channels, reduction).requires_grad_(False).to(DEVICE)
+    x, slope = random(2, channels, 5, 19), torch.tensor([0.3], device=DEVICE)
+    fused = FusedResidualBlock(block)
+    assert close(fused(x, slope) - x, block(x, slope) - x)
+    assert fused(x[:0], slope).shape == (0, channels, 5, 19)
+
+
+def test_channels_of_zeros_change_nothing() -> None:
+    network = lively(ShiftNet(VARIANTS["denoise-small"])).requires_grad_(False).to(DEVICE)
+    wide = PaddedFrameUNets(network.unets_before)
+    convolutions = [module for module in wide.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert all(count % 8 == 0 for module in convolutions for count in module.weight.shape[:2])
+    x = random(1, 14, 8, 12)
+    assert close(wide(x) - x, network.unets_before(x) - x)
 
 
 def moving(frames: int, height: int, width: int, sigma: float) -> Tensor:
@@ -315,7 +343,8 @@ def test_merging_in_a_stream() -> None:
     clip, noise = torch.rand(4, 3, 8, 8, device=DEVICE), torch.full((4, 1, 8, 8), 0.2, device=DEVICE)
     with torch.inference_mode():
         expected = network(clip, noise, cuts=[2])
-    network.merger = FusedMerge(1)
+    network.merger = fuse(network).merger
+    assert isinstance(network.merger, FusedMerge)
     assert (restore(network, clip, noise, cuts=[2], block=2) - expected).abs().max() < TOLERANCE
 
 

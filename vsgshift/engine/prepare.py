@@ -27,10 +27,9 @@ STEADY_FRAMES = 24
 def prepared(network: ShiftNet, tell: Callable[[str], object] = logger.info) -> ShiftNet:
     """A network for inference that gives the same results faster; `network` itself is left as it is.
 
-    On a CPU, in float32, where kernels were compiled for its instruction set, they run shift steps, residual
-    blocks and merges. On a CUDA device of compute capability 8.0 or more, in half precision, Triton's kernels run shift
-    steps and merges, once they have been seen to agree with the plain ones on that device. Elsewhere the result is
-    `network`.
+    Shift steps, residual blocks and the merge are run, on a CPU in float32, by kernels that were compiled for its
+    instruction set; on a CUDA device of compute capability 8.0 or more, in half precision, by Triton's, once they have
+    been seen to agree with the plain ones on that device. Elsewhere the result is `network`.
     A prepared network can be neither trained nor saved.
 
     Args:

@@ -1,4 +1,4 @@
-"""The network with its shift steps and its merge run by fused kernels, for inference on a CUDA device.
+"""The network with its shift steps, residual blocks and merge run by fused kernels, for inference on a CUDA device.
 
 The shift steps are all but a few percent of the core, and plain they are a dozen operations that
 each read and write whole tensors. Here a gated block is four kernels (and one or two that do little):
@@ -8,8 +8,9 @@ each read and write whole tensors. Here a gated block is four kernels (and one o
     gate      5x5 and 3x3, 1x1, gate          reads C, writes C
     project   scale, 1x1, beta, skip          reads 2 C, writes C
 
-and the temporal shift is never carried out if the timeline is a `LazyTimeline`: the kernels read the
-neighbour's half from the neighbour. Weights are folded once, when a module is made.
+A residual block is three, the two convolutions and the sum (`residual`), and the frame-UNets' widths are padded with
+zeros to what those like to read. The temporal shift is never carried out if the timeline is a `LazyTimeline`: the
+kernels read the neighbour's half from the neighbour. Weights are folded once, when a module is made.
 
 Needs Triton, which comes with torch's CUDA builds, and a card that is `supported`. Only `prepare` imports
 this module. Kernels choose their configurations when they first see a size
@@ -21,17 +22,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsgshift.engine import folding
-from vsgshift.engine.cuda import align, attention, expand, gate, merge, motion, multiply, project
+from vsgshift.engine.cuda import align, attention, expand, gate, merge, motion, multiply, project, residual
 from vsgshift.engine.cuda.halves import columns
 from vsgshift.network.gated import GatedBlock, ShiftStep
-from vsgshift.network.layers import ChannelAttention
+from vsgshift.network.layers import ChannelAttention, ResidualBlock
 from vsgshift.network.merge import Merge
 from vsgshift.network.shift import Direction, channel_offsets
 from vsgshift.network.shifted import Shifted
-from vsgshift.network.shiftnet import ShiftNet
+from vsgshift.network.shiftnet import FrameUNets, ShiftNet
 from vsgshift.network.timeline import LazyTimeline, Timeline, Window
 
 
@@ -140,6 +142,62 @@ class FusedMerge(Merge):
         return change.to(noise.dtype), remaining.to(noise.dtype)
 
 
+class FusedResidualBlock(nn.Module):
+    """A `ResidualBlock` in fused kernels; same arguments."""
+
+    if TYPE_CHECKING:
+        first: Tensor
+        second: Tensor
+
+    def __init__(self, plain: ResidualBlock) -> None:
+        super().__init__()
+        self.register_buffer("first", residual.layout(plain.conv1.weight))
+        self.register_buffer("second", residual.layout(plain.conv2.weight))
+        self.attention = FusedAttention(plain.attention)
+
+    def forward(self, x: Tensor, slope: Tensor) -> Tensor:
+        if not len(x):
+            return x
+        hidden, _ = residual.convolve(x, self.first, slope)
+        g, partial = residual.convolve(hidden, self.second, None)
+        assert partial is not None
+        return residual.scaled_sum(x, g, self.attention(partial, x.shape[2] * x.shape[3]))
+
+
+ALIGNED = 8
+"""Channels of a pixel that are read at once; widths of the frame-UNets become multiples of it."""
+
+
+class PaddedFrameUNets(nn.Module):
+    """`FrameUNets` whose widths are multiples of `ALIGNED`: the channels beyond the plain ones are always zero."""
+
+    def __init__(self, plain: FrameUNets) -> None:
+        super().__init__()
+        self.unets = copy.deepcopy(plain)
+        for module in list(self.unets.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, nn.Conv2d):
+                    module.register_module(name, padded(child))
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        if channels % ALIGNED:
+            x = F.pad(x, (0, 0, 0, 0, 0, -channels % ALIGNED))
+        out: Tensor = self.unets(x)
+        return out[:, :channels]
+
+
+def padded(conv: nn.Conv2d) -> nn.Conv2d:
+    """The same convolution with channels in and out that are multiples of `ALIGNED`; those beyond give zero."""
+    outputs, inputs = (-count % ALIGNED for count in conv.weight.shape[:2])
+    wide = copy.deepcopy(conv)
+    wide.in_channels, wide.out_channels = conv.in_channels + inputs, conv.out_channels + outputs
+    wide.weight = nn.Parameter(F.pad(conv.weight.detach(), (0, 0, 0, 0, 0, inputs, 0, outputs)), requires_grad=False)
+    if conv.bias is not None:
+        wide.bias = nn.Parameter(F.pad(conv.bias.detach(), (0, outputs)), requires_grad=False)
+    return wide
+
+
 def supported(device: torch.device) -> bool:
     """Whether a device is one that `fuse` is for: CUDA, with compute capability 8.0 or more.
 
@@ -149,7 +207,7 @@ def supported(device: torch.device) -> bool:
 
 
 def fuse(network: ShiftNet, dtype: torch.dtype | None = None) -> ShiftNet:
-    """A copy of a network for inference whose shift steps and merge run fused kernels; the rest of it stays plain.
+    """A copy of a network for inference whose shift steps, residual blocks and merge run fused kernels.
 
     Args:
         network: on the device.
@@ -167,6 +225,14 @@ def fuse(network: ShiftNet, dtype: torch.dtype | None = None) -> ShiftNet:
     for name, step in fused.items():
         parent, _, index = name.rpartition(".")
         result.get_submodule(parent)[int(index)] = step  # type: ignore[index,operator]
+    for name in ("unets_before", "unets_after"):
+        unets = result.get_submodule(name)
+        if isinstance(unets, FrameUNets) and len(unets):
+            result.register_module(name, PaddedFrameUNets(unets))
+    for module in list(result.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, ResidualBlock):
+                module.register_module(name, FusedResidualBlock(child))
     if result.merger is not None:
         result.merger = FusedMerge(result.merger.reach)
     return result
