@@ -76,8 +76,7 @@ def deblur(
         `GShiftDeblurStrength` and `GShiftDeblurPlanes`.
 
     Raises:
-        vs.Error: VapourSynth does not find the plugin, or an argument makes no sense; one line that
-            says what to do.
+        vs.Error: VapourSynth does not find the plugin, or an argument makes no sense; one line that says what to do.
     """
     return _call("Deblur", **locals())
 

@@ -70,16 +70,10 @@ class Choices:
         how=False,
     )
     model: str | None = _parameter(
-        None,
-        "a model's name, or a `.safetensors` or `.pth` file",
-        unset="`tiny`",
-        how=False,
+        None, "a model's name, or a `.safetensors` or `.pth` file", unset="`tiny`", how=False
     )
     strength: float = _parameter(
-        1.0,
-        "share of the change that is applied; 0 returns the source untouched",
-        within=(0, 1),
-        how=False,
+        1.0, "share of the change that is applied; 0 returns the source untouched", within=(0, 1), how=False
     )
     planes: Planes | None = _parameter(
         None,
@@ -96,11 +90,7 @@ class Choices:
         how=False,
     )
     device_id: int | None = _parameter(
-        None,
-        "number of a CUDA device; -1 is the CPU",
-        unset="the first GPU, else the CPU",
-        how=True,
-        same=True,
+        None, "number of a CUDA device; -1 is the CPU", unset="the first GPU, else the CPU", how=True, same=True
     )
     fp16: bool | None = _parameter(
         None,
@@ -109,11 +99,7 @@ class Choices:
         how=True,
     )
     block: int = _parameter(
-        4,
-        "frames per run of the network; fewer need less memory",
-        within=(1, 64),
-        how=True,
-        same=True,
+        4, "frames per run of the network; fewer need less memory", within=(1, 64), how=True, same=True
     )
     tilesize: WidthHeight = _parameter(
         (0, 0),
@@ -235,10 +221,7 @@ PARAMETERS = {
 }
 """All parameters but the clip, by name, in the order of the functions' arguments."""
 CLIP = Parameter(
-    name="clip",
-    kind=Node,
-    doc="constant format and size; YUV, RGB or GRAY; 8-16 bit integer, half or float",
-    how=False,
+    name="clip", kind=Node, doc="constant format and size; YUV, RGB or GRAY; 8-16 bit integer, half or float", how=False
 )
 HOW = tuple(each for each in PARAMETERS.values() if each.how)
 """Those that say how to restore, not what."""

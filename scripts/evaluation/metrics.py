@@ -27,8 +27,7 @@ AUTHORS_RADIUS = 6
 def psnr(restored: Tensor, target: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each frame in dB, infinite for equal ones.
 
-    10 log10(1 / MSE) over a frame's pixels and channels: the authors' measure, for whom both are
-    multiplied by 255.
+    10 log10(1 / MSE) over a frame's pixels and channels: the authors' measure, for whom both are multiplied by 255.
 
     Raises:
         ValueError: the shapes differ or are not those of clips.

@@ -88,17 +88,15 @@ class Full:
 class Published:
     """The authors' way.
 
-    Deblurring: half precision; frames cropped to a multiple of 4; chunks of 48 (plus) or 96 frames at
-    once, each with 2 more on either side; an incomplete last chunk is left out. Denoising: plus in
-    single and small in half precision; the same crop; the whole clip at once, or in two halves where
-    more than 100 frames are to be restored; in four quadrants, each of which reaches 17 to 32 pixels
-    over the middle, so that its sides are multiples of 16. In both the first and last 2 frames are
-    left out.
+    Deblurring: half precision; frames cropped to a multiple of 4; chunks of 48 (plus) or 96 frames at once, each with 2
+    more on either side; an incomplete last chunk is left out. Denoising: plus in single and small in half precision;
+    the same crop; the whole clip at once, or in two halves where more than 100 frames are to be restored; in four
+    quadrants, each of which reaches 17 to 32 pixels over the middle, so that its sides are multiples of 16. In both the
+    first and last 2 frames are left out.
 
-    Where half precision is wanted and a CPU has none, single is used. Where a side that the authors
-    would feed is no multiple of what the network needs, which their program could not run, the last
-    row or column is repeated, and the repetitions are cut off again. Networks that are not theirs are
-    run as small is.
+    Where half precision is wanted and a CPU has none, single is used. Where a side that the authors would feed is no
+    multiple of what the network needs, which their program could not run, the last row or column is repeated, and the
+    repetitions are cut off again. Networks that are not theirs are run as small is.
     """
 
     chunk: int | None = None

@@ -99,13 +99,7 @@ class Settings:
         """For a process of its own."""
         from vsgshift.benchmark.cases import Case
 
-        return Case(
-            model=subject.source,
-            width=size[0],
-            height=size[1],
-            how=self.choices,
-            seconds=self.seconds,
-        )
+        return Case(model=subject.source, width=size[0], height=size[1], how=self.choices, seconds=self.seconds)
 
     @property
     def choices(self) -> dict[str, int | bool]:

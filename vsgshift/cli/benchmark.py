@@ -133,13 +133,7 @@ def _cases(options: argparse.Namespace) -> "list[Case]":
     for name in names:
         find(name)
     return [
-        Case(
-            model=name,
-            width=width,
-            height=height,
-            how=chosen_how(options),
-            seconds=options.seconds,
-        )
+        Case(model=name, width=width, height=height, how=chosen_how(options), seconds=options.seconds)
         for name in names
         for width, height in sorted(options.size or SIZES)
     ]

@@ -88,8 +88,7 @@ vs.core.std.BlankClip(length=1).set_output()
 def vspipe() -> Finding:
     """Whether vspipe is there, runs scripts, and runs them with this Python.
 
-    Found out by running a script: the configuration file may name a Python that is gone, or be for
-    another VapourSynth.
+    Found out by running a script: the configuration file may name a Python that is gone, or be for another VapourSynth.
     """
     try:
         path = find_vspipe()

@@ -30,9 +30,8 @@ class LayerNorm(nn.Module):
 def joined_weight(*weights: Tensor) -> Tensor:
     """The weight of ``x + conv0(x) + conv1(x) + ...`` as one convolution.
 
-    Args:
-        weights: (C, channels of a group, K, K) of convolutions that keep the frame's size, have no bias and
-            the same groups; the first has the largest K.
+    The weights are (C, channels of a group, K, K) of convolutions that keep the frame's size, have no bias and the same
+    groups; the first has the largest K.
     """
     joined = weights[0]
     for smaller in weights[1:]:

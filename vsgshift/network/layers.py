@@ -48,8 +48,7 @@ class ChannelAttention(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with channel attention and a skip: the paper's CAB.
 
-    The PReLU slope is an argument: all residual blocks of one frame-UNet share one, and so do
-    those of the core.
+    The PReLU slope is an argument: all residual blocks of one frame-UNet share one, and so do those of the core.
     """
 
     def __init__(self, width: int, reduction: int) -> None:

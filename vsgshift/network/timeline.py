@@ -21,14 +21,8 @@ Waiting = Callable[[], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Frames with their neighbours in time.
-
-    Attributes:
-        frames: what was kept of each frame at hand, in order.
-        own: for each outgoing frame, its index into ``frames``.
-        before, after: for each outgoing frame, how many frames next to it, on either side, are near enough and
-            of its segment.
-    """
+    """Frames with their neighbours in time: what was kept of each frame at hand, in order; and for each outgoing frame,
+    its index into these, and how many frames before and after it are near enough and of its segment."""
 
     frames: Sequence[Tensor]
     own: Sequence[int]
@@ -57,10 +51,8 @@ class LazyTimeline(Timeline, Protocol):
     """A timeline that can also say where the halves of a shift are, for code that reads them in place."""
 
     def shift_lazily(self, x: Tensor, direction: Direction) -> Shifted:
-        """In place of `shift` at one call site: the same shift, not carried out.
-
-        The caller calls `Shifted.done` before anything else of the timeline.
-        """
+        """In place of `shift`: the same, not carried out. The caller calls `Shifted.done` before anything else of the
+        timeline."""
         ...
 
 
@@ -76,19 +68,14 @@ class WindowTimeline(Timeline, Protocol):
 class WholeClip:
     """All frames of a clip at once.
 
-    ``cuts`` are the indices of frames that start a segment; frame 0 always does. ``boundary`` is
-    what a shift gives frames without a neighbour: "hold" leaves them as they are, "wrap" takes the
-    neighbour from the other end of the clip (and allows no cuts). ``context`` frames at both ends of
-    each segment are neighbours in `window` only, and go no further: for training.
+    ``cuts`` are the indices of frames that start a segment; frame 0 always does. ``boundary`` is what a shift gives
+    frames without a neighbour: "hold" leaves them as they are, "wrap" takes the neighbour from the other end of the
+    clip (and allows no cuts). ``context`` frames at both ends of each segment are neighbours in `window` only, and go
+    no further: for training.
     """
 
     def __init__(
-        self,
-        frames: int,
-        *,
-        boundary: Literal["hold", "wrap"] = "hold",
-        cuts: Iterable[int] = (),
-        context: int = 0,
+        self, frames: int, *, boundary: Literal["hold", "wrap"] = "hold", cuts: Iterable[int] = (), context: int = 0
     ) -> None:
         bounds = [0, *sorted({*cuts} - {0, frames}), frames]
         self._segments = [range(start, stop) for start, stop in pairwise(bounds)]

@@ -99,78 +99,58 @@ class Variant:
         return max(self.multiple, 16) if self.merge else self.multiple
 
 
-def _plus(name: str, task: Task, *, shifted_cabs: bool, authors: AuthorsRun) -> Variant:
-    return Variant(
-        name=name,
-        task=task,
-        width=24,
-        core_width=80,
-        unet_step=12,
-        unets=5,
-        steps=8,
-        encoder_cabs=(2, 2, 2),
-        encoder_blocks=(0, 0, 2),
-        decoder_blocks=(2, 3),
-        shifted_cabs=shifted_cabs,
-        gate_group=8,
-        authors=authors,
-    )
-
-
-def _small(
-    name: str,
-    task: Task,
-    *,
-    reduction: int = 4,
-    join: Literal["concatenate", "add"] = "concatenate",
-    boundary: Literal["hold", "wrap"] = "hold",
-) -> Variant:
-    return Variant(
-        name=name,
-        task=task,
-        width=14,
-        core_width=64,
-        unet_step=4,
-        unets=3,
-        steps=4,
-        encoder_cabs=(0, 0),
-        encoder_blocks=(3, 6),
-        decoder_blocks=(3,),
-        gate_group=1,
-        reduction=reduction,
-        join=join,
-        boundary=boundary,
-        authors=AuthorsRun(),
-    )
-
-
-def _tiny(name: str, task: Task) -> Variant:
-    return Variant(
-        name=name,
-        task=task,
-        width=16,
-        core_width=48,
-        unet_step=8,
-        unets=0,
-        steps=2,
-        encoder_cabs=(0, 0),
-        encoder_blocks=(1, 2),
-        decoder_blocks=(2,),
-        gate_group=1,
-        shuffle=2,
-    )
-
-
+TINY = Variant(
+    name="deblur-tiny",
+    task="deblur",
+    width=16,
+    core_width=48,
+    unet_step=8,
+    unets=0,
+    steps=2,
+    encoder_cabs=(0, 0),
+    encoder_blocks=(1, 2),
+    decoder_blocks=(2,),
+    gate_group=1,
+    shuffle=2,
+)
+SMALL = Variant(
+    name="denoise-small",
+    task="denoise",
+    width=14,
+    core_width=64,
+    unet_step=4,
+    unets=3,
+    steps=4,
+    encoder_cabs=(0, 0),
+    encoder_blocks=(3, 6),
+    decoder_blocks=(3,),
+    gate_group=1,
+    authors=AuthorsRun(),
+)
+PLUS = Variant(
+    name="deblur-plus",
+    task="deblur",
+    width=24,
+    core_width=80,
+    unet_step=12,
+    unets=5,
+    steps=8,
+    encoder_cabs=(2, 2, 2),
+    encoder_blocks=(0, 0, 2),
+    decoder_blocks=(2, 3),
+    gate_group=8,
+    authors=AuthorsRun(chunk=48),
+)
 VARIANTS = {
     variant.name: variant
     for variant in (
-        _tiny("deblur-tiny", "deblur"),
+        TINY,
         # What merging brings from the neighbours, fewer shifts need to bring.
-        replace(_tiny("denoise-tiny", "denoise"), encoder_blocks=(0, 1), decoder_blocks=(1,), merge=8),
-        _small("deblur-small", "deblur", reduction=1, join="add", boundary="wrap"),
-        _small("denoise-small", "denoise"),
-        _plus("deblur-plus", "deblur", shifted_cabs=False, authors=AuthorsRun(chunk=48)),
-        _plus("denoise-plus", "denoise", shifted_cabs=True, authors=AuthorsRun(half=False)),
+        replace(TINY, name="denoise-tiny", task="denoise", encoder_blocks=(0, 1), decoder_blocks=(1,), merge=8),
+        replace(SMALL, name="deblur-small", task="deblur", reduction=1, join="add", boundary="wrap"),
+        SMALL,
+        PLUS,
+        replace(PLUS, name="denoise-plus", task="denoise", shifted_cabs=True, authors=AuthorsRun(half=False)),
     )
 }
 """By name. All else that is said of a variant, such as its memory and its family, follows from its entry."""

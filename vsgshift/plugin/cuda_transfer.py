@@ -1,8 +1,7 @@
 """Frames to a CUDA device and back while the network works: page-locked buffers and three CUDA streams.
 
-One stream carries frames up and one carries planes down, both CuPy's; the filter's own stream has the
-network, and on either side of it the conversions. So block i + 1 goes up and block i - 1 comes down
-while the network is at block i:
+One stream carries frames up and one carries planes down, both CuPy's; the filter's own stream has the network, and on
+either side of it the conversions. So block i + 1 goes up and block i - 1 comes down while the network is at block i:
 
     up        ... copy i+1 .............
     network   ... unpack i, run, pack i, unpack i+1 ...
@@ -14,9 +13,8 @@ need no compiler on the machine that runs them, and memory that torch allocates 
 torch does not know. Staging memory is needed once each way: a block has been unpacked by the time
 the network starts on it, long before the next one may come up.
 
-The host writes a page-locked buffer again only after the event that says its copy is over, and waits
-nowhere else but for finished planes. CuPy waits for events without the GIL, and the events here let
-the thread sleep.
+The host writes a page-locked buffer again only after the event that says its copy is over, and waits nowhere else but
+for finished planes. CuPy waits for events without the GIL, and the events here let the thread sleep.
 """
 
 from collections.abc import Sequence

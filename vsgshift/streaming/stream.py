@@ -21,9 +21,8 @@ full; "auto" is the pipeline on the CPU, and on a CUDA device the steady state, 
 class Stream:
     """Restores frames as they come, with the result that the whole clip at once would have.
 
-    Frames are pushed in order; a restored frame is ready once `network.radius` frames after it
-    (or the end of its segment) have been pushed. Memory does not depend on the number of frames,
-    and every layer sees every frame once.
+    Frames are pushed in order; a restored frame is ready once `network.radius` frames after it (or the end of its
+    segment) have been pushed. Memory does not depend on the number of frames, and every layer sees every frame once.
 
     Args:
         network: on the device, in the precision and for the task that is wanted.
@@ -201,12 +200,7 @@ class Stream:
 
 
 def restore(
-    network: ShiftNet,
-    clip: Tensor,
-    noise: Tensor | float | None = None,
-    *,
-    cuts: Iterable[int] = (),
-    block: int = 4,
+    network: ShiftNet, clip: Tensor, noise: Tensor | float | None = None, *, cuts: Iterable[int] = (), block: int = 4
 ) -> Tensor:
     """Restore a clip by streaming it.
 

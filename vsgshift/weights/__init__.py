@@ -3,11 +3,4 @@
 from vsgshift.weights.catalogue import MODELS, Model, models_folder
 from vsgshift.weights.store import import_checkpoint, load_network, remove
 
-__all__ = [
-    "MODELS",
-    "Model",
-    "import_checkpoint",
-    "load_network",
-    "models_folder",
-    "remove",
-]
+__all__ = ["MODELS", "Model", "import_checkpoint", "load_network", "models_folder", "remove"]

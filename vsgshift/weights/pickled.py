@@ -5,8 +5,7 @@ instructions are only followed as far as they put together plain values. The nam
 stay names; of the calls, the three that a state dict needs are recognised and stand for descriptions,
 and any other is refused. Nothing is imported, called or allocated by the file's wish.
 
-The instructions are those of pickle protocol 2, which `torch.save` writes; Python's `pickletools`
-takes them apart.
+The instructions are those of pickle protocol 2, which `torch.save` writes; Python's `pickletools` takes them apart.
 """
 
 import pickletools

@@ -62,14 +62,7 @@ def published_state(data: bytes, path: Path) -> dict[str, Tensor]:
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}") from error
     # All that zipfile is known to raise on senseless archives.
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        struct.error,
-    ) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, struct.error) as error:
         raise CheckpointError(f"{path} is damaged: {plain(str(error))}; fetch it again") from error
     except (ValueError, IndexError, OverflowError) as error:
         raise CheckpointError(f"{path} is damaged; fetch it again") from error

@@ -62,9 +62,7 @@ class Path:
     def shifted(self, down: float, right: float) -> "Path":
         """The same path so many pixels away."""
         return replace(
-            self,
-            y=replace(self.y, start=self.y.start + down),
-            x=replace(self.x, start=self.x.start + right),
+            self, y=replace(self.y, start=self.y.start + down), x=replace(self.x, start=self.x.start + right)
         )
 
     def coordinates(self, times: Tensor, height: int, width: int, *, density: float) -> tuple[Tensor, Tensor]:

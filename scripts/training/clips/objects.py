@@ -66,15 +66,7 @@ def wires(rng: Rng, y: Tensor, x: Tensor, radius: float) -> Tensor:
     return torch.maximum(lines, ends)
 
 
-SHAPES = (
-    (limb, 1.5),
-    (figure, 2.0),
-    (rectangle, 1.5),
-    (ellipse, 1.0),
-    (polygon, 1.0),
-    (blob, 1.5),
-    (wires, 1.0),
-)
+SHAPES = ((limb, 1.5), (figure, 2.0), (rectangle, 1.5), (ellipse, 1.0), (polygon, 1.0), (blob, 1.5), (wires, 1.0))
 """Outlines of things, and how often each is drawn."""
 
 

@@ -138,10 +138,9 @@ DEFOCUS = 40
 def prefiltered(rng: Rng, pool: Pool, picture: Tensor, *, density: float, sharpness: float) -> Tensor:
     """A picture (3 or 4, N, N) fit to be sampled once a pixel, with its finest texture put back.
 
-    A mean over a pixel's texels stands for the sensor's area. Taken here once, rather than after the
-    warp, it costs little, and a still layer comes out as soft as a moving one. What is painted in
-    texels loses its grain by it, and real surfaces have grain at every distance, so some is added at
-    the pixel's scale; it sticks to the surface.
+    A mean over a pixel's texels stands for the sensor's area. Taken here once, rather than after the warp, it costs
+    little, and a still layer comes out as soft as a moving one. What is painted in texels loses its grain by it, and
+    real surfaces have grain at every distance, so some is added at the pixel's scale; it sticks to the surface.
     """
     size = max(1, round(density * sharpness))
     picture = box_blur(picture, size)

@@ -184,9 +184,7 @@ class FastShiftStep(_Native):
         self.direction, self.arriving = step.direction, step.arriving
         self._offsets = channel_offsets(step.arriving).to(torch.int16)
         self._align = Align(
-            channels=step.arriving,
-            offsets=self._offsets.data_ptr(),
-            weights=self.keep(folding.taps(step.align.weight)),
+            channels=step.arriving, offsets=self._offsets.data_ptr(), weights=self.keep(folding.taps(step.align.weight))
         )
         self.fuse, self.refine = FastGatedBlock(step.fuse), FastGatedBlock(step.refine)
 

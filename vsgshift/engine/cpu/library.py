@@ -15,6 +15,14 @@ BUILDS = {"AVX512": ("avx512", "avx2"), "AVX2": ("avx2",)}
 """Builds for the instruction set that torch finds, the best first."""
 
 
+type _Kind = type[c_int | c_float | c_void_p | c_ssize_t]
+
+
+def _each(kind: _Kind, names: str) -> tuple[tuple[str, _Kind], ...]:
+    """Fields of one kind."""
+    return tuple((name, kind) for name in names.split())
+
+
 class Attention(ctypes.Structure):
     """In native/blocks.h."""
 
@@ -31,59 +39,34 @@ class Gated(ctypes.Structure):
     """In native/gated.h."""
 
     _fields_ = (
-        ("channels", c_int),
-        ("side", c_int),
-        ("group", c_int),
-        ("expand", c_void_p),
-        ("expand_bias", c_void_p),
-        ("depthwise", c_void_p),
+        *_each(c_int, "channels side group"),
+        *_each(c_void_p, "expand expand_bias depthwise"),
         ("first", Attention),
-        ("mix", c_void_p),
-        ("gate", c_void_p),
+        *_each(c_void_p, "mix gate"),
         ("second", Attention),
-        ("project", c_void_p),
-        ("project_bias", c_void_p),
+        *_each(c_void_p, "project project_bias"),
     )
 
 
 class Residual(ctypes.Structure):
     """In native/residual.h."""
 
-    _fields_ = (
-        ("channels", c_int),
-        ("first", c_void_p),
-        ("second", c_void_p),
-        ("slope", c_void_p),
-        ("attention", Attention),
-    )
+    _fields_ = (("channels", c_int), *_each(c_void_p, "first second slope"), ("attention", Attention))
 
 
 class Align(ctypes.Structure):
     """In native/align.h."""
 
-    _fields_ = (
-        ("channels", c_int),
-        ("offsets", c_void_p),
-        ("weights", c_void_p),
-    )
+    _fields_ = (("channels", c_int), ("offsets", c_void_p), ("weights", c_void_p))
 
 
 class Merge(ctypes.Structure):
     """In native/merge.h."""
 
     _fields_ = (
-        ("height", c_int),
-        ("width", c_int),
-        ("before", c_int),
-        ("after", c_int),
-        ("fall", c_float),
-        ("free", c_float),
-        ("common", c_float),
-        ("doubt", c_float),
-        ("kept", c_void_p),
-        ("noise", c_void_p),
-        ("change", c_void_p),
-        ("remaining", c_void_p),
+        *_each(c_int, "height width before after"),
+        *_each(c_float, "fall free common doubt"),
+        *_each(c_void_p, "kept noise change remaining"),
     )
 
 

@@ -211,9 +211,8 @@ def fuse(network: ShiftNet, dtype: torch.dtype | None = None) -> ShiftNet:
 
     Args:
         network: on the device.
-        dtype: precision of the copy, float16, bfloat16 or float32; None keeps the network's. From a
-            float32 network the folded weights are rounded once, after folding: better than to
-            round the network before.
+        dtype: precision of the copy, float16, bfloat16 or float32; None keeps the network's. From a float32 network the
+            folded weights are rounded once, after folding: better than to round the network before.
 
     Raises:
         ValueError: the network's gated blocks are of a shape that the kernels do not know.

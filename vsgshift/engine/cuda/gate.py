@@ -2,10 +2,9 @@
 
     m = q + conv5(q) + conv3(q)        (a, b) = W · m        g = a · sigmoid(b)        q = s · p
 
-Both convolutions and the skip are one 5x5 convolution (`engine.folding`). The scale s is denoising's channel
-attention, one number per frame and channel, applied here so that no pass over p is spent on it. The
-sum of g over each frame is taken on the way, before g is rounded, as partial sums over fixed sets of
-tiles that `attention` adds up.
+Both convolutions and the skip are one 5x5 convolution (`engine.folding`). The scale s is denoising's channel attention,
+one number per frame and channel, applied here so that no pass over p is spent on it. The sum of g over each frame is
+taken on the way, before g is rounded, as partial sums over fixed sets of tiles that `attention` adds up.
 
 m is made for a few channels at a time and goes straight into the product, so it is never stored.
 Depthwise (small, tiny), a tap is a multiplication in float32. In groups of 8 (plus), a tap is a small

@@ -188,11 +188,7 @@ def _motion(
 KEEP = Kernel(_keep, [{"BLOCK": 512, "num_warps": 4}])
 HALVE = Kernel(_halve, [{"BLOCK": 512, "num_warps": 4}])
 MOTION = Kernel(
-    _motion,
-    [
-        {"PIXELS": 2048, "num_warps": 4, "num_stages": 1},
-        {"PIXELS": 1024, "num_warps": 4, "num_stages": 1},
-    ],
+    _motion, [{"PIXELS": 2048, "num_warps": 4, "num_stages": 1}, {"PIXELS": 1024, "num_warps": 4, "num_stages": 1}]
 )
 
 

@@ -2,9 +2,8 @@
 
     out = x + W · (s · g) + b
 
-The block's beta, one number per channel, scales the rows of W and b beforehand (`engine.folding`). x is
-the block's own input: for the first block of a step a temporal shift, whose halves are read in place.
-The sum is float32, rounded once.
+The block's beta, one number per channel, scales the rows of W and b beforehand (`engine.folding`). x is the block's own
+input: for the first block of a step a temporal shift, whose halves are read in place. The sum is float32, rounded once.
 
 Per pixel: reads 2C, writes C elements.
 """
@@ -44,17 +43,13 @@ def _project(
             factor = tl.load(scale + frame * C + channel, mask=known, other=0.0)
             value = (value.to(tl.float32) * factor[None, :]).to(dtype)
             matrix = tl.load(
-                weight + channel[:, None] * C + column[None, :],
-                mask=known[:, None] & (column < C)[None, :],
-                other=0.0,
+                weight + channel[:, None] * C + column[None, :], mask=known[:, None] & (column < C)[None, :], other=0.0
             )
             total = tl.dot(value, matrix, total, input_precision=PRECISION)
         total += tl.load(bias + column, mask=column < C, other=0.0)[None, :]
         total += load_row(first, second, first_stride, pixel, within, column, C, SHIFT).to(tl.float32)
         tl.store(
-            target + pixel[:, None] * C + column[None, :],
-            total.to(dtype),
-            mask=within[:, None] & (column < C)[None, :],
+            target + pixel[:, None] * C + column[None, :], total.to(dtype), mask=within[:, None] & (column < C)[None, :]
         )
 
 

@@ -57,12 +57,8 @@ def cache_folder() -> Path:
 
 
 class Kernel:
-    """A Triton function with the configurations that it may be launched in.
-
-    Args:
-        function: what `triton.jit` made.
-        configs: the configurations to choose from; the first is taken where nothing may be timed.
-    """
+    """A Triton function with the configurations that it may be launched in; the first is taken where nothing may be
+    timed."""
 
     def __init__(self, function: Any, configs: Sequence[Config]) -> None:
         self.function = function
@@ -71,12 +67,7 @@ class Kernel:
         self._chosen: dict[tuple[torch.device, str], Config] = {}
 
     def launch(
-        self,
-        like: Tensor,
-        key: str,
-        grid: Callable[[Config], tuple[int, ...]],
-        *arguments: Any,
-        **constants: Any,
+        self, like: Tensor, key: str, grid: Callable[[Config], tuple[int, ...]], *arguments: Any, **constants: Any
     ) -> None:
         """Run on the device of ``like``.
 
@@ -140,11 +131,8 @@ def measures(frames: int, height: int, width: int, channels: int) -> str:
 
 
 def fastest(configs: Sequence[Config], run: Callable[[Config], None]) -> Config:
-    """The configuration whose ``run`` takes least time; those that the card has no room for are passed over.
-
-    Raises:
-        RuntimeError: the card has room for none.
-    """
+    """The configuration whose ``run`` takes least time; those that the card has no room for are passed over. Raises
+    RuntimeError if it has room for none."""
     if len(configs) == 1:
         return configs[0]
     times: dict[int, float] = {}

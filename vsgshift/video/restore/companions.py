@@ -145,14 +145,9 @@ OTHERWISE: dict[str, tuple[Way, ...]] = {"audio": tuple(map(_reencoded, LOSSLESS
 
 
 def way(film: Path, stream: Stream, ending: str) -> Way | None:
-    """How a stream of sound or subtitles goes into a kind of file; None if it does not.
+    """How a stream of sound or subtitles of a film goes into a kind of file; None if it does not.
 
     It is changed only if that loses nothing but styles, and if no kind of file that we write holds it as it is.
-
-    Args:
-        film: the file of the stream.
-        stream: of a film that is open.
-        ending: of the output, as .mp4.
     """
     format = FORMATS[ending]
     for each in AS_IT_IS:
@@ -209,19 +204,9 @@ def chosen(film: Any, *, audio: bool, subtitles: bool) -> tuple[list[Stream], li
 
 
 def check(source: Path, sample: Path, ending: str, *, audio: bool, subtitles: bool) -> list[str]:
-    """Find out early whether a kind of file can hold what is to go into it.
+    """Find out early whether a kind of file can hold a sample from the encoder and the film's other streams.
 
-    Args:
-        source: the film.
-        sample: a file with a frame from the encoder.
-        ending: of the output.
-        audio, subtitles: whether they are copied.
-
-    Returns:
-        Remarks on what is left out, or not as it was.
-
-    Raises:
-        VideoError: it cannot hold one of the streams.
+    Returns remarks on what is left out, or not as it was. Raises VideoError if it cannot hold one of the streams.
     """
     with opened(source) as film, opened(sample) as encoded:
         if not _fits(sample, encoded.streams.video[0], FORMATS[ending], Copy):

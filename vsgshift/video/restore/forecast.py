@@ -24,11 +24,8 @@ PATIENCE = 60
 def forecast(plan: Plan, pace: float, frames: int, memory: int) -> str:
     """A line for the user; of a short run it tells just the noise, if that is measured.
 
-    Args:
-        plan: of the run.
-        pace: frames per second, as measured.
-        frames: that are still to be made.
-        memory: bytes that the work takes now; 0 if the system does not tell.
+    ``pace`` are frames per second as measured, ``frames`` those still to be made, ``memory`` bytes that the work takes
+    now (0 if the system does not say).
     """
     words = []
     seconds = frames / pace

@@ -56,11 +56,7 @@ class Result:
 
 
 def restore(job: Job) -> Result:
-    """Do the job.
-
-    Raises:
-        VsgshiftError: in one line, what stands in its way; what is finished is kept.
-    """
+    """Do the job. Raises VsgshiftError, which says in one line what stands in its way; what is finished is kept."""
     _check_paths(job)
     shared = job.stretch is not None
     with working_folder(job.output, shared=shared) as folder:
@@ -222,15 +218,8 @@ def script_frames(plan: Plan, first: int) -> Iterator[ScriptFrames]:
 def make(
     plan: Plan, parts: Parts, numbers: Sequence[int], frames: ScriptFrames, passed: Callable[[], None]
 ) -> Iterator[int]:
-    """Make parts that follow each other, as far as no one else has; gives the number of each that is whole.
-
-    Args:
-        plan: of the film.
-        parts: all of them.
-        numbers: of those to make.
-        frames: that begin with theirs.
-        passed: called after each frame.
-    """
+    """Make parts that follow each other, by frames that begin with theirs, as far as no one else has; gives the number
+    of each that is whole. ``passed`` is called after each frame."""
     for number in numbers:
         if not parts.missing([number]):
             return
@@ -261,11 +250,7 @@ def _made(plan: Plan, folder: Path) -> tuple[Result, Parts]:
 def _begun(plan: Plan, folder: Path, size: int, sample: Path | None = None) -> Parts:
     """The parts of a run that begins, or goes on as the one before it did.
 
-    Args:
-        plan: of the film.
-        folder: of the parts.
-        size: frames in one; if that was measured, whoever comes first decides.
-        sample: see `Plan.state`.
+    ``size`` are frames in one; if that was measured, whoever comes first decides. ``sample``: see `Plan.state`.
     """
     job = plan.job
     mixed = job.mixed or sample is None

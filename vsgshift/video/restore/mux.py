@@ -93,19 +93,10 @@ def join(
     audio: bool,
     subtitles: bool,
 ) -> None:
-    """Write the whole file.
+    """Write the whole file: the encoded frames of parts that `check_part` has checked, at their times, turned as
+    players shall show them, with what else the film has that its format (by the ending) holds.
 
-    Args:
-        parts: files with the encoded frames, in order, checked by `check_part`.
-        source: the film they come from.
-        target: where to write; overwritten.
-        ending: of the name that it will have, for its format.
-        timing: of the frames.
-        orientation: rotation and mirroring.
-        audio, subtitles: whether they are copied.
-
-    Raises:
-        VideoError: a part is of another kind than the first, or the file cannot be written.
+    Raises VideoError if a part is of another kind than the first, or the file cannot be written.
     """
     delay = max(map(_delay, parts))
     with opened(source) as film:
@@ -158,11 +149,8 @@ def join(
 
 
 def check_part(file: Path, count: int) -> None:
-    """Check that a part is whole: an ffmpeg whose disk was full may have ended without a complaint.
-
-    Raises:
-        VideoError: it cannot be read, or has not that many frames.
-    """
+    """Raise VideoError unless a part has that many frames: an ffmpeg whose disk was full may have ended without a
+    complaint."""
     try:
         with opened(file) as part:
             frames = [packet for packet in part.demux(video=0) if packet.size and not packet.is_corrupt]

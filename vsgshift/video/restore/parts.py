@@ -1,9 +1,8 @@
 """What is finished of a restoration, kept next to its output until the whole is.
 
-The film is cut into parts of equal length, each encoded by itself, so that a run that was stopped and
-goes on makes the same parts as one that was not, and so do several machines. They lie in a folder that only we
-write to; whatever else is found in it is left alone. A part has its name once it is whole, so that two attempts at
-one do no harm.
+The film is cut into parts of equal length, each encoded by itself, so that a run that was stopped and goes on makes the
+same parts as one that was not, and so do several machines. They lie in a folder that only we write to; whatever else is
+found in it is left alone. A part has its name once it is whole, so that two attempts at one do no harm.
 """
 
 import fcntl
@@ -42,13 +41,8 @@ AFRESH = "start over with --force"
 
 @dataclass(frozen=True)
 class Parts:
-    """The files of the parts.
-
-    Args:
-        folder: where they are.
-        frames: how many the output has.
-        size: frames in a part, the last one excepted; a run that is stopped loses at most as many.
-    """
+    """The files of the parts in a folder: ``frames`` of the output, ``size`` in a part, the last one excepted, which
+    are the most that a run loses if it is stopped."""
 
     folder: Path
     frames: int
@@ -86,14 +80,10 @@ def parts_folder(output: Path) -> Path:
 
 @contextmanager
 def working_folder(output: Path, *, shared: bool = False) -> Iterator[Path]:
-    """Make an output's folder of parts, and keep other runs away from it; remove it at the end if no part is finished.
+    """Make an output's folder of parts, and keep other runs away from it, unless they share it; remove it at the end if
+    no part is finished.
 
-    Args:
-        output: the file that is wanted.
-        shared: whether others that share it may be at it too.
-
-    Raises:
-        VideoError: another run is at it, or there is a folder of that name which we did not make.
+    Raises VideoError if another run is at it, or there is a folder of that name which we did not make.
     """
     folder = parts_folder(output)
     descriptor = _locked(folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
@@ -188,13 +178,8 @@ def _empty(folder: Path) -> None:
 def make_way(folder: Path, *, resume: bool, force: bool) -> None:
     """Make way for a run that starts over; the folder's lock is held.
 
-    Args:
-        folder: of the parts.
-        resume: go on instead, if there is something to go on from.
-        force: throw away what an earlier run has left.
-
-    Raises:
-        VideoError: there is something that is not to be thrown away.
+    With ``resume`` go on instead, if there is something to go on from; with ``force`` throw away what an earlier run
+    has left. Raises VideoError if there is something that is not to be thrown away.
     """
     unfinished = (folder / STATE).exists()
     if unfinished and resume:
@@ -205,29 +190,18 @@ def make_way(folder: Path, *, resume: bool, force: bool) -> None:
 
 
 def kept_size(folder: Path) -> int | None:
-    """Frames in a part of the run that left the folder; None if there was none.
-
-    Raises:
-        VideoError: its notes are damaged.
-    """
+    """Frames in a part of the run that left the folder; None if there was none. Raises VideoError if its notes are
+    damaged."""
     file = folder / STATE
     return int(_read(file)[PART_SIZE]) if file.exists() else None
 
 
 def begin(folder: Path, state: Mapping[str, Any], *, measured: bool = False, mixed: bool = False) -> int:
-    """Write down what the frames depend on, or compare it with what an earlier run or another machine had.
+    """Write down what the frames depend on (plain types), or compare it with what an earlier run or another machine
+    had; returns the frames in a part.
 
-    Args:
-        folder: of the parts.
-        state: everything that the frames of the output depend on; plain types.
-        measured: whether the size of a part was measured: whoever was first has chosen it.
-        mixed: whether the machine may be of another kind.
-
-    Returns:
-        Frames in a part.
-
-    Raises:
-        VideoError: that one had other options, or was a machine of another kind.
+    If its size was measured, whoever was first has chosen it. Raises VideoError if that one had other options, or was a
+    machine of another kind, unless ``mixed``.
     """
     file = folder / STATE
     if not file.exists():

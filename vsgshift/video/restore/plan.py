@@ -174,9 +174,8 @@ class Plan:
     def state(self, part: int, sample: Path | None) -> dict[str, Any]:
         """All that the frames of the output depend on, by the names that the user gave it.
 
-        Args:
-            part: frames in a part.
-            sample: a film of one frame, encoded as the others are; None if this machine makes no frames.
+        ``part`` are frames in a part; ``sample`` is a film of one frame, encoded as the others are; None if this
+        machine makes none.
         """
         file = self.job.source.stat()
         return {
@@ -194,15 +193,9 @@ class Plan:
 
 
 def make_plan(job: Job, index: Path) -> Plan:
-    """Look at the film, and decide.
+    """Look at the film, and decide; ``index`` is what BestSource's index files are named for.
 
-    Args:
-        job: what is to be done.
-        index: what BestSource's index files are named for.
-
-    Raises:
-        VideoError: the film cannot be restored, or not in this stretch.
-        MissingProgramError: vspipe or ffmpeg is not installed.
+    Raises VideoError if the film cannot be restored, or not in this stretch; MissingProgramError.
     """
     programs = Programs.find()
     track = video_track(job.source)

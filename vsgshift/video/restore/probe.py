@@ -69,17 +69,9 @@ class Source:
 
 
 def probe(path: Path, track: int, index: Path, stated: dict[str, int], *, progressive: bool) -> Source:
-    """Open a video track and decode it once, which leaves an index for the script to use.
+    """Open a video track, by its stream's index, and decode it once, which leaves an index for the script to use.
 
-    Args:
-        path: of the file.
-        track: index of the stream.
-        index: what BestSource's index files are named for.
-        stated: frame properties that hold instead of the file's.
-        progressive: whether the user says that frames are not interlaced.
-
-    Raises:
-        VideoError: BestSource is missing or too old, or cannot read it.
+    ``stated`` properties hold instead of the file's; ``progressive``: its frames are not interlaced. Raises VideoError.
     """
     whole = Path(f"{index}.{track}.bsindex")
     # Where others may be at the same film, an index has the name that they look for once it is whole.

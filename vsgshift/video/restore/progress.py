@@ -22,10 +22,7 @@ LINE_EVERY = 60.0
 class Progress:
     """Counts frames, and shows a bar or, if stderr is no terminal, writes a line each minute; a context manager.
 
-    Args:
-        name: what is shown before the bar.
-        total: frames of the whole.
-        done: those that were there before.
+    ``total`` are the frames of the whole, ``done`` those that were there before.
     """
 
     def __init__(self, name: str, total: int, done: int) -> None:
