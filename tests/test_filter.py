@@ -1,7 +1,7 @@
 """`core.gshift` in process: every order of requests, clear errors."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from clips import as_tensor, max_abs_diff, moving, own_props, samples
 
 from vsgshift import restore
 from vsgshift.network import ShiftNet
+from vsgshift.plugin._bridge import Core, Node
+from vsgshift.plugin.colour import converted_around
 from vsgshift.plugin.restorer import Restorer
 from vsgshift.streaming import Stream, TiledStream
 from vsgshift.weights import load_network
@@ -32,6 +34,39 @@ def test_out_of_range_floats_pass(untrained: dict[str, str]) -> None:
     after = core.gshift.Deblur(clip, model=untrained["deblur"], strength=1e-6).get_frame(0)
     for plane, value in zip(samples(after), (1.5, -0.25, 7.0), strict=True):
         assert np.allclose(plane, value, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("format", "within"),
+    [(vs.YUV420P8, vs.RGBH), (vs.RGB24, vs.RGBH), (vs.GRAY8, vs.GRAYH), (vs.RGBH, vs.RGBH), (vs.YUV420P10, vs.RGBS)],
+    ids=lambda format: format.name,
+)
+def test_half_floats_between_graph_and_card(
+    format: int, within: int, untrained: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = moving(frames=8, format=format)
+
+    def filtered(strength: float) -> list[vs.VideoFrame]:
+        return list(core.gshift.Deblur(clip, model=untrained["deblur"], strength=strength).frames())
+
+    expected, formats = filtered(1), []
+
+    def around(core: Core, clip: Node, make: Callable[[Node], Node], *, half: bool) -> Node:
+        assert not half, "on a CPU"
+
+        def noted(node: Node) -> Node:
+            formats.append(node.format.id)
+            return make(node)
+
+        return converted_around(core, clip, noted, half=True)
+
+    monkeypatch.setattr("vsgshift.plugin.functions.converted_around", around)
+    tolerance = 2**-10 if format == vs.RGBH else 1
+    for actual, reference, source, same in zip(filtered(1), expected, clip.frames(), filtered(1e-6), strict=True):
+        assert max_abs_diff(actual, reference) <= tolerance
+        # A whole level lies 8 of those steps or more from the next one.
+        assert format not in (vs.RGB24, vs.GRAY8) or max_abs_diff(same, source) == 0
+    assert formats == [within, within]
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 9), (7, 3), (33, 17)])

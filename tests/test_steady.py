@@ -318,6 +318,29 @@ class FakeCuda:
         graph.calls = recorder.calls
 
 
+def test_convolutions_are_timed_before_the_capture_and_by_the_thread_that_captures() -> None:
+    def run(last: Callable[[GraphedStep], object]) -> list[bool]:
+        timed: list[bool] = []
+
+        def step(frames: Tensor, noise: Tensor | None) -> Tensor:
+            timed.append(torch.backends.cudnn.benchmark)
+            return frames
+
+        graphed = GraphedStep(step, cuda=FakeCuda())
+        for _ in range(WARM_UP):
+            graphed(torch.zeros(1), None)
+        last(graphed)
+        assert not torch.backends.cudnn.benchmark
+        assert graphed.mode == "graph"
+        return timed[: WARM_UP + 1]
+
+    assert run(lambda graphed: graphed(torch.zeros(1), None)) == [True] * (WARM_UP + 1)
+    with ThreadPoolExecutor() as other:
+        timed = run(lambda graphed: other.submit(graphed, torch.zeros(1), None).result())
+    # What this thread chose is not known to another, and in a capture nothing can be timed.
+    assert timed == [True] * WARM_UP + [False]
+
+
 class Driven:
     """A filled pipeline's clip, run on by a step of the steady state."""
 

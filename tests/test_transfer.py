@@ -284,15 +284,16 @@ def test_a_single_pixel_fills_the_frame(monkeypatch: pytest.MonkeyPatch) -> None
         assert torch.equal(tensor, torch.full((1, 1, 8, 16), float(frame.plane(0)[0, 0])))
 
 
-def test_planes_come_back_without_the_border(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("sample", "exact"), [(np.float32, 1e-6), (np.float16, 2**-12)])
+def test_planes_come_back_without_the_border(sample: type, exact: float, monkeypatch: pytest.MonkeyPatch) -> None:
     restored = torch.rand(2, 3, 8, 16).contiguous(memory_format=torch.channels_last)
     inside = restored[:, :, :5, :7]
-    for transfer, _ in transfers(monkeypatch):
+    for transfer, bench in transfers(monkeypatch):
         for planes, expected in ((3, inside), (1, inside.mean(1, keepdim=True))):
-            download = transfer.download(restored, planes, (5, 7))
+            download = transfer.download(restored, planes, (5, 7), sample)
             actual = download.wait()
-            assert actual.dtype == np.float32
-            np.testing.assert_allclose(actual, expected.numpy(), atol=1e-6)
+            assert actual.dtype == (np.float32 if bench is None else sample)
+            np.testing.assert_allclose(actual, expected.numpy(), atol=exact)
             download.release()
 
 
@@ -391,9 +392,9 @@ class Noting(CpuTransfer):
         self.blocks += 1
         return super().upload(frames, channels, size)
 
-    def download(self, tensor: torch.Tensor, planes: int, size: tuple[int, int]) -> Any:
+    def download(self, tensor: torch.Tensor, planes: int, size: tuple[int, int], *sample: Any) -> Any:
         number, self.fetched = self.fetched, self.fetched + 1
-        inner = super().download(tensor, planes, size)
+        inner = super().download(tensor, planes, size, *sample)
         self.notes.append(("down", number))
 
         def wait() -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """Any format to what the network takes, and back, by VapourSynth's own resizer.
 
-The network gets RGBS, or GRAYS for GRAY clips. A frame's matrix, range and siting may change within a clip, and a
-resizer converts to one combination of them, so there is a resizer for each; a cheap filter sends every frame through
-its own.
+The network gets RGBS, or GRAYS for GRAY clips, or the same in half precision where that is enough. A frame's matrix,
+range and siting may change within a clip, and a resizer converts to one combination of them, so there is a resizer for
+each; a cheap filter sends every frame through its own.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ from vsgshift.plugin._bridge import Core, Format, Frame, Node
 GRAY8 = 0x10080000
 RGBS = 0x21200000
 GRAYS = 0x11200000
+RGBH = 0x21100000
+GRAYH = 0x11100000
 MATRICES = (1, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14)
 """Matrices to convert back to, as H.273 numbers them: all that VapourSynth's resizer knows for YUV."""
 
@@ -38,11 +40,15 @@ def colour_of(frame: Frame) -> tuple[int, bool, int]:
     return key % 16, key // 16 % 2 == 1, key // 32
 
 
-def converted_around(core: Core, clip: Node, make: Callable[[Node], Node]) -> Node:
-    """Apply ``make`` to the clip as RGBS or GRAYS; the result has the clip's format and properties."""
+def converted_around(core: Core, clip: Node, make: Callable[[Node], Node], *, half: bool = False) -> Node:
+    """Apply ``make`` to the clip as RGBS or GRAYS; the result has the clip's format and properties.
+
+    half: as RGBH or GRAYH, if the clip has 8 bits, of which those lose nothing, or is in half precision itself.
+    """
     kind = clip.format
     start = with_colours(core, clip)
-    network_format = GRAYS if kind.color_family == "GRAY" else RGBS
+    half = half and kind.bits == (16 if kind.sample_type == "float" else 8)
+    network_format = (GRAYH if half else GRAYS) if kind.color_family == "GRAY" else RGBH if half else RGBS
     direct = kind.id == network_format
     restored = make(start if direct else core.invoke("resize", "Bicubic", clip=start, format=network_format))
     if direct:

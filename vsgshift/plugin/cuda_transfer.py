@@ -126,10 +126,12 @@ class CudaTransfer:
             self._network_records(buffers.idle)
         return tensor
 
-    def download(self, tensor: Tensor, planes: int, size: Size) -> "CudaDownload":
+    def download(
+        self, tensor: Tensor, planes: int, size: Size, sample: type[np.floating[Any]] = np.float32
+    ) -> "CudaDownload":
         count = len(tensor)
         with self._cupy.cuda.Device(self.device.index), self.running():
-            buffers = self._buffers_for("down", (count, planes, *size), np.dtype(np.float32))
+            buffers = self._buffers_for("down", (count, planes, *size), np.dtype(sample))
             host = buffers.unheld()
             self._network_waits_for(buffers.idle)
             pack(tensor, buffers.tensor[:count])
@@ -172,10 +174,10 @@ class CudaDownload:
         self._cupy, self._device, self._host, self._count = cupy, device, host, count
         host.held = True
 
-    def wait(self) -> NDArray[np.float32]:
+    def wait(self) -> NDArray[Any]:
         with self._cupy.cuda.Device(self._device.index):
             self._host.copied.synchronize()
-        planes: NDArray[np.float32] = self._host.array[: self._count]
+        planes: NDArray[Any] = self._host.array[: self._count]
         return planes
 
     def release(self) -> None:
@@ -190,6 +192,6 @@ def unpack(raw: Tensor, tensor: Tensor, white: float) -> None:
 
 
 def pack(tensor: Tensor, raw: Tensor) -> None:
-    """The upper left of (T, C, H, W) into float32 planes (T, C or 1, h, w); one plane gets the channels' mean."""
+    """The upper left of (T, C, H, W) into planes (T, C or 1, h, w); one plane gets the channels' mean."""
     cropped = tensor[:, :, : raw.shape[2], : raw.shape[3]]
     raw.copy_(cropped if raw.shape[1] == cropped.shape[1] else cropped.mean(1, keepdim=True, dtype=torch.float32))

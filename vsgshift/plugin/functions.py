@@ -153,7 +153,8 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
             PROMISES.add(device, demand.needed() // len(runs), processor)
             return core.create_filter(name, node, inputs, processor)
 
-        return converted_around(core, clip, make)
+        # Half the bytes between the graph and the card.
+        return converted_around(core, clip, make, half=device.type == "cuda" and dtype == torch.float16)
 
     restored = _combined(core, clip, {run(sigma): planes for sigma, planes in runs.items()})
     applied: dict[str, str | float | Sequence[float] | None] = {

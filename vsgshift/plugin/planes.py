@@ -19,7 +19,7 @@ def peak(frame: Frame) -> float:
     return 1.0 if frame.format.sample_type == "float" else float((1 << frame.format.bits) - 1)
 
 
-def into_planes(frame: Frame, planes: NDArray[np.float32]) -> None:
+def into_planes(frame: Frame, planes: NDArray[Any]) -> None:
     """Copy (planes, H, W) into the planes of a new frame."""
     for index, plane in enumerate(planes):
         np.copyto(np.asarray(frame.plane(index)), plane)

@@ -58,7 +58,7 @@ class _Output:
 
 
 class Restorer:
-    """The processor of `gshift.Deblur` and `gshift.Denoise`, over an RGBS or GRAYS clip.
+    """The processor of `gshift.Deblur` and `gshift.Denoise`, over an RGB or GRAY clip, float or half.
 
     The sigma map is GRAYS, a standard deviation on the [0, 1] scale, of the clip's size or 1x1; or None. ``props`` is a
     1x1 clip, in whose format source properties wait for their restored frame.
@@ -219,9 +219,11 @@ class Restorer:
     def _begin_downloads(self) -> None:
         """Begin to fetch the next block and the one after it: no more, since each takes page-locked memory."""
         size = (self.clip.height, self.clip.width)
+        kind = self.clip.format
+        sample = np.float16 if kind.bits == 16 else np.float32
         for output in islice(self.outputs, 2):
             if output.restored is not None:
-                output.download = self.transfer.download(output.restored, self.clip.format.num_planes, size)
+                output.download = self.transfer.download(output.restored, kind.num_planes, size, sample)
                 output.restored = None
 
     def _drop_outputs(self) -> None:

@@ -7,7 +7,7 @@ all channels, and comes back as their mean. CUDA devices have `vsgshift.plugin.c
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -52,8 +52,13 @@ class CpuTransfer:
         fill_border(tensor, (height, width))
         return tensor
 
-    def download(self, tensor: Tensor, planes: int, size: Size) -> "CpuDownload":
-        """Begin to fetch planes of ``size`` out of a tensor (T, 3, H, W): three, or one, their mean."""
+    def download(
+        self, tensor: Tensor, planes: int, size: Size, sample: type[np.floating[Any]] = np.float32
+    ) -> "CpuDownload":
+        """Begin to fetch planes of ``size`` out of a tensor (T, 3, H, W): three, or one, their mean.
+
+        sample: the type to carry them in, the planes' own; here they are float32 until they are copied into frames.
+        """
         cropped = tensor[:, :, : size[0], : size[1]]
         return CpuDownload(cropped if planes == cropped.shape[1] else cropped.mean(1, keepdim=True))
 

@@ -7,7 +7,8 @@ without doing it, so that a capture that fails leaves the state as it was, and t
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from weakref import WeakValueDictionary
@@ -57,6 +58,17 @@ def _shared(cuda: Any, device: torch.device) -> _Shared:
     return shared
 
 
+@contextmanager
+def _fastest_convolutions(wanted: bool) -> Iterator[None]:
+    """Have cuDNN time its ways to convolve shapes that are new to this thread, and use the fastest."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or wanted
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
 class _Captured:
     """A graph with the tensors it reads and writes."""
 
@@ -88,6 +100,7 @@ class GraphedStep:
         self.mode = "warming up"
         self._step, self._cuda = step, cuda
         self._runs = 0
+        self._threads: set[int] = set()
         self._shared: _Shared | None = None
         self._captured: _Captured | None = None
 
@@ -113,7 +126,8 @@ class GraphedStep:
             self._shared = _shared(self._cuda, frames.device)
         here, side = self._cuda.current_stream(frames.device), self._shared.side
         side.wait_stream(here)
-        with self._cuda.stream(side):
+        self._threads.add(threading.get_ident())
+        with self._cuda.stream(side), _fastest_convolutions(True):
             restored = self._step(frames, noise)
         here.wait_stream(side)
         if restored.is_cuda:
@@ -131,7 +145,9 @@ class GraphedStep:
             # Where a capture cannot be ended, torch leaves the side stream current.
             here = self._cuda.stream(self._cuda.current_stream(frames.device))
             capture = self._cuda.graph(graph, pool=self._shared.pool, stream=self._shared.side, capture_error_mode=mode)
-            with device_lock(frames.device), here, capture:
+            # Nothing can be timed now: the choices are a thread's own.
+            chosen = self._threads == {threading.get_ident()}
+            with device_lock(frames.device), here, _fastest_convolutions(chosen), capture:
                 restored = self._step(*inputs)
         except RuntimeError as error:
             log.info("no CUDA graph, each step is launched by itself: %s", str(error).partition("\n")[0])
