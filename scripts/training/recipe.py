@@ -222,6 +222,17 @@ class Recipe:
         return sorted(key for key in keys if mine.get(key) != theirs.get(key))
 
 
+POSITIVE = (
+    *("data.frames", "data.sigma_power", "fit.floor", "fit.batch", "fit.rate", "fit.kernel_rate", "fit.climb_rate"),
+    *("fit.clip", "generated.pool", "generated.reuse", "generated.chapter", "generated.scenes", "generated.speeds"),
+    *("validation.every", "validation.frames", "validation.clips", "number of validation.sigmas"),
+)
+SHARES = (
+    *("data.hard", "data.real", "data.coded", "data.quiet", "data.rounded"),
+    *("generated.sharp", "generated.calm", "generated.photographed", "generated.graphics"),
+)
+
+
 def _complaints(recipe: Recipe) -> typing.Iterator[str]:
     """What a recipe says that cannot be, one by one."""
     data, fit, generated, check = recipe.data, recipe.fit, recipe.generated, recipe.validation
@@ -248,44 +259,14 @@ def _complaints(recipe: Recipe) -> typing.Iterator[str]:
         yield f"fit.batch = {fit.batch} must be a multiple of fit.at_once = {fit.at_once}"
     if fit.at_once > 1 and not fit.hold and recipe.variant.boundary == "wrap":
         yield f"{recipe.network} wraps clips round: use fit.at_once = 1, or fit.hold = true"
-    positive = {
-        "data.frames": data.frames,
-        "data.sigma_power": data.sigma_power,
-        "fit.floor": fit.floor,
-        "fit.batch": fit.batch,
-        "fit.rate": fit.rate,
-        "fit.clip": fit.clip,
-        "fit.climb_rate": fit.climb_rate,
-        "generated.pool": generated.pool,
-        "generated.reuse": generated.reuse,
-        "generated.chapter": generated.chapter,
-        "generated.scenes": generated.scenes,
-        "generated.speeds": generated.speeds[0],
-        "fit.kernel_rate": fit.kernel_rate,
-        "validation.every": check.every,
-        "validation.frames": check.frames,
-        "validation.clips": check.clips,
-        "number of validation.sigmas": len(check.sigmas),
-    }
-    yield from (f"{name} must be above zero" for name, value in positive.items() if value <= 0)
+    values = _flat(dataclasses.asdict(recipe))
+    values |= {"generated.speeds": generated.speeds[0], "number of validation.sigmas": len(check.sigmas)}
+    yield from (f"{name} must be above zero" for name in POSITIVE if values[name] <= 0)
     if generated.texels < 64 or generated.view < 1:
         yield "generated.texels must be 64 or more and generated.view 1 or more"
     if generated.speeds[0] > generated.speeds[1]:
         yield "generated.speeds must be the smaller and the larger one"
-    if not 0 <= fit.average < 1 or not all(
-        0 <= share <= 1
-        for share in (
-            generated.sharp,
-            generated.calm,
-            generated.photographed,
-            generated.graphics,
-            data.hard,
-            data.real,
-            data.coded,
-            data.quiet,
-            data.rounded,
-        )
-    ):
+    if not 0 <= fit.average < 1 or not all(0 <= values[name] <= 1 for name in SHARES):
         yield "fit.average must be in [0, 1); shares of clips in [0, 1]"
 
 

@@ -12,12 +12,16 @@ from vsgshift.doctor.finding import Finding, State, problem
 __all__ = ["Finding", "State", "examine"]
 
 
+_NUMPY = "import numpy\nnumpy.ones(2).sum()\nanswer(version=numpy.__version__)"
+_SAFETENSORS = "import safetensors\nanswer(version=safetensors.__version__)"
+
+
 def examine() -> Iterator[Finding]:
     """Yield each finding as soon as it is known. Nothing is raised: what fails is a finding."""
     yield from _guarded("Python", lambda: [libraries.python()])
     yield from _guarded("vsgshift", lambda: [libraries.package()])
-    yield from _guarded("NumPy", lambda: [libraries.numpy()])
-    yield from _guarded("safetensors", lambda: [libraries.safetensors()])
+    yield from _guarded("NumPy", lambda: [libraries.library("numpy", "NumPy", _NUMPY)])
+    yield from _guarded("safetensors", lambda: [libraries.library("safetensors", "safetensors", _SAFETENSORS)])
     yield from _guarded("torch", libraries.torch_and_devices)
     yield from _guarded("memory", lambda: [system.memory()])
     yield from _guarded("VapourSynth", _vapoursynth)

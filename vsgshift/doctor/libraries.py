@@ -35,17 +35,8 @@ def package() -> Finding:
     return ok("vsgshift", text)
 
 
-def numpy() -> Finding:
-    """NumPy."""
-    return _library("numpy", "NumPy", "import numpy\nnumpy.ones(2).sum()\nanswer(version=numpy.__version__)")
-
-
-def safetensors() -> Finding:
-    """The library that reads weights."""
-    return _library("safetensors", "safetensors", "import safetensors\nanswer(version=safetensors.__version__)")
-
-
-def _library(distribution: str, name: str, code: str) -> Finding:
+def library(distribution: str, name: str, code: str) -> Finding:
+    """A library, by a few lines that use it and answer with its version."""
     try:
         return ok(name, str(ask(code)["version"]))
     except ProgramError as error:

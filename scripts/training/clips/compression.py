@@ -66,6 +66,20 @@ def quantised(plane: Tensor, steps: Tensor, dead_zone: float) -> Tensor:
     return blocks.transpose(3, 4).reshape(padded.shape)[..., :height, :width]
 
 
+def halved_chroma(clip: Tensor) -> tuple[Tensor, Tensor]:
+    """Luma (T, 1, H, W) and BT.601 colour differences halved by area (T, 2, H/2, W/2) of (T, 3, H, W): 4:2:0."""
+    luma = 0.299 * clip[:, :1] + 0.587 * clip[:, 1:2] + 0.114 * clip[:, 2:]
+    return luma, functional.avg_pool2d(clip[:, ::2] - luma, 2, ceil_mode=True)
+
+
+def from_halved_chroma(luma: Tensor, chroma: Tensor) -> Tensor:
+    """The clip (T, 3, H, W) of these, chroma interpolated."""
+    chroma = functional.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
+    chroma = chroma[..., : luma.shape[-2], : luma.shape[-1]]
+    red, blue = luma + chroma[:, :1], luma + chroma[:, 1:]
+    return torch.cat((red, (luma - 0.299 * red - 0.114 * blue) / 0.587, blue), 1)
+
+
 def compressed(clip: Tensor, quantiser: Quantiser) -> Tensor:
     """The clip (T, 3, H, W) in [0, 1] after 4:2:0 and quantisation; the same shape, not clamped.
 
@@ -78,11 +92,6 @@ def compressed(clip: Tensor, quantiser: Quantiser) -> Tensor:
     frame = torch.arange(len(clip), device=device) % 2
     share = torch.where(frame == 1, quantiser.between, 1.0).view(-1, 1, 1, 1, 1, 1)
     steps = quantiser.step / 255 * share * tilt
-    luma = 0.299 * clip[:, :1] + 0.587 * clip[:, 1:2] + 0.114 * clip[:, 2:]
-    chroma = functional.avg_pool2d(clip[:, ::2] - luma, 2, ceil_mode=True)
+    luma, chroma = halved_chroma(clip)
     luma = quantised(luma, steps, quantiser.dead_zone)
-    chroma = quantised(chroma, quantiser.chroma * steps, quantiser.dead_zone)
-    chroma = functional.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
-    chroma = chroma[..., : clip.shape[-2], : clip.shape[-1]]
-    red, blue = luma + chroma[:, :1], luma + chroma[:, 1:]
-    return torch.cat((red, (luma - 0.299 * red - 0.114 * blue) / 0.587, blue), 1)
+    return from_halved_chroma(luma, quantised(chroma, quantiser.chroma * steps, quantiser.dead_zone))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .compression import Quantiser, compressed
+from .compression import Quantiser, compressed, from_halved_chroma, halved_chroma
 from .rng import Rng
 
 
@@ -70,12 +70,7 @@ def sharpened(clip: Tensor, amount: float) -> Tensor:
 
 def chroma_subsampled(clip: Tensor) -> Tensor:
     """The clip (T, 3, H, W) after 4:2:0: BT.601 colour differences halved by area and interpolated."""
-    luma = 0.299 * clip[:, :1] + 0.587 * clip[:, 1:2] + 0.114 * clip[:, 2:]
-    chroma = functional.avg_pool2d(clip[:, ::2] - luma, 2, ceil_mode=True)
-    chroma = functional.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
-    chroma = chroma[..., : clip.shape[-2], : clip.shape[-1]]
-    red, blue = luma + chroma[:, :1], luma + chroma[:, 1:]
-    return torch.cat((red, (luma - 0.299 * red - 0.114 * blue) / 0.587, blue), 1)
+    return from_halved_chroma(*halved_chroma(clip))
 
 
 def camera(clip: Tensor, generator: torch.Generator) -> Tensor:
