@@ -2,12 +2,12 @@
 
 What is written is the network as `vsgshift.network` defines it, run by a `Pipeline` that was entered midway, so that
 nothing is computed that no frame of the result needs. A window knows nothing of scenes and of the ends of a clip: who
-runs it repeats frames there. The same frame is computed anew in each window that it is in; larger windows share more.
+runs it repeats frames there. The same frame is computed again in each window that it is in; larger windows share more.
 
 The input is (1, C, H, W), as runtimes for VapourSynth make it of several clips, with H and W multiples of
 `Variant.multiple`, all on the [0, 1] scale:
 
-- T + 2 R frames of RGB one after the other, R being the network's radius; behind them, for denoising, one plane of the
+- T + 2 R frames of RGB one after the other, R being the network's radius; after them, for denoising, one plane of the
   noise's standard deviation, for all of them.
 - For a network that merges frames, the merge is not part of the file. T + 2 (R - reach) frames of ten planes each:
   the frame, the merged frame, its noise before merging, and what of it is left in luma's low frequencies, luma's high

@@ -26,24 +26,17 @@ VISIBLE_BLUR = 36.0
 
 
 def clean_clips(root: Path, *, halved: bool = False) -> list[Clip]:
-    """The clips of a denoising data set or a video, sorted by name; the noise is still to be added.
-
-    Raises:
-        EvaluationError: there is no such place, there are no frames in it, or it holds pairs.
-    """
+    """The clips of a denoising data set or a video, sorted by name; the noise is still to be added. Raises
+    EvaluationError."""
     return [Clip(name=name, source=frames, target=frames) for name, frames in _clips(root, halved).items()]
 
 
 def paired_clips(root: Path, sharp: Path | None = None, *, halved: bool = False) -> list[Clip]:
     """Blurred clips with their sharp ones, sorted by name.
 
-    Args:
-        root: a folder with `blur` and `gt`; with sharp given, the blurred clips alone.
-        sharp: the sharp clips of the same names; for one blurred clip, one sharp clip of any name.
-        halved: see `Images` and `Video`.
-
-    Raises:
-        EvaluationError: a folder or a clip's counterpart is missing, or the two differ in length or size.
+    ``root`` has folders `blur` and `gt`; with ``sharp`` given, it has the blurred clips alone, and that the sharp ones
+    of the same names (of one clip, any name). Raises EvaluationError if a folder or a clip's counterpart is missing, or
+    the two differ.
     """
     if sharp is None:
         _check_exists(root)

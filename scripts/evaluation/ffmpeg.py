@@ -14,18 +14,11 @@ from vsgshift.video.programs import find_ffmpeg
 
 
 def filtered(pieces: Iterable[Tensor], size: tuple[int, int], chain: str) -> Iterator[Tensor]:
-    """Frames with a chain of filters run over them, one by one, as the frames of a file would be.
+    """Frames, as 8 bits in a file, with a chain of ffmpeg's filters run over them: (1, 3, H, W) each, RGB in [0, 1], of
+    8 bits.
 
-    Args:
-        pieces: (T, 3, H, W) each, RGB; clamped to [0, 1] and rounded to 8 bits, as a file has them.
-        size: their H and W.
-        chain: as for ffmpeg's -vf; it must give every frame that it gets.
-
-    Yields:
-        (1, 3, H, W), RGB in [0, 1], of 8 bits.
-
-    Raises:
-        EvaluationError: ffmpeg refuses.
+    ``pieces`` are (T, 3, H, W), RGB, of size (H, W); the chain must give every frame that it gets. Raises
+    EvaluationError.
     """
     height, width = size
     given = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]

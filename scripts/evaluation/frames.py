@@ -64,14 +64,10 @@ class Stack:
 
 
 class Images:
-    """A clip as a folder of pictures has it, 8 bits a channel."""
+    """A clip as a folder of pictures has it, 8 bits a channel; halved by Pillow's bicubic reduction, if asked for.
+    Raises EvaluationError if the first picture cannot be read, or Pillow is not installed."""
 
     def __init__(self, files: Sequence[Path], *, halved: bool = False) -> None:
-        """files: in order, at least one. halved: both sides divided by two, by Pillow's bicubic reduction.
-
-        Raises:
-            EvaluationError: the first picture cannot be read, or Pillow is not installed.
-        """
         self.files = files
         self.halved = halved
         self._size = _read_image(files[0], halved).shape[1:]
@@ -117,14 +113,10 @@ def _read_image(file: Path, halved: bool) -> Tensor:
 
 
 class Video:
-    """A video file, read through BestSource and brought to RGB of 8 bits by its own matrix and range."""
+    """A video file, read through BestSource and brought to RGB of 8 bits by its own matrix and range; both sides halved
+    by a bicubic filter, if asked for, which leaves little of compression noise. Raises VideoError."""
 
     def __init__(self, file: Path, *, halved: bool = False) -> None:
-        """halved: both sides divided by two by a bicubic filter, which leaves little of compression noise.
-
-        Raises:
-            VideoError: as for `open_clip`.
-        """
         clip = open_clip(file)
         import vapoursynth as vs
 

@@ -28,9 +28,7 @@ def psnr(restored: Tensor, target: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each frame in dB, infinite for equal ones.
 
     10 log10(1 / MSE) over a frame's pixels and channels: the authors' measure, for whom both are multiplied by 255.
-
-    Raises:
-        ValueError: the shapes differ or are not those of clips.
+    Raises ValueError if the shapes differ or are not those of clips.
     """
     _check(restored, target)
     error = restored.clamp(0, 1).double() - target.double()
@@ -41,11 +39,8 @@ def psnr(restored: Tensor, target: Tensor) -> Tensor:
 def flicker(restored: Tensor, target: Tensor) -> Tensor:
     """By how much the error of each frame differs from that of the frame before, (T - 1,), on the 8-bit scale.
 
-    The root mean square over pixels and channels. An error that stays as it is does not count;
-    independent noise of sigma scores sigma * sqrt(2).
-
-    Raises:
-        ValueError: as for `psnr`.
+    The root mean square over pixels and channels. An error that stays as it is does not count; independent noise of
+    sigma scores sigma * sqrt(2).
     """
     _check(restored, target)
     error = restored.clamp(0, 1).double() - target.double()

@@ -39,15 +39,9 @@ def strongest(weight: Tensor, side: int = SIDE) -> tuple[int, int]:
 def write_side_by_side(
     file: Path, frames: Mapping[str, Tensor], corner: tuple[int, int], side: int = SIDE, columns: int = 4
 ) -> None:
-    """Write a PNG of the square at ``corner`` (top, left) of each frame, under its name.
+    """Write a picture of the square at ``corner`` (top, left) of each frame (3, H, W), RGB, under its name, in rows.
 
-    Args:
-        frames: (3, H, W) each, RGB, of one size; clamped to [0, 1].
-        side: of the square; cut where the frame ends.
-        columns: how many stand in a row.
-
-    Raises:
-        EvaluationError: the file cannot be written, or Pillow is not installed.
+    Raises EvaluationError if the file cannot be written, or Pillow is not installed.
     """
     images = pillow()
     from PIL import ImageDraw

@@ -36,12 +36,8 @@ HEADINGS = (
 
 
 def table(rows: Sequence[Row], *, method: str, dataset: str | None = None) -> str:
-    """The rows of every clip, then the means, and beside those of a method the paper's figures.
-
-    Args:
-        method: the network's, as its rows name it.
-        dataset: the name of the data set in the paper, if it is one of its.
-    """
+    """The rows of every clip, then the means, and beside those of the network's method the paper's figures for a data
+    set."""
     paper = {row.sigma: paper_cell(dataset, row.sigma) for row in rows}
     means = overall(rows)
     if len({row.frames for row in rows}) == 1:

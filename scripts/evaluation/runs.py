@@ -50,13 +50,8 @@ def noisy(clip: Clip, sigma: float, seed: int) -> Clip:
 
 
 def compare(run: Run, clips: Iterable[Clip], sigmas: Sequence[float] | None) -> list[Row]:
-    """Rows of the input, the network and each baseline, for every clip and sigma.
-
-    sigmas: of the noise to be added, on the 8-bit scale; None for clips that are degraded already.
-
-    Raises:
-        EvaluationError: a clip cannot be read, or does not suit the protocol.
-    """
+    """Rows of the input, the network and each baseline, for every clip and sigma (8-bit scale) of the noise to be
+    added, or None for clips that are degraded already. Raises EvaluationError."""
     rows: list[Row] = []
     for clip in clips:
         clip = Clip(name=clip.name, source=Kept(clip.source), target=Kept(clip.target))

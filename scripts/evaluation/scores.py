@@ -55,11 +55,8 @@ def judge(
     setting: dict[str, float | str] | None = None,
     show: int | None = None,
 ) -> Judged:
-    """Run a method over the spans of a clip and compare with the target, cropped to the size (H, W).
-
-    Raises:
-        EvaluationError: the method gives other frames than it was asked for, or they are too small.
-    """
+    """Run a method over the spans of a clip and compare with the target, cropped to the size (H, W). Raises
+    EvaluationError."""
     if min(size) <= 2 * RADIUS:
         raise EvaluationError(f"clip {clip.name}: frames of {size[1]}x{size[0]} are too small to be judged by SSIM")
     target = Cropped(clip.target, size)

@@ -21,13 +21,9 @@ ROUNDS = 2
 def tuned(
     baseline: Baseline, clip: Clip, spans: Sequence[range], size: tuple[int, int], sigma: float | None
 ) -> Setting:
-    """The setting with the highest PSNR, mean over the middle frames of the spans.
+    """The setting with the highest PSNR, mean over the middle frames of the spans, cropped to H and W.
 
     For every option, knob by knob, the value goes up or down its ladder as long as that helps.
-
-    Args:
-        clip, spans, size: what is judged: the frames of those numbers, cropped to H and W.
-        sigma: of the noise, on the 8-bit scale; None for deblurring.
     """
     middles = [range(span.start + len(span) // 2, span.start + len(span) // 2 + 1) for span in spans]
     source = Cropped(clip.source, size)

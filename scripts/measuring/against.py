@@ -21,11 +21,7 @@ FRAMES = 12
 
 
 def against(settings: Settings) -> dict[str, Any]:
-    """Each of their networks whose name is among those asked for, beside ours; at the first size.
-
-    Raises:
-        AuthorsError: no folder, or nothing in it to compare with.
-    """
+    """Each of their networks that is asked for, beside ours; at the first size. Raises AuthorsError."""
     if settings.against is None:
         raise AuthorsError("name a checkout of the authors' repository with --against")
     names = [subject.variant.name for subject in settings.subjects]

@@ -49,11 +49,7 @@ class Theirs:
 def find_networks(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Theirs]:
     """Their networks in a checkout, by the name of our variant, with random weights that are the same each time.
 
-    Args:
-        folder: the checkout.
-
-    Raises:
-        AuthorsError: there is no such folder or none of the four networks in it; says what was tried.
+    Raises AuthorsError if there is no such folder or none of the four networks in it; says what was tried.
     """
     if not folder.is_dir():
         raise AuthorsError(f"{folder} is not a folder; give a checkout of the authors' repository")

@@ -115,14 +115,10 @@ def floor(cost: Cost, rates: dict[str, float]) -> float:
 
 
 def measure_rates(device: torch.device, dtype: torch.dtype, *, quick: bool = False) -> dict[str, float]:
-    """What a device can do at best, in a few seconds.
+    """What a device can do at best, in a few seconds (``quick``: worthless figures, to try the measurement itself).
 
-    Args:
-        quick: with sizes too small for the figures to be right, to try the measurement itself.
-
-    Returns:
-        `copy_gb_s`, 1e9 bytes a second read and written by a copy; `matmul_gflops`, 1e9 operations a second of a large
-        product of square matrices; `conv_gflops`, the same of a 3x3 convolution of 64 channels.
+    `copy_gb_s`, 1e9 bytes a second read and written by a copy; `matmul_gflops`, 1e9 operations a second of a large
+    product of square matrices; `conv_gflops`, the same of a 3x3 convolution of 64 channels.
     """
     cuda = device.type == "cuda"
     # Far larger than any cache.
@@ -164,12 +160,8 @@ def parts(network: ShiftNet) -> Groups:
 
 
 def count_costs(variant: Variant, size: tuple[int, int], frames: int, dtype: torch.dtype) -> dict[str, Cost]:
-    """The cost of each group of parts that is called, for one frame; it does not depend on the device.
-
-    Args:
-        size: H, W; padded to what the network takes, as a stream does.
-        frames: that go through the network at once, as in a stream that is well under way.
-    """
+    """The cost of each group of parts that is called, for one frame of so many at once; it does not depend on the
+    device. The size H, W is padded to what the network takes, as a stream does."""
     height, width = (-(-side // variant.multiple) * variant.multiple for side in size)
     with torch.device("meta"):
         network = ShiftNet(variant).to(dtype).requires_grad_(False)
@@ -243,12 +235,8 @@ def times(network: ShiftNet, run: Callable[[], object], device: torch.device) ->
 
 @contextmanager
 def hooked(network: ShiftNet, enter: Callable[[str], None], leave: Callable[..., None]) -> Iterator[None]:
-    """Have the calls of all parts reported. Afterwards the network is as it was.
-
-    Args:
-        enter: called with the name of the group before each call of one of its parts.
-        leave: called with the group, the module, its arguments and its result after each call.
-    """
+    """Have the calls of all parts reported: ``enter`` gets the group's name before each, ``leave`` the group, the
+    module, its arguments and its result after it. Afterwards the network is as it was."""
     undo: list[Callable[[], None]] = []
     try:
         for group, names in parts(network).items():

@@ -34,15 +34,11 @@ class Subject:
 
 
 def subjects(names: Iterable[str], folder: Path) -> list[Subject]:
-    """The networks of a list of names. A family stands for both tasks' network of that size.
+    """The networks of a list of names: models, variants, files of weights, families (both tasks' network of that size),
+    or all.
 
-    Args:
-        names: models (tiny-deblur, gopro-small, an imported one), variants (deblur-small), files of weights,
-            families (tiny, small, plus), or all.
-        folder: where random weights are written, for as long as the subjects are in use.
-
-    Raises:
-        ValueError: there is no such model, variant or file, or it is damaged.
+    Random weights are written to the folder, for as long as the subjects are in use. Raises ValueError if there is no
+    such model, variant or file, or it is damaged.
     """
     return [_subject(name, folder) for given in names for name in _members(given)]
 

@@ -22,12 +22,7 @@ MEASURED = "vsgshift", "scripts/measuring", "scripts/evaluation"
 
 
 def report(benchmark: str, result: object, **how: object) -> dict[str, Any]:
-    """A report.
-
-    Args:
-        benchmark: its kind.
-        how: what a reader must know to measure the same, such as precision and weights.
-    """
+    """A report of a kind; ``how`` is what a reader must know to measure the same, such as precision and weights."""
     return {
         "benchmark": benchmark,
         **origin(),

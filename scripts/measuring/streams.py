@@ -82,13 +82,8 @@ def frames_under_way(radius: int, block: int) -> int:
 def under_way(
     network: ShiftNet, size: tuple[int, int], device: torch.device, block: int, execution: Execution = "auto"
 ) -> Callable[[], Tensor]:
-    """A stream that is well under way; each call pushes a block more and returns as many restored frames.
-
-    Args:
-        size: H, W.
-        block: frames per run of the network.
-        execution: see `vsgshift.streaming.stream.Execution`.
-    """
+    """A stream of frames (H, W) that is well under way; each call pushes a block more and returns as many restored
+    frames."""
     clip, noise = footage(network.variant.task, block, size, device)
     stream = Stream(network, block=block, execution=execution)
     for _ in range(frames_under_way(network.radius, block) // block):

@@ -1,4 +1,4 @@
-"""From pairs of clips to what the network is given: cut, turned, spoilt, and put one behind the other."""
+"""From pairs of clips to what the network is given: cut, turned, spoilt, and joined."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ HARDEST_OF = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What goes through the network at once: clips of equal length, one behind the other."""
+    """What goes through the network at once: clips of equal length, one after the other."""
 
     degraded: Tensor
     """(clips * (frames + 2 * context), 3, H, W)."""

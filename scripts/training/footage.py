@@ -53,7 +53,7 @@ class VideoFile:
         return self._clip
 
     def close(self) -> None:
-        """Lets go of the file until it is needed again."""
+        """Closes the file until it is needed again."""
         self._clip = None
 
     def __len__(self) -> int:

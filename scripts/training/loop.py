@@ -76,7 +76,7 @@ class Training:
             self.latest = facts["validation"]
         self.forward: nn.Module = self.network
         if team.count > 1:
-            # Kernels of one pixel have the same values in either layout; the warning about theirs helps nobody.
+            # Kernels of one pixel have the same values in either layout; the warning about theirs is of no use.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             self.forward = DistributedDataParallel(self.network, gradient_as_bucket_view=True)
         pairs = clips(self.step)

@@ -1,4 +1,4 @@
-"""Validation: clips that training never sees, restored, measured, and laid out to be looked at."""
+"""Validation: clips that training never sees, restored, measured, and laid out as pictures."""
 
 import math
 from collections.abc import Iterator

@@ -18,7 +18,7 @@ type Whole = NDArray[np.intp]
 LARGEST_SIDE, SMALLEST_SIDE = 16, 4
 """Of blocks, in pixels; small planes have small blocks, so that there are some."""
 MOST_BLOCKS = 400
-"""Of a plane; of larger ones so many are looked at, spread evenly."""
+"""Of a plane; of larger ones so many are used, spread evenly."""
 COARSE_WIDTH = 320
 """Pixels across that the coarsest level of a pyramid has, at most."""
 REACH = 4
@@ -40,7 +40,7 @@ class Blocks:
 
 
 def laid_blocks(shape: tuple[int, ...]) -> Blocks:
-    """The blocks that are looked at of a plane (H, W): a grid of at most `MOST_BLOCKS`."""
+    """The blocks that are used of a plane (H, W): a grid of at most `MOST_BLOCKS`."""
     side = LARGEST_SIDE
     while side > SMALLEST_SIDE and min(shape) < 8 * side:
         side //= 2

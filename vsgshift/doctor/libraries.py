@@ -139,7 +139,7 @@ def _compiler() -> Finding:
     try:
         missing = ask(_COMPILER)["missing"]
     except ProgramError as error:
-        return warning("kernels", f"cannot be looked at: {error}", "see what is said of torch and vsgshift")
+        return warning("kernels", f"cannot be checked: {error}", "see what is said of torch and vsgshift")
     if missing:
         reason, advice = missing
         return warning("kernels", f"those for half precision cannot be compiled: {reason}", advice)

@@ -66,9 +66,7 @@ def models() -> list[Finding]:
     try:
         known = ask(_MODELS)
     except ProgramError as error:
-        return [
-            problem("models", f"cannot be looked at: {error}", "see what is said of torch, safetensors and vsgshift")
-        ]
+        return [problem("models", f"cannot be checked: {error}", "see what is said of torch, safetensors and vsgshift")]
     findings = []
     missing = [name for name in known["bundled"] if name not in known["installed"]]
     if missing:

@@ -129,7 +129,7 @@ class ShiftNet(nn.Module):
     def run_merged(
         self, clip: Tensor, change: Tensor, noise: Tensor, left: Tensor, time: Timeline, *, strength: float = 1.0
     ) -> Tensor:
-        """`run` behind the merge, for variants that merge.
+        """`run` after the merge, for variants that merge.
 
         Args:
             clip: (T, 3, H, W).

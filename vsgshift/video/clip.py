@@ -13,7 +13,7 @@ from vsgshift.video.fields import Fields, examine
 from vsgshift.video.times import Times, complete
 
 SAMPLES = 5
-"""Frames, spread over the film, whose properties are looked at."""
+"""Frames, spread over the film, whose properties are read."""
 NO_TIME = -(2**63)
 """FFmpeg's timestamp of a frame that has none."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EXAMINED = 600
-"""Frames up to which a film is looked at frame by frame; of a longer one, as many pairs as `SPREAD`."""
+"""Frames up to which a film is examined frame by frame; of a longer one, as many pairs as `SPREAD`."""
 SPREAD = 64
 MOVING = 10
 """Levels of 8 bits by which a pixel differs from the frame before where something moves."""
@@ -29,7 +29,7 @@ class Fields:
     examined: int = 0
     """How many frames."""
     flagged: tuple[int, ...] = ()
-    """Numbers of the frames that were looked at and are flagged as fields."""
+    """Numbers of the frames that were examined and are flagged as fields."""
     combed: tuple[int, ...] = ()
     """Numbers of those that look like it."""
 

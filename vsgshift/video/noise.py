@@ -6,7 +6,7 @@ from fractions import Fraction
 from statistics import median
 
 LITTLE = 1.0
-"""A level below which nobody sees a difference."""
+"""A level below which no difference is seen."""
 ALIKE = 1.4
 """Levels that differ by less than this factor, or by less than `LITTLE`, are told as one."""
 

@@ -1,6 +1,6 @@
 """The authors' files, remembered by size and digest.
 
-Nobody has published digests of them. So those of the first file that was installed under a published
+There are no published digests of them. So those of the first file that was installed under a published
 name are kept beside the installed weights, and a later file must agree, whether downloaded or
 imported. The note outlives the removal of the weights.
 """

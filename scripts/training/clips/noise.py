@@ -21,7 +21,7 @@ LEVELS = 24
 """Steps of brightness at which the noise's variance is told apart."""
 LUMA = (0.299, 0.587, 0.114)
 SPARSE = 3
-"""Of pixels, one in so many each way is looked at where a few suffice; odd, so that all colours of a mosaic are."""
+"""Of pixels, one in so many each way is read if a few suffice; odd, so that all colours of a mosaic are."""
 BLOCK = 16
 """Pixels across the blocks within which noise is told to be coarse or fine."""
 CODED = "+coded"
@@ -180,7 +180,7 @@ def analogue(clip: Tensor, sigma: float, rng: Rng) -> Tensor:
 
 
 def fixed(clip: Tensor, sigma: float, rng: Rng) -> Tensor:
-    """Noise of a gain turned high: partly anew in each frame, partly a pattern of pixels and columns that stays."""
+    """Noise of a gain turned high: partly new in each frame, partly a pattern of pixels and columns that stays."""
     _, colours, height, width = clip.shape
     share = rng.uniform(0.1, 0.5)
     pattern = rng.randn(1, colours, height, width) + rng.uniform(0.0, 0.7) * rng.randn(1, 1, 1, width)

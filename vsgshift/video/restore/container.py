@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
 """Endings of the files that can be written, with ffmpeg's name of their format."""
 CAPTIONED = 50
-"""Frames that are looked at for closed captions."""
+"""Frames that are searched for closed captions."""
 COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}
 """Ending and type of a cover picture's file."""
 

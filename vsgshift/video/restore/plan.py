@@ -60,7 +60,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is known once the source has been looked at."""
+    """What is known once the source has been opened."""
 
     job: Job
     programs: Programs

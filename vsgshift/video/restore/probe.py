@@ -49,7 +49,7 @@ class Source:
     flagged: bool
     """Whether frames are flagged as fields, which do not look like it."""
     combed: int
-    """How many of the frames that were looked at look interlaced, but are not flagged."""
+    """How many of the frames examined look interlaced, but are not flagged."""
     combed_at: float
     """When the first of them is shown, in seconds."""
     alpha: bool
