@@ -157,8 +157,11 @@ def launches(variants: list[str] | None) -> set[Launch]:
                     step(x.contiguous(memory_format=torch.channels_last), pipeline)
             with torch.device("meta"):
                 network = ShiftNet(VARIANTS[name]).half()
-                wide = PaddedFrameUNets(network.unets_before)
-                blocks = (each for each in (*network.modules(), *wide.modules()) if isinstance(each, ResidualBlock))
+                if len(network.unets_before):
+                    wide = PaddedFrameUNets(network.unets_before)
+                    for each in ("unets_before", "unets_after"):
+                        network.register_module(each, wide)
+                blocks = (each for each in network.modules() if isinstance(each, ResidualBlock))
                 for block in {tuple(block.attention.squeeze.weight.shape): block for block in blocks}.values():
                     x = torch.empty(BLOCK, len(block.conv1.weight), 8, 8, dtype=torch.float16)
                     FusedResidualBlock(block)(x, torch.empty(1, dtype=torch.float16))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from vsgshift.cli.options import device_number
 from vsgshift.doctor import libraries, questions
 from vsgshift.plugin import devices
 
@@ -27,6 +28,16 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> Cards:
         devices._warn_once.cache_clear()
 
     return put
+
+
+def test_apples_gpu_is_used_if_it_is_asked_for(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
+    cards()
+    with pytest.raises(ValueError, match="device_id=-2 is Apple's GPU, which is not here; -1 is the CPU"):
+        devices.choose(devices.APPLE)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert devices.choose(None) == torch.device("cpu")
+    assert devices.choose(devices.APPLE) == torch.device("mps")
+    assert devices.properties(devices.APPLE)["device_id"] == device_number("mps") == -2
 
 
 def test_the_first_card_that_can_be_used_is_the_default(cards: Cards, caplog: pytest.LogCaptureFixture) -> None:

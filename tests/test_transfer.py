@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vsgshift.plugin import cuda_transfer
 from vsgshift.plugin.cuda_transfer import UPLOAD_BUFFERS, CudaTransfer
 from vsgshift.plugin.planes import into_planes
-from vsgshift.plugin.transfer import CpuTransfer, Transfer
+from vsgshift.plugin.transfer import CpuTransfer, Transfer, transfer_for
 
 
 @dataclass
@@ -295,6 +295,14 @@ def test_planes_come_back_without_the_border(sample: type, exact: float, monkeyp
             assert actual.dtype == (np.float32 if bench is None else sample)
             np.testing.assert_allclose(actual, expected.numpy(), atol=exact)
             download.release()
+
+
+def test_a_device_without_a_way_of_its_own_gets_the_tensor() -> None:
+    # Where nothing is computed, as a stand-in for Apple's.
+    device = torch.device("meta")
+    tensor = transfer_for(device).upload(frames_of("float32", 32, 3), 3, (8, 8))
+    assert tensor.device == device
+    assert tensor.shape == (2, 3, 8, 8)
 
 
 def test_into_planes() -> None:

@@ -90,7 +90,11 @@ class Choices:
         how=False,
     )
     device_id: int | None = _parameter(
-        None, "number of a CUDA device; -1 is the CPU", unset="the first GPU, else the CPU", how=True, same=True
+        None,
+        "number of a CUDA device; -1 is the CPU, -2 Apple's GPU, which nobody has tested",
+        unset="the first CUDA device, else the CPU",
+        how=True,
+        same=True,
     )
     fp16: bool | None = _parameter(
         None,

@@ -81,7 +81,7 @@ def add_how(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
 
 def add_device(parser: "argparse._ActionsContainer") -> None:
     """Enter the option --device, whose value is a ``device_id``."""
-    words = f"cpu, cuda, or a GPU's number; default: {PARAMETERS['device_id'].unset}"
+    words = f"cpu, cuda, a GPU's number, or mps, Apple's, untested; default: {PARAMETERS['device_id'].unset}"
     parser.add_argument("--device", dest="device_id", type=device_number, metavar="NAME", help=words)
 
 
@@ -184,7 +184,9 @@ def device_number(text: str) -> int:
     """A device's number, as the plugin counts them."""
     if text == "cpu":
         return -1
+    if text == "mps":
+        return -2
     match = re.fullmatch(r"(?:cuda:)?(\d+)|cuda", text)
     if not match:
-        raise argparse.ArgumentTypeError(f"{text} is no device; cpu, cuda, or a GPU's number")
+        raise argparse.ArgumentTypeError(f"{text} is no device; cpu, cuda, a GPU's number, or mps")
     return int(match[1] or 0)

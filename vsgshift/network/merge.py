@@ -142,7 +142,7 @@ def motion(frame: list[Tensor], neighbour: list[Tensor], distance: int, previous
 
 def _around(vectors: Tensor) -> tuple[Tensor, ...]:
     """The vectors of the cells above, below, left and right of each; at the border the cell's own."""
-    padded = F.pad(vectors[None].double(), (1, 1, 1, 1), mode="replicate")[0].long()
+    padded = F.pad(vectors[None].float(), (1, 1, 1, 1), mode="replicate")[0].long()
     return padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
 
 

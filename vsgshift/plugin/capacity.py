@@ -59,7 +59,8 @@ class Demand:
         frames = 4 * self.block + 2 * self.threads if self.device.type == "cpu" else 2 * self.block
         waiting = frames * PLANES * self.size[0] * self.size[1]
         streams = self.streams * self.runs
-        stream = self.footprint().on_device(self.device.type, offload=self.offload, streams=streams)
+        kind = "cpu" if self.device.type == "cpu" else "cuda"
+        stream = self.footprint().on_device(kind, offload=self.offload, streams=streams)
         timed = self.device.type == "cuda" and self.dtype != torch.float32
         return stream + streams * waiting + (FLUSH if timed else 0)
 

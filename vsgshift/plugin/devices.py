@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 CPU = -1
 """The ``device_id`` of the CPU."""
+APPLE = -2
+"""The ``device_id`` of Apple's GPU, which runs the plain network, and only if it is asked for: nobody has tried it."""
 
 
 def choose(device_id: int | None) -> torch.device:
@@ -32,6 +34,10 @@ def choose(device_id: int | None) -> torch.device:
         return torch.device("cpu")
     if device_id == CPU:
         return torch.device("cpu")
+    if device_id == APPLE:
+        if not torch.backends.mps.is_available():
+            raise ValueError("device_id=-2 is Apple's GPU, which is not here; -1 is the CPU")
+        return torch.device("mps")
     if not 0 <= device_id < count:
         known = f"CUDA devices 0 to {count - 1}, and -1, the CPU" if count else "no CUDA device, only -1, the CPU"
         raise ValueError(f"device_id={device_id} does not exist; there is {known}")
@@ -100,18 +106,18 @@ def check_half(device: torch.device) -> None:
 
 
 def properties(device_id: int | None) -> dict[str, str | int]:
-    """What `gshift.DeviceProperties` returns: name, total memory in bytes, compute capability (0.0 on the CPU)."""
+    """What `gshift.DeviceProperties` returns: name, total memory in bytes, compute capability (0.0 if not CUDA's)."""
     device = choose(device_id)
-    if device.type == "cpu":
+    if device.type != "cuda":
         import os
         import platform
 
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
         return {
-            "name": platform.processor() or platform.machine(),
+            "name": platform.processor() or platform.machine() if device.type == "cpu" else "Apple's GPU",
             "total_memory": memory,
             "compute_capability": "0.0",
-            "device_id": CPU,
+            "device_id": CPU if device.type == "cpu" else APPLE,
             "threads": torch.get_num_threads(),
         }
     cuda = torch.cuda.get_device_properties(device)

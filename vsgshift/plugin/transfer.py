@@ -28,10 +28,13 @@ type Transfer = CpuTransfer | CudaTransfer
 
 
 class CpuTransfer:
-    """One copy each way: planes into a new tensor, and out of it."""
+    """One copy each way: planes into a new tensor, and out of it; and another to a device without a way of its own."""
 
     blocks_ahead = 0
     """Blocks that are worth pushing before the results of one are waited for."""
+
+    def __init__(self, device: torch.device = torch.device("cpu")) -> None:  # noqa: B008 -- devices do not change
+        self._device = device
 
     def running(self) -> AbstractContextManager[object]:
         """The context for uploads, downloads and the network; on one thread."""
@@ -50,7 +53,7 @@ class CpuTransfer:
                 else:
                     np.multiply(plane, scale, out=target[channel], dtype=np.float32)
         fill_border(tensor, (height, width))
-        return tensor
+        return tensor.to(self._device)
 
     def download(
         self, tensor: Tensor, planes: int, size: Size, sample: type[np.floating[Any]] = np.float32
@@ -59,7 +62,7 @@ class CpuTransfer:
 
         sample: the type to carry them in, the planes' own; here they are float32 until they are copied into frames.
         """
-        cropped = tensor[:, :, : size[0], : size[1]]
+        cropped = tensor[:, :, : size[0], : size[1]].cpu()
         return CpuDownload(cropped if planes == cropped.shape[1] else cropped.mean(1, keepdim=True))
 
     def close(self) -> None:
@@ -83,8 +86,8 @@ class CpuDownload:
 
 def transfer_for(device: torch.device) -> Transfer:
     """The transfer of a device, for one filter. On a CUDA device it waits for what the caller's stream has to do."""
-    if device.type == "cpu":
-        return CpuTransfer()
+    if device.type != "cuda":
+        return CpuTransfer(device)
     import cupy
 
     from vsgshift.plugin.cuda_transfer import CudaTransfer
