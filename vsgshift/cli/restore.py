@@ -83,6 +83,9 @@ def add(commands: Commands) -> None:
     which.add_argument(
         "--stretch", type=_stretch, metavar="K/N", help="make the Kth of N stretches, beside runs that make the others"
     )
+    which.add_argument(
+        "--cluster", metavar="ADDRESS", help="have it made by a Ray cluster; local: one process a card of this machine"
+    )
     which.add_argument("--join", action="store_true", help="make OUT of what such runs have made")
     shared.add_argument(
         "--mixed", action="store_true", help="allow machines that differ in what frames depend on, as torch or ffmpeg"
@@ -96,6 +99,8 @@ def restore(options: argparse.Namespace) -> int:
     if options.start is not None and options.end is not None and options.start >= options.end:
         options.usage_error("--start must lie before --end")
     require("restore", "av", "tqdm")
+    if options.cluster:
+        require("cluster", "ray")
     from vsgshift.video.encoder import Encoding
     from vsgshift.video.restore.job import Job, commands, is_finished
     from vsgshift.video.restore.job import restore as run
@@ -118,6 +123,7 @@ def restore(options: argparse.Namespace) -> int:
         part=options.part,
         stretch=options.stretch,
         join=options.join,
+        cluster=options.cluster,
         mixed=options.mixed,
         force=options.force,
         resume=options.resume or options.stretch is not None,

@@ -21,6 +21,7 @@ from vsgshift.video.restore.forecast import forecast
 from vsgshift.video.restore.mux import check_part, join, tags_left_out
 from vsgshift.video.restore.parts import (
     INDEX,
+    MOST_FRAMES,
     PART_SECONDS,
     Parts,
     begin,
@@ -64,11 +65,16 @@ def restore(job: Job) -> Result:
             make_way(folder, resume=job.resume or job.join, force=job.force)
         plan = make_plan(job, folder / INDEX)
         with tempfile.TemporaryDirectory() as private:
-            sample = None if job.join else Path(private, "sample")
-            if sample:
-                _try_encoder(plan, sample)
+            sample = Path(private, "sample")
+            if not job.join:
+                try_encoder(plan, sample)
             try:
-                result, parts = _encode(plan, folder, sample) if sample else _made(plan, folder)
+                if job.join:
+                    result, parts = _made(plan, folder)
+                elif job.cluster:
+                    result, parts = _encode_there(plan, folder, job.cluster)
+                else:
+                    result, parts = _encode(plan, folder, sample)
                 if not shared:
                     _finish(plan, parts)
             except (VsgshiftError, OSError) as error:
@@ -92,7 +98,7 @@ def commands(job: Job) -> str:
     folder = parts_folder(job.output)
     with tempfile.TemporaryDirectory() as temporary:
         plan = make_plan(job, Path(temporary, INDEX))
-        _try_encoder(plan, Path(temporary, "sample"))
+        try_encoder(plan, Path(temporary, "sample"))
     first = Parts(folder, plan.frames, plan.frames).file(0)
     length = f"{job.part} frames" if job.part else f"what takes {PART_SECONDS} seconds"
     script = plan.script().replace(temporary, str(folder))
@@ -129,7 +135,7 @@ def _check_paths(job: Job) -> None:
             raise VideoError(f"{output} exists already; --force overwrites it")
 
 
-def _try_encoder(plan: Plan, sample: Path) -> None:
+def try_encoder(plan: Plan, sample: Path) -> None:
     """Encode one black frame: what ffmpeg or the kind of file refuses is known before the work, not after it."""
     assert plan.encoding.codec is not None
     check_codec(plan.programs.ffmpeg, plan.encoding.codec)
@@ -165,11 +171,9 @@ def _encode(plan: Plan, folder: Path, sample: Path) -> tuple[Result, Parts]:
     job, missing, parts = plan.job, [0], None
     size = job.part or kept_size(folder)
     if job.stretch and size is None:
-        first = plan.frames * (job.stretch[0] - 1) // job.stretch[1]
-        with script_frames(plan, first) as measured:
-            size = part_size(measured.pace(plan.frames - first))
+        size = measured_size(plan, plan.frames * (job.stretch[0] - 1) // job.stretch[1])
     if size:
-        parts = _begun(plan, folder, size, sample)
+        parts = begun(plan, folder, size, sample)
         missing = _missing(parts, job)
     numbers = parts.stretch(*job.stretch) if parts and job.stretch else None
     total = plan.frames if parts is None or numbers is None else sum(map(parts.length, numbers))
@@ -185,7 +189,7 @@ def _encode(plan: Plan, folder: Path, sample: Path) -> tuple[Result, Parts]:
             if remark := forecast(plan, pace, left, progress.memory()):
                 job.remark(remark)
             if parts is None:
-                parts = _begun(plan, folder, part_size(pace), sample)
+                parts = begun(plan, folder, part_size(pace), sample)
                 missing = _missing(parts, job)
         assert parts is not None
         # Others may be faster: what is missing is looked for again before each stretch.
@@ -200,6 +204,27 @@ def _encode(plan: Plan, folder: Path, sample: Path) -> tuple[Result, Parts]:
             frames = None
         result = Result(frames=plan.frames, made=progress.count, seconds=progress.seconds, peak=progress.peak)
         return result, parts
+
+
+def _encode_there(plan: Plan, folder: Path, address: str) -> tuple[Result, Parts]:
+    """Have the parts that are missing, or broken, made by a cluster."""
+    from vsgshift.video.restore.cluster import Cluster
+
+    job = plan.job
+    with Cluster(address, plan, folder) as cluster:
+        parts = Parts(folder, plan.frames, cluster.begin(job.part or kept_size(folder)))
+        missing = _missing(parts, job)
+        left = sum(map(parts.length, missing))
+        with Progress(job.source.name, plan.frames, plan.frames - left) as progress:
+            for number in cluster.make(parts.size, missing):
+                progress.frame(parts.length(number))
+            return Result(frames=plan.frames, made=progress.count, seconds=progress.seconds, peak=progress.peak), parts
+
+
+def measured_size(plan: Plan, first: int, most: int = MOST_FRAMES) -> int:
+    """Frames in a part, by the pace at which some come from one on; at most so many."""
+    with script_frames(plan, first) as frames:
+        return min(part_size(frames.pace(plan.frames - first)), most)
 
 
 @contextmanager
@@ -219,16 +244,21 @@ def make(
     plan: Plan, parts: Parts, numbers: Sequence[int], frames: ScriptFrames, passed: Callable[[], None]
 ) -> Iterator[int]:
     """Make parts that follow each other, by frames that begin with theirs, as far as no one else has; gives the number
-    of each that is whole. ``passed`` is called after each frame."""
+    of each that is there. ``passed`` is called after each frame."""
+    behind = False
     for number in numbers:
         if not parts.missing([number]):
+            behind = True
+            yield number
+            continue
+        if behind:
             return
         count = parts.length(number)
         with atomic_write(parts.file(number)) as partial:
             encode(frames, count, plan.encode_command(partial), passed)
             check_part(partial, count)
         yield number
-    if numbers[-1] == len(parts) - 1:
+    if numbers[-1] == len(parts) - 1 and not behind:
         frames.finish()
 
 
@@ -237,7 +267,7 @@ def _made(plan: Plan, folder: Path) -> tuple[Result, Parts]:
     size = kept_size(folder)
     if size is None:
         raise VideoError("no part of it has been made", advice="make them with --stretch first")
-    parts = _begun(plan, folder, plan.job.part or size)
+    parts = begun(plan, folder, plan.job.part or size)
     if missing := _missing(parts, plan.job):
         first = missing[0] * parts.size
         raise VideoError(
@@ -247,7 +277,7 @@ def _made(plan: Plan, folder: Path) -> tuple[Result, Parts]:
     return Result(frames=plan.frames, made=0, seconds=0.0, peak=0), parts
 
 
-def _begun(plan: Plan, folder: Path, size: int, sample: Path | None = None) -> Parts:
+def begun(plan: Plan, folder: Path, size: int, sample: Path | None = None) -> Parts:
     """The parts of a run that begins, or goes on as the one before it did.
 
     ``size`` are frames in one; if that was measured, whoever comes first decides. ``sample``: see `Plan.state`.

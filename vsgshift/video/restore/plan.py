@@ -45,6 +45,8 @@ class Job:
     """Which of how many stretches to make, the first one is 1, beside others who make theirs; None for the whole."""
     join: bool = False
     """Whether to join what such runs have made, and make nothing."""
+    cluster: str | None = None
+    """The address of a Ray cluster whose nodes make the parts; None for this machine."""
     mixed: bool = False
     """Whether machines may differ in what frames depend on."""
     force: bool = False
@@ -199,7 +201,7 @@ def make_plan(job: Job, index: Path) -> Plan:
     """
     programs = Programs.find()
     track = video_track(job.source)
-    with examined(() if job.join else job.filters) as examination:
+    with examined(() if job.join or job.cluster else job.filters) as examination:
         source = probe(job.source, track.index, index, job.stated, progressive=job.progressive)
         machine = answer(examination)
     if track.aspect:

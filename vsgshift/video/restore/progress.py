@@ -48,15 +48,15 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.bar.close()
 
-    def frame(self) -> None:
-        """One frame more."""
-        self.count += 1
+    def frame(self, count: int = 1) -> None:
+        """One frame more, or several."""
+        self.count += count
         now = time.monotonic()
         if now - self.sampled > MEMORY_EVERY:
             self.sampled = now
             if memory := self.memory():
                 self.bar.set_postfix_str(f"{memory / 1e9:.1f} GB", refresh=False)
-        self.bar.update()
+        self.bar.update(count)
         if self.bar.disable and now - self.written > LINE_EVERY:
             self.written = now
             sys.stderr.write(f"{self.name}: {self._line()}\n")
