@@ -135,9 +135,11 @@ def feed(command: Sequence[str], chunks: Iterable[bytes | memoryview]) -> None:
     """Run a program that reads chunks of bytes from stdin; an error of theirs ends it. Raises ProgramError."""
     with Process(command, stdin=True) as process:
         # If the program does not take the chunks, its own words explain why.
-        with suppress(BrokenPipeError), process.stdin:
+        with suppress(BrokenPipeError):
             for chunk in chunks:
                 process.stdin.write(chunk)
+            # Not after an error: a program that does not read would never take the rest.
+            process.stdin.close()
         process.wait()
 
 

@@ -10,6 +10,7 @@ import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,10 @@ class Cluster:
             # As by Ctrl-C, so that it ends what it has started.
             ray.cancel(generator, force=False)
         for generator in self.running:
-            while ray.wait([generator], timeout=PATIENCE)[0]:
-                try:
-                    ray.get(next(generator))
-                except (StopIteration, RayError):
-                    break
+            with suppress(StopIteration, RayError):
+                while ray.wait([generator], timeout=PATIENCE)[0]:
+                    ray.get(next(generator), timeout=PATIENCE)
+            ray.cancel(generator, force=True)
         ray.shutdown()
 
     def begin(self, size: int | None) -> int:
