@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from films import NEEDS_PROGRAMS, film
 from vsgshift.cli import main
 from vsgshift.errors import VideoError
 from vsgshift.files import HOST, atomic_write
+from vsgshift.processes import feed
 from vsgshift.video.restore import job as job_module
 from vsgshift.video.restore import plan as plan_module
 from vsgshift.video.restore.job import Job, restore
@@ -119,6 +121,16 @@ def test_no_one_tidies_away_what_another_writes(whole: Path, tmp_path: Path) -> 
                 pass
             left = set(folder.glob("*.partial"))
     assert left == {own, elsewhere}
+
+
+def test_a_program_that_does_not_read_is_ended_all_the_same() -> None:
+    def chunks() -> Iterator[bytes]:
+        yield bytes(2**16)  # as much as a pipe takes
+        yield bytes(1000)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        feed(["sleep", "1000"], chunks())
 
 
 def test_a_long_name_leaves_room_for_who_writes_it(tmp_path: Path) -> None:

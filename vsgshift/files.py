@@ -5,7 +5,7 @@ import platform
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL = ".partial"
@@ -40,8 +40,12 @@ def atomic_write(file: Path, *, first: bool = False) -> Iterator[Path]:
         yield partial
         _flush(partial)
         if first:
-            with suppress(FileExistsError):
+            try:
                 file.hardlink_to(partial)
+            except FileExistsError:
+                pass
+            except OSError:
+                partial.replace(file)  # a file system without links
         else:
             partial.replace(file)
     except OSError as error:
