@@ -128,3 +128,9 @@ def test_closed_captions_are_remarked_on(tmp_path: Path) -> None:
     remarks: list[str] = []
     restore(Job(source=source, output=tmp_path / "out.mkv", filters=(), remark=remarks.append))
     assert "closed captions in the picture are not carried over" in remarks
+
+
+def test_nothing_is_printed_when_a_film_is_opened(plain: Path) -> None:
+    program = "import sys, pathlib; from vsgshift.video.clip import open_clip; open_clip(pathlib.Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", program, plain], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

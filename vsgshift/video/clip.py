@@ -1,5 +1,6 @@
 """Opening a file of video as a VapourSynth clip, and what is said if that fails."""
 
+import logging
 import os
 import shlex
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ def open_clip(
     vs = _vapoursynth()
     arguments = {"cachemode": 0} if options is None else options
     try:
+        logging.getLogger("vapoursynth").addFilter(_is_news)
         opened = vs.core.bs.VideoSource(str(file.absolute()), exporttimestamps=1, **arguments)
         node = opened["clip"]
         if stated:
@@ -85,6 +87,11 @@ def open_clip(
             "-map 0 -map -0:d? -c copy -c:v:0 ffv1 -filter:v:0 bwdif=send_frame progressive.mkv"
         )
     return Clip(node=node.std.SetFieldBased(0), props=sampled[0], sampled=sampled, times=times, fields=fields)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether VapourSynth logs anything else than that BestSource has not declared that it returns times."""
+    return "no return value(s) named timebaseden" not in record.getMessage()
 
 
 def _times(opened: dict[str, Any], node: Any) -> Times:
