@@ -153,11 +153,12 @@ def test_a_filter_that_cannot_fit_is_refused_at_creation(monkeypatch: pytest.Mon
 def test_filters_are_admitted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     clip = vs.core.std.BlankClip(width=640, height=360, format=vs.YUV420P8, length=2)
     one = 2**20 * 500
-    monkeypatch.setattr(Demand, "needed", lambda self: one)
+    monkeypatch.setattr(Demand, "needed", lambda self: one + 2**30)
+    monkeypatch.setattr(Demand, "shared", lambda self: 2**30)
     monkeypatch.setattr(free_memory, "PROMISES", free_memory.Promises())
-    monkeypatch.setattr(free_memory, "host_memory", lambda: int(2.9 * one))
+    monkeypatch.setattr(free_memory, "host_memory", lambda: int(2.9 * one) + 2**30)
     filters = [clip.gshift.Deblur(device_id=-1) for _ in range(2)]
-    with pytest.raises(vs.Error, match=r"needs about 0\.5 GiB at 640x360, 0\.4 GiB are free"):
+    with pytest.raises(vs.Error, match=r"needs about 1\.5 GiB at 640x360, 1\.4 GiB are free"):
         clip.gshift.Deblur(device_id=-1)
     filters.pop()
     gc.collect()
@@ -234,9 +235,10 @@ def test_this_machine() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="the system does not tell")
-@pytest.mark.parametrize("how", ["denoise-tiny 384 216 4", "denoise-tiny 640 360 1"])
+@pytest.mark.parametrize("how", ["tiny-denoise 320 180 4 1", "tiny-denoise 640 360 1 1", "tiny-deblur 640 360 4 1",
+                                 "tiny-denoise 320 180 2 3"])  # fmt: skip
 def test_it_is_what_a_process_takes(how: str) -> None:
     program = Path(__file__).with_name("peak.py")
     done = subprocess.run([sys.executable, program, *how.split()], capture_output=True, text=True, check=True)
-    actual, estimate = map(int, done.stdout.split())
-    assert actual <= estimate <= 1.6 * actual  # runs differ by a fifth
+    actual, promised = map(int, done.stdout.split())
+    assert actual <= promised <= 1.25 * actual  # what lies between frames' threads differs from run to run

@@ -194,6 +194,8 @@ class Core:
         it set; where `_Range` is absent it is set to what `_ColorRange` says, else to the family's
         usual one; an absent siting is left. Costs no Python per frame.
         """
+    def uncached(self, node: Node) -> Node:
+        """The node, whose frames VapourSynth keeps no longer than they are held: it would keep 20 or more."""
     def restore_props(self, node: Node, convert: Callable[[Node], dict[int, Node]]) -> Node:
         """Finish: `node` converted to the output format, with the properties Start has saved.
 

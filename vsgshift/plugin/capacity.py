@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from vsgshift.network import ShiftNet
-from vsgshift.streaming.footprint import FLUSH, Footprint, footprint
+from vsgshift.streaming.footprint import FIXED, FLUSH, Footprint, footprint
 from vsgshift.streaming.tiles import Tiling
 
 SMALL_TILE = 512
@@ -55,14 +55,21 @@ class Demand:
 
     def needed(self) -> int:
         """Bytes of the device's memory, frames included that wait there to be restored or fetched."""
-        # On a GPU those that come up and those that go down.
-        frames = 4 * self.block + 2 * self.threads if self.device.type == "cpu" else 2 * self.block
+        cpu = self.device.type == "cpu"
+        # On a GPU those that come up and those that go down; on a CPU the most are there where a stream begins again
+        # and waits for those that its first frame depends on.
+        frames = self.network.radius + 4 * self.block + 2 * self.threads if cpu else 2 * self.block
         waiting = frames * PLANES * self.size[0] * self.size[1]
         streams = self.streams * self.runs
-        kind = "cpu" if self.device.type == "cpu" else "cuda"
-        stream = self.footprint().on_device(kind, offload=self.offload, streams=streams)
+        stream = self.footprint().on_device("cpu" if cpu else "cuda", offload=self.offload, streams=streams)
         timed = self.device.type == "cuda" and self.dtype != torch.float32
         return stream + streams * waiting + (FLUSH if timed else 0)
+
+    def shared(self) -> int:
+        """Bytes of those that filters on one device share: on a CPU one runs at a time."""
+        if self.device.type != "cpu":
+            return 0
+        return self.footprint().running("cpu") + FIXED["fused" if self.fused else "cpu"]
 
 
 def fit(demand: Demand, offload: bool | None, *, free: int | None) -> Demand:

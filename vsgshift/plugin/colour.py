@@ -50,9 +50,10 @@ def converted_around(core: Core, clip: Node, make: Callable[[Node], Node], *, ha
     half = half and kind.bits == (16 if kind.sample_type == "float" else 8)
     network_format = (GRAYH if half else GRAYS) if kind.color_family == "GRAY" else RGBH if half else RGBS
     direct = kind.id == network_format
-    restored = make(start if direct else core.invoke("resize", "Bicubic", clip=start, format=network_format))
     if direct:
-        return core.restore_props(restored, lambda node: {-1: node})
+        return core.restore_props(make(start), lambda node: {-1: node})
+    # What is still wanted of these large frames is kept by who wants it.
+    restored = make(core.uncached(core.invoke("resize", "Bicubic", clip=start, format=network_format)))
     return core.restore_props(restored, lambda node: _converters_back(core, node, kind))
 
 

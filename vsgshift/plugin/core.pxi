@@ -129,6 +129,11 @@ cdef class Core:
         return self.create("Start", node.info, remember_get_frame, native_free, fmParallel, rpStrictSpatial,
                            &self_.inputs, self_)
 
+    def uncached(self, Node node not None):
+        self.check()
+        self.api.setCacheMode(node.c, cmForceDisable)
+        return node
+
     def restore_props(self, Node node not None, convert not None):
         self.check()
         cdef Handover *handover = <Handover *>make_inputs(sizeof(Handover), [], self.api)
@@ -136,7 +141,7 @@ cdef class Core:
         cdef Node handed = self.create("Handover", node.info, handover_get_frame, handover_free, fmParallel,
                                        rpStrictSpatial, &handover.inputs, handover)
         # Each of its frames is taken once.
-        self.api.setCacheMode(handed.c, cmForceDisable)
+        self.uncached(handed)
         cdef dict back = convert(handed)
         if -1 not in back:
             raise ValueError("back has no entry for -1: name the clip for colours that are not in the table")

@@ -21,24 +21,28 @@ class Promises:
     """Memory that filters were admitted for and have not taken yet: others must not be admitted for the same."""
 
     def __init__(self) -> None:
-        self._sizes: dict[str, list[int]] = {}
-        """By device: what each living filter was admitted for, in bytes."""
+        self._sizes: dict[str, list[tuple[int, int]]] = {}
+        """By device, of each living filter, in bytes: what it was admitted for, and what of that it shares."""
         self._before: dict[str, int] = {}
         """By device: what this process had taken when the first of them was made."""
 
-    def add(self, device: torch.device, size: int, owner: object) -> None:
-        """Count a filter's memory, in bytes, for as long as its owner lives."""
+    def add(self, device: torch.device, size: int, shared: int, owner: object) -> None:
+        """Count a filter's memory, in bytes, for as long as its owner lives; ``shared`` is a part of it that it has in
+        common with all filters on the device."""
         sizes = self._sizes.setdefault(device.type, [])
         if not sizes:
             self._before[device.type] = _taken(device)
-        sizes.append(size)
-        weakref.finalize(owner, sizes.remove, size)
+        sizes.append((size, shared))
+        weakref.finalize(owner, sizes.remove, (size, shared))
 
-    def outstanding(self, device: torch.device) -> int:
-        """Bytes that living filters may still take."""
+    def left(self, device: torch.device, free: int, shared: int) -> int:
+        """What of so many free bytes a new filter may take, which has ``shared`` in common with the others."""
         if not (sizes := self._sizes.get(device.type)):
-            return 0
-        return max(sum(sizes) - max(_taken(device) - self._before[device.type], 0), 0)
+            return free
+        common = max(part for _, part in sizes)
+        promised = sum(size - part for size, part in sizes) + common
+        outstanding = max(promised - max(_taken(device) - self._before[device.type], 0), 0)
+        return max(free - outstanding, 0) + min(common, shared)
 
 
 PROMISES = Promises()

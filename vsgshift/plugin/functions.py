@@ -79,6 +79,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     from vsgshift.plugin import devices
     from vsgshift.plugin.capacity import Demand, figures, fit
     from vsgshift.plugin.free_memory import PROMISES, free_memory
+    from vsgshift.plugin.memory import keep_apart
     from vsgshift.plugin.restorer import Options, Restorer
     from vsgshift.plugin.streams import StreamPool
     from vsgshift.streaming.tiles import Tiling
@@ -86,6 +87,8 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     from vsgshift.weights.catalogue import full_name
 
     device = devices.choose(choices.device_id)
+    if device.type == "cpu":
+        keep_apart()
     dtype = torch.float16 if devices.half(device, choices.fp16) else torch.float32
     model = full_name(choices.model, task)
     network = load_network(model, device=device, dtype=dtype)
@@ -114,7 +117,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     )
     free = free_memory(device)
     if free is not None:
-        free = max(free - PROMISES.outstanding(device), 0)
+        free = PROMISES.left(device, free, demand.shared())
     demand = fit(demand, choices.offload, free=free)
     name = task.capitalize()
     fast = prepared(network, lambda text: core.log("information", f"{name}: {text}"))
@@ -125,7 +128,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
         # What the samples of a map stand for does not depend on its frame properties.
         ranges = ["_Range", "_ColorRange"]
         levels = core.invoke("std", "RemoveFrameProps", clip=choices.sigma_map, props=ranges)
-        levels = core.invoke("resize", "Bicubic", clip=levels, format=GRAYS, range_in=1)
+        levels = core.uncached(core.invoke("resize", "Bicubic", clip=levels, format=GRAYS, range_in=1))
     elif task == "denoise" and choices.sigma is None:
         levels = noise_levels(core, clip, by_scene=by_scene, every=MEASURED)
         levels = smoothed_levels(core, levels, by_scene=by_scene)
@@ -150,7 +153,8 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
             count = choices.num_streams
             inputs = [node] if levels is None else [node, levels]
             processor = restorer() if count == 1 else StreamPool(restorer, count)
-            PROMISES.add(device, demand.needed() // len(runs), processor)
+            shared = demand.shared()
+            PROMISES.add(device, (demand.needed() - shared) // len(runs) + shared, shared, processor)
             return core.create_filter(name, node, inputs, processor)
 
         # Half the bytes between the graph and the card.

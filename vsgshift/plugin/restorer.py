@@ -23,7 +23,7 @@ from vsgshift.plugin.schedule import Key, Push, Run, Schedule
 from vsgshift.plugin.transfer import Download, transfer_for
 from vsgshift.streaming import Stream, TiledStream, Tiling
 
-TRIM_EVERY = 32
+TRIM_EVERY = 8
 """Blocks after which the heap is trimmed."""
 INTERLACED = "is interlaced (_FieldBased); deinterlace it first, or say that it is not: clip.std.SetFieldBased(0)"
 NOT_FINITE = "have NaN or infinite samples, which stay as they are"

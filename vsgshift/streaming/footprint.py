@@ -13,11 +13,10 @@ import torch
 from vsgshift.network.variants import Variant
 from vsgshift.streaming.tiles import Tiling
 
-SPARE = {"cpu": 1.95, "cuda": 1.25, "fused": 1.7}
+SPARE = {"cpu": 1.95, "cuda": 1.25, "fused": 1.05}
 """How many times its activations a run takes on a kind of device, or with the CPU's compiled kernels: the libraries'
-own buffers, and gaps between what was freed and taken, which differ by a fifth of the whole from run to run. Measured
-on the CPU, as resident memory (tests/peak.py); on CUDA a guess."""
-FIXED = {"cpu": 24 * 2**20, "cuda": 24 * 2**20, "fused": 72 * 2**20}
+own buffers. Measured on the CPU, as resident memory (tests/peak.py); on CUDA a guess."""
+FIXED = {"cpu": 24 * 2**20, "cuda": 24 * 2**20, "fused": 36 * 2**20}
 """Bytes that the first run takes for itself, of whatever size."""
 FLUSH = 256 * 2**20
 """Bytes of a CUDA device with which its cache is flushed while kernels for half precision are timed."""
@@ -54,11 +53,13 @@ class Footprint:
         streams: how many share this network; on a CPU one of them runs at a time.
         """
         state = streams * (self.shifts // self.tiles if offload else self.shifts + self.waiting + self.window)
-        activations = self.activations if kind == "cpu" else streams * self.activations
-        if not self.fused:
-            return self.weights + state + int(activations * SPARE[kind]) + FIXED[kind]
+        runs = self.running(kind) * (1 if kind == "cpu" else streams)
         # The kernels have the weights in an order of their own, made from the plain network's.
-        return 2 * self.weights + state + int(activations * SPARE["fused"]) + FIXED["fused"]
+        return self.weights * (2 if self.fused else 1) + state + runs + FIXED["fused" if self.fused else kind]
+
+    def running(self, kind: str) -> int:
+        """Bytes that a run takes on a device, and gives back."""
+        return int(self.activations * SPARE["fused" if self.fused else kind])
 
 
 def footprint(
