@@ -124,7 +124,7 @@ class Cluster:
         if not fit:
             raise next(iter(self.unfit.values()), VideoError("the cluster has no node with a core for us"))
         cards = {node: int(has.get("GPU", 0)) for node, has in fit.items()}
-        if not any(cards.values()) or all(call.options.get("device_id") == -1 for call in self.job.filters):
+        if not any(cards.values()) or all((call.options.get("device_id") or 0) < 0 for call in self.job.filters):
             return [(node, {"num_cpus": has["CPU"]}) for node, has in fit.items()]
         return [
             (node, {"num_gpus": 1, "num_cpus": max(fit[node]["CPU"] // count, 1)})

@@ -86,13 +86,17 @@ def _answer(wanted: Sequence[tuple[str, str | None, int | None]]) -> Machine:
         reach += variant.radius
         known[f"the network for {task}"] = f"{variant.name}, {name}, weights {_digest(file.read_bytes())}"
         device = properties(number)
-        if choose(number).type == "cuda":
+        if (kind := choose(number).type) == "cuda":
             known["the device"] = f"{device['name']}, {device['compute_capability']}, CUDA {torch.version.cuda}"
-            known["the kernels"] = f"triton {metadata.version('triton')}, CuPy {metadata.version('cupy-cuda13x')}"
-        else:
+            import cupy
+
+            known["the kernels"] = f"triton {metadata.version('triton')}, CuPy {cupy.__version__}"
+        elif kind == "cpu":
             build = library.chosen()
             known["the device"] = f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}"
             known["the kernels"] = f"{library.built_for()}, {_digest(build.read_bytes()) if build else 'none'}"
+        else:
+            known["the device"] = f"{kind}, {device['name']}"
     return Machine(known, reach)
 
 
