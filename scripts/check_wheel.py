@@ -17,6 +17,7 @@ import vapoursynth as vs
 
 LENGTH = 12
 """Frames of the clip that is restored: more than the bundled models look ahead."""
+MODELS = ("tiny-deblur", "tiny-denoise", "fine-denoise")
 BELONG_IN = ("LICENSE", "THIRD_PARTY_NOTICES.md")
 NOT_IN = (".c", ".h", ".pyx", ".pxi")
 
@@ -49,7 +50,7 @@ def check_files() -> None:
     """Licence files, weights, the clip of the demo and the plugin file are there; sources of the binaries are not."""
     files = metadata.files("vsgshift") or []
     names = {file.name for file in files}
-    for name in (*BELONG_IN, "tiny-deblur.safetensors", "tiny-denoise.safetensors", "flower.mkv", "py.typed"):
+    for name in (*BELONG_IN, *(f"{model}.safetensors" for model in MODELS), "flower.mkv", "py.typed"):
         check(name in names, f"{name} is not in the installation")
     plugins = [file for file in files if "vapoursynth/plugins/gshift/" in file.as_posix()]
     check(len(plugins) == 1, f"the plugin file is not there once but {len(plugins)} times")

@@ -63,25 +63,35 @@ def scores(found: np.ndarray, clean: np.ndarray) -> dict[str, float]:
     return {"psnr": float(metrics.psnr(*pair).mean()), "ssim": float(metrics.ssim(*pair).mean())}
 
 
-def rows_of(name: str, clean: torch.Tensor, case: Case, network: ShiftNet, python: str) -> Iterator[Row]:
-    """A row for each filter and strength, on one clip and one case."""
+def rows_of(
+    name: str, clean: torch.Tensor, case: Case, network: ShiftNet, python: str, done: set[str]
+) -> Iterator[Row]:
+    """A row for each filter and strength, on one clip and one case; but for those filters that are done."""
     noisy = spoilt(clean, case, name)
     deviation = 255 * float((noisy - clean).square().mean().sqrt())
     where: Row = {"clip": name, "case": str(case), "deviation": deviation}
-    yield where | {"filter": "none"} | scores(noisy.numpy(), clean.numpy())
+    if "none" not in done:
+        yield where | {"filter": "none"} | scores(noisy.numpy(), clean.numpy())
+    if OURS not in done:
+        yield where | ours(noisy, clean, case, network)
+    for how in RIVALS["hqdn3d"] if "hqdn3d" not in done else ():
+        found, seconds = hqdn3d(noisy.numpy(), how["luma"])
+        yield where | {"filter": "hqdn3d"} | how | {"seconds": seconds} | scores(found, clean.numpy())
+    missing = [rival for rival in RIVALS if rival not in done | {"hqdn3d"}]
+    tasks = [{"filter": rival} | how for rival in missing for how in RIVALS[rival]]
+    for task, (found, seconds) in zip(tasks, rivals.theirs(noisy.numpy(), tasks, python), strict=True):
+        yield where | task | {"cpu_seconds": seconds} | scores(found, clean.numpy())
+
+
+def ours(noisy: torch.Tensor, clean: torch.Tensor, case: Case, network: ShiftNet) -> Row:
+    """What the report says of our filter."""
     sigmas, _ = measured(as_node(noisy, subsampled=case.coding is not None))
     level = torch.tensor(sigmas).view(-1, 1, 1, 1).expand(-1, 1, *noisy.shape[2:]) / 255
     start = time.process_time()
     found = restore(network, noisy, level.contiguous()).numpy()
     seconds = (time.process_time() - start) / len(clean)
-    row = where | {"filter": OURS, "sigma": float(np.median(sigmas)), "cpu_seconds": seconds}
-    yield row | scores(found, clean.numpy())
-    for how in RIVALS["hqdn3d"]:
-        found, seconds = hqdn3d(noisy.numpy(), how["luma"])
-        yield where | {"filter": "hqdn3d"} | how | {"seconds": seconds} | scores(found, clean.numpy())
-    tasks = [{"filter": rival} | how for rival, settings in RIVALS.items() if rival != "hqdn3d" for how in settings]
-    for task, (found, seconds) in zip(tasks, rivals.theirs(noisy.numpy(), tasks, python), strict=True):
-        yield where | task | {"cpu_seconds": seconds} | scores(found, clean.numpy())
+    row = {"filter": OURS, "sigma": float(np.median(sigmas)), "cpu_seconds": seconds}
+    return row | scores(found, clean.numpy())
 
 
 def table(rows: list[Row]) -> str:
@@ -120,18 +130,24 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--size", type=int, default=256, help="pixels of the long side, at most")
     parser.add_argument("--output", type=Path, required=True, help="JSON; a run goes on from what is there")
+    parser.add_argument("--again", nargs="*", default=[], help="filters to run again, though they are in the report")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[Row] = json.loads(options.output.read_text())["rows"] if options.output.is_file() else []
-    done = {(row["clip"], row["case"]) for row in rows}
+    rows = [row for row in rows if row["filter"] not in options.again]
+    done: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        done.setdefault((row["clip"], row["case"]), set()).add(row["filter"])
     network = prepared(load_network(options.model))
     for path in options.clips:
         clean = torch.from_numpy(rivals.read(path, options.frames, options.size)).clamp(0, 1)
         clean = clean[..., : clean.shape[2] // 8 * 8, : clean.shape[3] // 8 * 8].contiguous()
         for case in CASES:
-            if case.sigma and (path.name, str(case)) not in done:
-                rows += rows_of(path.name, clean, case, network, options.rival_python)
-                rivals.write(options.output, {"date": datetime.now(UTC).isoformat(timespec="seconds"), "rows": rows})
+            already = done.get((path.name, str(case)), set())
+            if case.sigma and {"none", OURS, *RIVALS} - already:
+                rows += rows_of(path.name, clean, case, network, options.rival_python, already)
+                date = datetime.now(UTC).isoformat(timespec="seconds")
+                rivals.write(options.output, {"date": date, "table": table(rows), "rows": rows})
                 print(path.name, case, flush=True)
     print(table(rows))
 

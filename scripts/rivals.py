@@ -37,7 +37,9 @@ RIVALS: dict[str, list[Row]] = {
     "dfttest2": [{"scale": scale, "power": True} for scale in (1.4, 2.0, 2.8)],
 }  # fmt: skip
 """Settings of each filter that the best of is taken; its sigma, or for `dfttest2` the power, is scaled."""
-OURS = ("tiny-denoise",)
+OURS = ("tiny-denoise", "fine-denoise")
+CROP = 120
+"""Pixels of a square of the pictures."""
 MARGIN = 8
 """Frames at each end that do not count."""
 
@@ -253,6 +255,25 @@ def best(rows: list[Row]) -> list[Row]:
     ]
 
 
+def picture(path: Path, clip: np.ndarray, sigma: float, rows: list[Row], python: str) -> None:
+    """Crops of a clip's middle frame: noisy, by each filter at the report's best setting, and as it was."""
+    import torch
+
+    from evaluation.pictures import busiest, write_side_by_side
+
+    noisy = (clip + sigma / 255 * np.random.default_rng(0).standard_normal(clip.shape)).astype(np.float32)
+    scales = {row["filter"]: row.get("scale") for row in best(rows) if row["sigma"] == sigma}
+    tasks = [
+        {"filter": rival, "sigma": sigma} | next(how for how in settings if how["scale"] == scales[rival])
+        for rival, settings in RIVALS.items()
+    ]
+    shown = {f"noise, sigma {sigma:g}": noisy} | {name: ours(name, noisy, sigma)[0] for name in OURS}
+    shown |= {task["filter"]: found for task, (found, _) in zip(tasks, theirs(noisy, tasks, python), strict=True)}
+    shown["original"] = clip
+    frames = {name: torch.from_numpy(frames[len(clip) // 2].copy()) for name, frames in shown.items()}
+    write_side_by_side(path, frames, busiest(frames["original"], CROP), side=CROP, columns=(len(frames) + 1) // 2)
+
+
 def table(rows: list[Row]) -> str:
     """The means over the clips as Markdown: a line for each filter, and how many clips are below each rival's."""
     chosen = best(rows)
@@ -291,10 +312,18 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=640, help="pixels of the long side, at most")
     parser.add_argument("--output", type=Path, required=True, help="JSON; a run goes on from what is there")
     parser.add_argument("--again", nargs="*", default=[], help="filters to run again, though they are in the report")
+    parser.add_argument(
+        "--picture", type=Path, help="instead: crops of one clip with one sigma, filters set as the report says is best"
+    )
     options = parser.parse_args()
     report: dict[str, Any] = {"rows": []}
     if options.output.is_file():
         report = json.loads(options.output.read_text())
+    if options.picture:
+        (path,), (sigma,) = options.clips, options.sigma
+        clip = read(path, options.frames, options.size)
+        picture(options.picture, clip, sigma, report["rows"], options.rival_python)
+        return
     report["rows"] = [row for row in report["rows"] if row["filter"] not in options.again]
     done: dict[tuple[str, float], set[str]] = {}
     for row in report["rows"]:

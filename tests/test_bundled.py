@@ -1,4 +1,4 @@
-"""The bundled denoiser on what is drawn rather than filmed: it comes out as it went in, and without a lattice."""
+"""The bundled denoisers on what is drawn rather than filmed: it comes out as it went in, and without a lattice."""
 
 import pytest
 import torch
@@ -26,9 +26,9 @@ COLOURS = {
 }
 
 
-@pytest.fixture(scope="module")
-def network() -> ShiftNet:
-    return prepared(load_network("tiny-denoise"))
+@pytest.fixture(scope="module", params=["tiny-denoise", "fine-denoise"])
+def network(request: pytest.FixtureRequest) -> ShiftNet:
+    return prepared(load_network(request.param))
 
 
 def restored(network: ShiftNet, clip: Tensor, sigma: float) -> Tensor:

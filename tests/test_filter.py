@@ -206,7 +206,7 @@ def test_information() -> None:
     assert core.gshift.Version()["version"]
     assert core.gshift.DeviceProperties(device_id=-1)["total_memory"] > 0
     models = core.gshift.Models()
-    assert models["name"][:2] == ["tiny-deblur", "tiny-denoise"]
+    assert models["name"][:3] == ["tiny-deblur", "tiny-denoise", "fine-denoise"]
     assert len({len(column) for column in models.values()}) == 1
 
 
@@ -215,6 +215,7 @@ def test_information() -> None:
     [
         ("Deblur", {"model": "gopr"}, "Deblur: unknown model 'gopr'; there are: tiny-deblur"),
         ("Deblur", {"model": "tiny-denoise"}, "is made for gshift.Denoise"),
+        ("Deblur", {"model": "fine"}, "Deblur: unknown model 'fine'; there are: tiny-deblur"),
         ("Deblur", {"strength": 1.5}, "strength=1.5 is out of range"),
         ("Deblur", {"block": 0}, "block=0 is out of range"),
         ("Deblur", {"num_streams": 0}, "num_streams=0 is out of range; 1 to 16: positions"),

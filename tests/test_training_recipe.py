@@ -25,7 +25,7 @@ def read(folder: Path, text: str) -> Recipe:
 def test_every_recipe_that_ships_is_one() -> None:
     names = {load_recipe(path).name for path in FOLDER.glob("*.toml")}
     assert names == {path.stem for path in FOLDER.glob("*.toml")}
-    own = {"tiny-deblur", "tiny-denoise", "fine-tune-denoise", "small-deblur", "small-denoise"}
+    own = {"tiny-deblur", "tiny-denoise", "fine-denoise", "fine-tune-denoise", "small-deblur", "small-denoise"}
     assert names == own | {"gopro", "gopro-small", "dvd", "dvd-small", "davis", "davis-small"}
 
 

@@ -189,8 +189,9 @@ def test_unknown_names() -> None:
         load_network("missing.pth")
 
 
-@pytest.mark.parametrize("name", ["tiny-deblur", "tiny-denoise"])
+@pytest.mark.parametrize("name", ["tiny-deblur", "tiny-denoise", "fine-denoise"])
 def test_bundled_weights(name: str) -> None:
     network = load_network(name)
     assert network.name == name
-    assert network.variant is VARIANTS[name.replace("tiny-", "") + "-tiny"]
+    size, task = name.split("-")
+    assert network.variant is VARIANTS[f"{task}-{size}"]

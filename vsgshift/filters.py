@@ -28,6 +28,7 @@ class DenoiseModel(StrEnum):
     """The models for denoising; those of the authors must be downloaded first."""
 
     TINY = "tiny"
+    FINE = "fine"
     DAVIS = "davis"
     DAVIS_SMALL = "davis-small"
 

@@ -30,6 +30,7 @@ def write(folder: Path) -> None:
         "footprints.md": footprints(),
         "performance.md": performance(committed),
         "quality.md": quality(json.loads(readme.REPORT.read_text())["rows"]),
+        "real_noise.md": json.loads(readme.REPORT.with_name("real_noise.json").read_text())["table"] + "\n",
         "speed.svg": speed_bars(committed),
     }
     parts |= {f"{script}.txt": docstring(ROOT / "scripts" / f"{script}.py") for script in SCRIPTS}

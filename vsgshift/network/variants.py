@@ -141,12 +141,15 @@ PLUS = Variant(
     gate_group=8,
     authors=AuthorsRun(chunk=48),
 )
+# What merging brings from the neighbours, fewer shifts need to bring.
+MERGING = replace(TINY, name="denoise-tiny", task="denoise", encoder_blocks=(0, 1), decoder_blocks=(1,), merge=8)
+
 VARIANTS = {
     variant.name: variant
     for variant in (
         TINY,
-        # What merging brings from the neighbours, fewer shifts need to bring.
-        replace(TINY, name="denoise-tiny", task="denoise", encoder_blocks=(0, 1), decoder_blocks=(1,), merge=8),
+        MERGING,
+        replace(MERGING, name="denoise-fine", width=48),
         replace(SMALL, name="deblur-small", task="deblur", reduction=1, join="add", boundary="wrap"),
         SMALL,
         PLUS,

@@ -47,14 +47,14 @@ class Model:
 
 
 def full_name(name: str | None, task: Task) -> str:
-    """The name of a task's model: None and `DEFAULT` stand for the bundled one, other names for themselves."""
-    return f"{DEFAULT}-{task}" if name in (None, DEFAULT) else str(name)
+    """The name of a task's model: `fine` is `fine-denoise` for denoising, None the default one."""
+    full = f"{name or DEFAULT}-{task}"
+    return full if name is None or full in MODELS else name
 
 
-def _bundled(task: Task) -> Model:
-    variant = VARIANTS[f"{task}-{DEFAULT}"]
+def _bundled(size: str, task: Task) -> Model:
     data = "generated clips" if task == "deblur" else "photographs moved by code, generated clips"
-    return Model(name=full_name(DEFAULT, task), variant=variant, training_data=data, licence=OURS)
+    return Model(name=f"{size}-{task}", variant=VARIANTS[f"{task}-{size}"], training_data=data, licence=OURS)
 
 
 def _published(name: str, variant: str, training_data: str, drive_id: str, file: str) -> Model:
@@ -71,8 +71,9 @@ def _published(name: str, variant: str, training_data: str, drive_id: str, file:
 MODELS = {
     model.name: model
     for model in (
-        _bundled("deblur"),
-        _bundled("denoise"),
+        _bundled("tiny", "deblur"),
+        _bundled("tiny", "denoise"),
+        _bundled("fine", "denoise"),
         _published("gopro", "deblur-plus", "GoPro", "1f79zxmCL-ygVmoJd86OT6uksPGk2BpL0", "gopro_deblur"),
         _published("gopro-small", "deblur-small", "GoPro", "1WnFZRnXN9ZJebMZaAZF6a0c8f3CrLjR_", "gopro_deblur_small"),
         _published("dvd", "deblur-plus", "DVD", "1vPQkAznRaVawQOMOuvhnCD8DKS2RQToM", "dvd_deblur"),

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import safetensors.torch
 import torch
@@ -14,8 +15,9 @@ from vsgshift._version import __version__
 from vsgshift.errors import CheckpointError, MissingWeightsError, UnknownModelError
 from vsgshift.files import atomic_write
 from vsgshift.network import ShiftNet, Variant
+from vsgshift.network.variants import Task
 from vsgshift.weights import originals
-from vsgshift.weights.catalogue import DEFAULT, MODELS, Model, imported_names, models_folder, published_models
+from vsgshift.weights.catalogue import MODELS, Model, full_name, imported_names, models_folder, published_models
 from vsgshift.weights.originals import Original
 from vsgshift.weights.published import convert
 from vsgshift.weights.untrusted import published_state, read_bytes, read_ours
@@ -152,7 +154,8 @@ def import_checkpoint(source: Path, name: str | None = None, *, accept_changed: 
 
 def _check_name(name: str, model: Model | None) -> None:
     """Names are file names in the models folder, and must not hide a file or another model."""
-    if name == DEFAULT or (model and model.published_as is None):
+    short = any(full_name(name, task) != name for task in get_args(Task))
+    if short or (model and model.published_as is None):
         raise CheckpointError(f"{name} is a bundled model; choose another name with --name")
     if not _NAME.fullmatch(name) or name.endswith((".pth", ".safetensors")):
         raise CheckpointError(f"{name!r} cannot be the name of a model; give one of letters and digits with --name")
