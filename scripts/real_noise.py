@@ -105,11 +105,15 @@ def table(rows: list[Row]) -> str:
         gains: dict[str, list[tuple[float, float]]] = {name: [] for name in filters}
         some = [row for row in rows if row["case"] == case]
         for clip in dict.fromkeys(row["clip"] for row in some):
+            if {row["filter"] for row in some if row["clip"] == clip} < {"none", *filters}:
+                continue
             (before,) = (row for row in some if (row["clip"], row["filter"]) == (clip, "none"))
             for name in filters:
                 tried = [row for row in some if (row["clip"], row["filter"]) == (clip, name)]
                 best = max(tried, key=lambda row: row["psnr"])
                 gains[name].append((best["psnr"] - before["psnr"], best["ssim"] - before["ssim"]))
+        if not gains[OURS]:
+            continue
         read = [row["sigma"] for row in some if row["filter"] == OURS]
         deviations = [row["deviation"] for row in some if row["filter"] == OURS]
         cells = ["{:+.2f}, {:+.3f}".format(*np.mean(gains[name], 0)) for name in filters]

@@ -390,6 +390,7 @@ class Noting(CpuTransfer):
     blocks_ahead = 1
 
     def __init__(self, notes: list[tuple[str, int]]) -> None:
+        super().__init__()
         self.notes, self.blocks, self.fetched = notes, 0, 0
 
     def running(self) -> AbstractContextManager[object]:
