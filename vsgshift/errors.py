@@ -2,6 +2,7 @@
 
     VsgshiftError
     ├── CommandError              the arguments of a command do not fit what is there
+    ├── ExportError               a network cannot be written for another runtime
     ├── ProgramError              a program that was run failed, or did not end
     │   ├── MissingProgramError   it is not installed
     │   └── TooSlowError          it did not end in time
