@@ -144,7 +144,7 @@ def test_a_worker_and_then_a_node_are_killed(source: Path, tmp_path: Path) -> No
     assert_same(output, source)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(1800)
 def test_the_driver_is_killed_and_resumed_and_stopped_by_ctrl_c(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mkv"
@@ -168,7 +168,7 @@ def test_the_driver_is_killed_and_resumed_and_stopped_by_ctrl_c(source: Path, tm
     assert_same(output, source)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(1800)
 def test_a_node_whose_disk_is_full_is_left_out(source: Path, tmp_path: Path) -> None:
     full = tmp_path / "ffmpeg"
@@ -184,7 +184,7 @@ def test_a_node_whose_disk_is_full_is_left_out(source: Path, tmp_path: Path) -> 
     assert_same(tmp_path / "out.mkv", source)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(1800)
 def test_a_slow_node_is_not_waited_for_and_one_that_is_cut_off_for_a_while(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mkv"
@@ -203,7 +203,7 @@ def test_a_slow_node_is_not_waited_for_and_one_that_is_cut_off_for_a_while(sourc
     assert_same(output, source)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(1800)
 def test_a_fault_of_the_film_is_told_once_and_ends_the_run(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
