@@ -11,7 +11,6 @@ frames and have one thread; frames at the ends do not count. A run that was stop
 import argparse
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,17 +42,15 @@ RIVALS: dict[str, list[Row]] = {
 """Strengths of each filter that the best of is taken."""
 
 
-def hqdn3d(noisy: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
-    """By ffmpeg, in 4:4:4 of 10 bits; frames, and the CPU seconds that each took are not known."""
+def hqdn3d(noisy: np.ndarray, strength: float) -> np.ndarray:
+    """Frames (T, 3, H, W), RGB, by ffmpeg in 4:4:4 of 10 bits."""
     frames, _, height, width = noisy.shape
     raw = ["-f", "rawvideo", "-pix_fmt", "gbrpf32le", "-s", f"{width}x{height}"]
     graph = f"format=gbrp16le,format=yuv444p10le,hqdn3d={strength},format=gbrpf32le"
     command = [find_ffmpeg(), "-v", "error", *raw, "-i", "-", "-vf", graph, *raw, "-"]
-    start = time.perf_counter()
     planes = noisy[:, [1, 2, 0]].astype("<f4").tobytes()
     done = subprocess.run(command, input=planes, stdout=subprocess.PIPE, check=True)
-    found = np.frombuffer(done.stdout, "<f4").reshape(frames, 3, height, width)[:, [2, 0, 1]]
-    return found, (time.perf_counter() - start) / frames
+    return np.frombuffer(done.stdout, "<f4").reshape(frames, 3, height, width)[:, [2, 0, 1]]
 
 
 def scores(found: np.ndarray, clean: np.ndarray) -> dict[str, float]:
@@ -75,23 +72,19 @@ def rows_of(
     if OURS not in done:
         yield where | ours(noisy, clean, case, network)
     for how in RIVALS["hqdn3d"] if "hqdn3d" not in done else ():
-        found, seconds = hqdn3d(noisy.numpy(), how["luma"])
-        yield where | {"filter": "hqdn3d"} | how | {"seconds": seconds} | scores(found, clean.numpy())
+        yield where | {"filter": "hqdn3d"} | how | scores(hqdn3d(noisy.numpy(), how["luma"]), clean.numpy())
     missing = [rival for rival in RIVALS if rival not in done | {"hqdn3d"}]
     tasks = [{"filter": rival} | how for rival in missing for how in RIVALS[rival]]
-    for task, (found, seconds) in zip(tasks, rivals.theirs(noisy.numpy(), tasks, python), strict=True):
-        yield where | task | {"cpu_seconds": seconds} | scores(found, clean.numpy())
+    for task, (restored, _) in zip(tasks, rivals.theirs(noisy.numpy(), tasks, python), strict=True):
+        yield where | task | scores(restored, clean.numpy())
 
 
 def ours(noisy: torch.Tensor, clean: torch.Tensor, case: Case, network: ShiftNet) -> Row:
     """What the report says of our filter."""
     sigmas, _ = measured(as_node(noisy, subsampled=case.coding is not None))
     level = torch.tensor(sigmas).view(-1, 1, 1, 1).expand(-1, 1, *noisy.shape[2:]) / 255
-    start = time.process_time()
-    found = restore(network, noisy, level.contiguous()).numpy()
-    seconds = (time.process_time() - start) / len(clean)
-    row = {"filter": OURS, "sigma": float(np.median(sigmas)), "cpu_seconds": seconds}
-    return row | scores(found, clean.numpy())
+    restored = restore(network, noisy, level.contiguous()).numpy()
+    return {"filter": OURS, "sigma": float(np.median(sigmas))} | scores(restored, clean.numpy())
 
 
 def table(rows: list[Row]) -> str:
@@ -130,8 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="*", type=Path)
     parser.add_argument("--rival-python", default="rivals/bin/python", help="of the environment that has the rivals")
-    parser.add_argument("--model", default=OURS, help="name or file")
-    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=14)
     parser.add_argument("--size", type=int, default=256, help="pixels of the long side, at most")
     parser.add_argument("--output", type=Path, required=True, help="JSON; a run goes on from what is there")
     parser.add_argument("--again", nargs="*", default=[], help="filters to run again, though they are in the report")
@@ -142,7 +134,7 @@ def main() -> None:
     done: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         done.setdefault((row["clip"], row["case"]), set()).add(row["filter"])
-    network = prepared(load_network(options.model))
+    network = prepared(load_network(OURS))
     for path in options.clips:
         clean = torch.from_numpy(rivals.read(path, options.frames, options.size)).clamp(0, 1)
         clean = clean[..., : clean.shape[2] // 8 * 8, : clean.shape[3] // 8 * 8].contiguous()

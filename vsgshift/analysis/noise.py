@@ -158,21 +158,18 @@ def _through_time(
     """The noise by what changes between frames; None if nothing does."""
     here = gathered(plane, own.top, own.left, own.side)
     variances = [_beside_plane(here)]
-    there: list[Samples] = []
     changes: list[Samples] = []
     for other, (down, right) in zip(others, moved, strict=True):
-        block = gathered(other, own.top + down, own.left + right, own.side)
-        difference = block - here
-        change = _variance(difference) * np.float32(0.5)
+        change = gathered(other, own.top + down, own.left + right, own.side) - here
+        variance_of_change = _variance(change) * np.float32(0.5)
         # What a codec has copied, or an editor has repeated, has no noise of its own.
-        if np.count_nonzero(change > 0) >= FEWEST:
-            variances.append(change)
-            there.append(block)
-            changes.append(difference)
-    if not there:
+        if np.count_nonzero(variance_of_change > 0) >= FEWEST:
+            variances.append(variance_of_change)
+            changes.append(change)
+    if not changes:
         return None
-    if len(there) == 2:
-        variances.append(_variance(here - (there[0] + there[1]) * np.float32(0.5)) * np.float32(2 / 3))
+    if len(changes) == 2:
+        variances.append(_variance(changes[0] + changes[1]) * np.float32(1 / 6))
     least = np.min(variances, 0)
     lines = np.concatenate((here.mean(2), here.mean(1)), 1)
     room = np.minimum(lines.min(1) - scale.black, scale.white - lines.max(1))
@@ -187,20 +184,20 @@ def _through_time(
         usable = clear
     variance = float(np.quantile(least[usable], CALM, method="lower"))
     alike = usable & (least <= ALIKE * variance) & (ALIKE * least >= variance)
-    deviation = sqrt(variance) / LEAST_OF[own.side, len(there)]
-    level = (scale.white - scale.black) / 255
+    deviation = sqrt(variance) / LEAST_OF[own.side, len(changes)]
+    step = (scale.white - scale.black) / 255
     if len(changes) == 2:
         own_noise = _covariance(*changes)[usable]
         weak = sqrt(max(float(np.quantile(own_noise, LIVELY, method="lower")), 0.0)) / OWN
-        deviation = weak if weak < WEAK * level else max(deviation, WEAK * level)
-    least_read = LEAST_READ * level
+        deviation = weak if weak < WEAK * step else max(deviation, WEAK * step)
+    least_read = LEAST_READ * step
     deviation *= sqrt(max(1 - (least_read / deviation) ** 6, 0)) if deviation else 0
     calm = alike & (least <= variance)
-    coarse = _coarseness(here[calm] - np.mean(there, 0)[calm])
+    coarse = coarseness(np.mean([change[calm] for change in changes], 0))
     return Level(coarse * deviation, float(np.count_nonzero(alike) / len(least)))
 
 
-def _coarseness(blocks: Samples) -> float:
+def coarseness(blocks: Samples) -> float:
     """How much stronger noise (N, side, side) is at low frequencies than white noise of its deviation; at least 1."""
     if not len(blocks):
         return 1.0

@@ -16,7 +16,7 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 
 
 def keep_apart() -> None:
-    """Let large blocks lie outside the heaps, where the C library can: glibc."""
+    """Let large blocks of the whole process lie outside the heaps, where the C library can: glibc."""
     with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, LARGE)

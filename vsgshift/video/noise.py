@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from statistics import median
 
+from vsgshift.video.times import clock
+
 LITTLE = 1.0
 """A level below which no difference is seen."""
 ALIKE = 1.4
@@ -35,9 +37,3 @@ def noise_words(levels: Sequence[tuple[Fraction, float]], name: str) -> str:
         f"{words}, so next to nothing will change: "
         f"if there is noise to see, choose --sigma by vsgshift compare {shlex.quote(name)} --sigma 4 8 16 auto"
     )
-
-
-def clock(seconds: Fraction | float) -> str:
-    """A length of time, as 1:02:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

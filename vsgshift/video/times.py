@@ -120,3 +120,10 @@ def _lengths(values: Sequence[int]) -> list[int]:
         ends[index : index + 1] = [value]
         lengths.append(index + 1)
     return lengths
+
+
+def clock(seconds: Fraction | float, *, milliseconds: bool = False) -> str:
+    """A time in a film, or a length of time, as 1:02:03 or 1:02:03.040."""
+    whole, rest = divmod(round(1000 * seconds), 1000) if milliseconds else (round(seconds), 0)
+    minutes, left = divmod(whole, 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{left:02}" + (f".{rest:03}" if milliseconds else "")

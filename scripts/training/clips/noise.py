@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vsgshift.analysis.noise import COARSE_CELL, COARSE_FREE
+from vsgshift.analysis.noise import coarseness
 
 from .encoders import Coding, coded
 from .rng import Rng
@@ -39,7 +39,7 @@ def noisy(clip: Tensor, kind: str, sigma: float, generator: torch.Generator) -> 
 
     Returns:
         The noisy clip; and (T, 1, H, W), the deviation that the network is told: at each place the RMS over the three
-        colours that such noise has at such a brightness, times its `coarseness`. Of coded clips it is less by how much
+        colours that such noise has at such a brightness, times its coarseness. Of coded clips it is less by how much
         of the noise the encoder has left.
 
     Raises:
@@ -55,9 +55,9 @@ def noisy(clip: Tensor, kind: str, sigma: float, generator: torch.Generator) -> 
         out = FIELDS[name](clip, sigma, Rng(generator)).add_(clip).clamp_(0, 1)
         told = told_deviation(clip, out - clip)
     if name == kind:
-        return out, told * (1.0 if name == "white" else coarseness(out - clip))
+        return out, told * (1.0 if name == "white" else _coarseness(out - clip))
     decoded = coded(out, Coding.draw(generator))
-    return decoded, told * kept(clip, out, decoded) * coarseness(decoded - clip)
+    return decoded, told * kept(clip, out, decoded) * _coarseness(decoded - clip)
 
 
 def told_deviation(clip: Tensor, noise: Tensor) -> Tensor:
@@ -96,18 +96,14 @@ def kept(clip: Tensor, noisy: Tensor, decoded: Tensor) -> float:
     return min(_rms(after) / max(_rms(before), 1e-12), 1.0)
 
 
-def coarseness(noise: Tensor) -> float:
-    """How much stronger the luma of noise (T, 3, H, W) is at low frequencies than white noise of its deviation; at
-    least 1. As `vsgshift.analysis.noise` measures it; what stays from frame to frame does not count.
-    """
+def _coarseness(noise: Tensor) -> float:
+    """`vsgshift.analysis.noise.coarseness` of noise (T, 3, H, W) in luma, without what stays from frame to frame."""
     luma = _luma(noise)
     if len(luma) > 1:
         luma = luma.diff(dim=0)
     height, width = (size // BLOCK * BLOCK for size in luma.shape[-2:])
-    blocks = luma[..., :height, :width].unflatten(-1, (-1, BLOCK)).unflatten(-3, (-1, BLOCK))
-    blocks = blocks - blocks.mean((-3, -1), keepdim=True)
-    means = blocks.unflatten(-1, (-1, COARSE_CELL)).unflatten(-4, (-1, COARSE_CELL)).mean((-4, -1))
-    return max(COARSE_CELL * _rms(means) / max(_rms(blocks), 1e-12) - COARSE_FREE, 1.0)
+    blocks = luma[..., :height, :width].unfold(2, BLOCK, BLOCK).unfold(3, BLOCK, BLOCK)
+    return coarseness(blocks.reshape(-1, BLOCK, BLOCK).numpy())
 
 
 def raw(clip: Tensor, sigma: float, rng: Rng) -> Tensor:

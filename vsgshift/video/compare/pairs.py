@@ -12,7 +12,7 @@ from vsgshift.errors import VideoError
 from vsgshift.video.clip import open_clip, to_rgb
 from vsgshift.video.noise import noise_words
 from vsgshift.video.script import FilterCall
-from vsgshift.video.times import UNKNOWN_RATE
+from vsgshift.video.times import UNKNOWN_RATE, clock
 
 type Picture = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 """(H, W, 3), RGB."""
@@ -63,13 +63,15 @@ class Comparison:
         if number is None and seconds < end:
             return self._times.shown_at(seconds)
         if number is None or number >= self.length:
-            asked = _clock(Fraction(seconds)) if number is None else f"frame {number}"
-            raise VideoError(f"{asked} is after the end: the video has {self.length} frames, {_clock(end)}")
+            asked = clock(seconds, milliseconds=True) if number is None else f"frame {number}"
+            raise VideoError(
+                f"{asked} is after the end: the video has {self.length} frames, {clock(end, milliseconds=True)}"
+            )
         return number
 
     def time_of(self, number: int) -> str:
         """h:mm:ss.mmm at which a frame is shown."""
-        return _clock(self._times.seconds(number))
+        return clock(self._times.seconds(number), milliseconds=True)
 
     def before(self, numbers: range) -> Iterator[Picture]:
         """Frames of the file. Raises VideoError if one cannot be decoded."""
@@ -84,8 +86,9 @@ class Comparison:
             self._passed()
             return node
 
-        source = node.std.FrameEval(fetched, clip_src=[node])
-        return self._pictures(source, self.versions[version], numbers, self.measured[version])
+        source, filters = node.std.FrameEval(fetched, clip_src=[node]), self.versions[version]
+        measures = any(call.task == "denoise" and "sigma" not in call.options for call in filters)
+        return self._pictures(source, filters, numbers, self.measured[version] if measures else None)
 
     def noise(self, version: int) -> str:
         """What was measured, in words; empty if the level was given."""
@@ -111,24 +114,16 @@ class Comparison:
     ) -> Iterator[Picture]:
         import vapoursynth as vs
 
-        measures = any(call.task == "denoise" and "sigma" not in call.options for call in filters)
-
         try:
             for call in filters:
                 node = call.apply(node)
             clip = to_rgb(self._clip, node, vs.RGB24)[numbers.start : numbers.stop]
             for number, frame in zip(numbers, clip.frames(close=True), strict=True):
-                if measures and measured is not None and "GShiftDenoiseSigma" in frame.props:
-                    measured[number] = float(np.max(frame.props["GShiftDenoiseSigma"]))
+                if measured is not None:
+                    measured[number] = float(frame.props["GShiftDenoiseSigma"])
                 yield _picture(frame)
         except vs.Error as error:
             raise VideoError(str(error)) from error
-
-
-def _clock(seconds: Fraction) -> str:
-    """h:mm:ss.mmm"""
-    minutes, rest = divmod(round(1000 * seconds), 60_000)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest // 1000:02}.{rest % 1000:03}"
 
 
 def _picture(frame: Any) -> Picture:

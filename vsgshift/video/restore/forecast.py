@@ -9,9 +9,10 @@ from pathlib import Path
 from vsgshift.errors import ProgramError, TooSlowError
 from vsgshift.processes import run
 from vsgshift.video.clip import open_clip
-from vsgshift.video.noise import clock, noise_words
+from vsgshift.video.noise import noise_words
 from vsgshift.video.restore.plan import Plan
 from vsgshift.video.script import source_options
+from vsgshift.video.times import clock
 
 LONG = 60
 """Seconds of a run that is worth a word."""
@@ -40,7 +41,7 @@ def forecast(plan: Plan, pace: float, frames: int, memory: int) -> str:
 
 
 def _measured(plan: Plan) -> list[tuple[Fraction, float]]:
-    """Seconds from the first frame and sigma of some frames, by a process of its own as for `probe`."""
+    """Of some frames seconds into the film, and sigma on the 8-bit scale; by a process of its own as for `probe`."""
     source = plan.source
     given = [str(source.path), str(source.track), str(plan.index), str(plan.first), str(plan.stop)]
     answer = json.loads(run([sys.executable, "-m", __name__, *given], timeout=PATIENCE))

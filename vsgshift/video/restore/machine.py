@@ -5,7 +5,6 @@ torch and the models are looked at by a process of their own, as the filters run
 
 import hashlib
 import json
-import platform
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -73,6 +72,7 @@ def _digest(data: bytes) -> str:
 def _answer(wanted: Sequence[tuple[str, str | None, int | None]]) -> Machine:
     import torch
 
+    from vsgshift.doctor.libraries import processor
     from vsgshift.engine.cpu import library
     from vsgshift.plugin.devices import choose, properties
     from vsgshift.weights.catalogue import full_name
@@ -93,20 +93,11 @@ def _answer(wanted: Sequence[tuple[str, str | None, int | None]]) -> Machine:
             known["the kernels"] = f"triton {metadata.version('triton')}, CuPy {cupy.__version__}"
         elif kind == "cpu":
             build = library.chosen()
-            known["the device"] = f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}"
+            known["the device"] = f"{processor()}, {torch.backends.cpu.get_cpu_capability()}"
             known["the kernels"] = f"{library.built_for()}, {_digest(build.read_bytes()) if build else 'none'}"
         else:
             known["the device"] = f"{kind}, {device['name']}"
     return Machine(known, reach)
-
-
-def _processor() -> str:
-    """The CPU's name."""
-    try:
-        found = re.search(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return found[1] if found else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

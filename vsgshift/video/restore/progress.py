@@ -9,7 +9,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from vsgshift.video.noise import clock
+from vsgshift.video.times import clock
 
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 """tqdm's own, but with frames per second even if a frame takes more than one."""
