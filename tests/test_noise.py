@@ -106,6 +106,25 @@ def test_motion_is_taken_away() -> None:
         assert one_plane(noisy[1], [noisy[0], noisy[2]]).sigma == pytest.approx(6, rel=0.07)
 
 
+def test_faint_texture_that_moves_between_pixels_is_not_noise() -> None:
+    """Its differences from one neighbour alone would be read as 1.4."""
+    generator = torch.Generator().manual_seed(5)
+    # Five samples a pixel across: a fifth of a pixel from frame to frame.
+    fine = torch.nn.functional.avg_pool2d(torch.randn(1, 1, 172, 1700, generator=generator), (13, 26), 1)[0, 0]
+    frames = [(128 + 100 * fine[:, start : start + 1600 : 5]).numpy() for start in (0, 1, 2)]
+    assert one_plane(frames[1], [frames[0], frames[2]]).sigma < 1
+    noisy = with_noise(np.stack(frames), 2.0, seed=3)
+    assert one_plane(noisy[1], [noisy[0], noisy[2]]).sigma == pytest.approx(2.0, rel=0.25)
+
+
+def test_noise_that_an_encoder_has_left_where_the_picture_is_lively_counts_but_not_much_of_it() -> None:
+    still = np.full((3, 160, 320), 128, np.float32)
+    for sigma, read in ((2.0, 2.0), (12.0, 3.0)):
+        frames = still.copy()
+        frames[:, :, :160] = with_noise(still[:, :, :160], sigma, seed=4)
+        assert one_plane(frames[1], [frames[0], frames[2]]).sigma == pytest.approx(read, rel=0.1)
+
+
 def test_low_frequencies_count() -> None:
     rng = np.random.default_rng(4)
     blurred = [rng.standard_normal((182, 322)).astype(np.float32) for _ in range(3)]

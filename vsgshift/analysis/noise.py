@@ -6,8 +6,8 @@ it at; and so is, where the picture is flat, what is left of the block beside a 
 each, so the least of them counts, and of all blocks one in the middle.
 
 Weak noise is told otherwise: what a block has of its own is the covariance of its differences from the frame before and
-from the one after. What a motion between pixels leaves has the opposite sign in both, so that moving texture is not
-taken for noise, and livelier blocks can count: those from which an encoder has not taken the noise.
+from the one after. What a motion between pixels leaves mostly has the opposite sign in both, so that less of moving
+texture is taken for noise, and livelier blocks can count: those from which an encoder has not taken the noise.
 
 The level is that of white noise as strong as this one is where it is strongest, at low frequencies for the most part:
 with less, what merges and restores frames by their differences takes part of the noise for the picture.
