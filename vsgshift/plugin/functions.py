@@ -79,7 +79,6 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     from vsgshift.plugin import devices
     from vsgshift.plugin.capacity import Demand, figures, fit
     from vsgshift.plugin.free_memory import PROMISES, free_memory
-    from vsgshift.plugin.memory import keep_apart
     from vsgshift.plugin.restorer import Options, Restorer
     from vsgshift.plugin.streams import StreamPool
     from vsgshift.streaming.tiles import Tiling
@@ -87,8 +86,6 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     from vsgshift.weights.catalogue import full_name
 
     device = devices.choose(choices.device_id)
-    if device.type == "cpu":
-        keep_apart()
     dtype = torch.float16 if devices.half(device, choices.fp16) else torch.float32
     model = full_name(choices.model, task)
     network = load_network(model, device=device, dtype=dtype)
