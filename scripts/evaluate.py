@@ -41,7 +41,7 @@ from vsgshift import load_network, prepared
 from vsgshift.cli.options import add_device
 from vsgshift.errors import VsgshiftError
 from vsgshift.network.variants import Task
-from vsgshift.plugin.devices import check_half, choose
+from vsgshift.plugin.devices import choose
 from vsgshift.weights.catalogue import full_name
 from vsgshift.weights.store import find
 
@@ -148,8 +148,6 @@ def evaluate(arguments: argparse.Namespace) -> None:
         raise EvaluationError(
             f"{model} is a network to {network.variant.task}; {arguments.command} needs one to {task}"
         )
-    if arguments.fp16:
-        check_half(device)
     network.to(protocol.dtype(network.variant, device))
     clips = read_clips(arguments)
     baselines = [BASELINES[name] for name in getattr(arguments, "baselines", ())]

@@ -1,5 +1,6 @@
 """The kernels for the CPU give what the plain modules give."""
 
+import copy
 import ctypes
 import os
 import platform
@@ -17,6 +18,7 @@ from vsgshift.engine import prepared
 from vsgshift.engine.cpu import blocks, library
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.network.layers import ResidualBlock
+from vsgshift.network.merged import MergedInput, MergedOutput
 from vsgshift.network.timeline import WholeClip
 from vsgshift.streaming import Stream, restore
 
@@ -145,6 +147,39 @@ def test_a_residual_block(width: int, build: None) -> None:
         x = torch.randn(2, width, height, columns)
         with torch.no_grad():
             assert relative_error(fast(x, slope) - x, block(x, slope) - x) <= TOLERANCE
+
+
+@needs_kernels
+@pytest.mark.parametrize("size", [(2, 35, 7), (1, 1, 1), (1, 2, 70), (0, 4, 4)])
+def test_both_ends_of_a_network_that_merges(size: tuple[int, int, int], build: None) -> None:
+    frames, height, width = size
+    torch.manual_seed(0)
+    clip = torch.rand(frames, 3, 2 * height, 2 * width)
+    change, left = torch.randn_like(clip) / 20, torch.rand(frames, 3, height, width)
+    # Where it is weak, the noise bounds the change; where it is strong, what the picture varies does.
+    noise = torch.rand(frames, 1, height, width) / 5
+    clip[..., : height + 1, :] = clip[..., : height + 1, :1]
+    expected, actual = (each(clip, change, noise, left) for each in (MergedInput(), blocks.FastMergedInput()))
+    assert torch.equal(actual, expected)
+    x = torch.randn(frames, 12, height, width) / 20
+    expected, actual = (each(x, clip, change, noise, 0.7) for each in (MergedOutput(), blocks.FastMergedOutput()))
+    # Of what does not vary, rounding alone tells the deviation.
+    torch.testing.assert_close(actual, expected, rtol=0, atol=2e-3)
+    torch.testing.assert_close(actual[..., height + 3 :, :], expected[..., height + 3 :, :], rtol=0, atol=1e-6)
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["denoise-tiny", "denoise-fine", "deblur-tiny", "denoise-small"])
+def test_bfloat16(name: str) -> None:
+    plain = network(name)
+    clip, noise = clip_for(plain, 5, 16, 24)
+    expected = restore(plain, clip, noise)
+    fast = prepared(copy.deepcopy(plain).bfloat16())
+    for block in (1, 4):
+        actual = restore(fast, clip, noise, block=block)
+        assert actual.dtype == torch.float32
+        # Eight bits of each feature; what the frames have in addition is not lost.
+        assert relative_error(actual - clip, expected - clip) <= 2e-2
 
 
 @needs_kernels

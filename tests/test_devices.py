@@ -98,11 +98,21 @@ def test_what_is_built_for_one_architecture_runs_on_others(
 def test_half_precision_is_the_default_where_its_kernels_run(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
     cards((7, 5), (8, 0), (12, 0))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: [(7, 5), (8, 0), (12, 0)][device.index])
-    cards_half = [devices.half(torch.device("cuda", number), None) for number in range(3)]
-    assert cards_half == [False, True, True]
-    assert not devices.half(torch.device("cpu"), None)
-    assert devices.half(torch.device("cuda", 0), True)
-    assert not devices.half(torch.device("cuda", 1), False)
+    defaults = [devices.precision(torch.device("cuda", number), None) for number in range(3)]
+    assert defaults == [torch.float32, torch.float16, torch.float16]
+    assert devices.precision(torch.device("cuda", 0), True) == torch.float16
+    assert devices.precision(torch.device("cuda", 1), False) == torch.float32
+
+
+def test_half_precision_of_a_cpu_is_bfloat16_if_it_has_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    assert devices.precision(cpu, None) == torch.float32
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert devices.precision(cpu, True) == torch.bfloat16
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert devices.precision(cpu, False) == torch.float32
+    with pytest.raises(ValueError, match="fp16=True needs a GPU or a CPU with bfloat16 arithmetic"):
+        devices.precision(cpu, True)
 
 
 def test_the_doctor_tells_why_a_card_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

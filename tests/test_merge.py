@@ -10,7 +10,7 @@ from torch import Tensor
 from vsgshift.engine import prepared
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.network.merge import Merge, motion, pyramid
-from vsgshift.network.shiftnet import LARGEST, local_deviation
+from vsgshift.network.merged import LARGEST, local_deviation
 from vsgshift.network.timeline import WholeClip
 from vsgshift.streaming import Stream, restore
 from vsgshift.streaming.pipeline import _WindowSite

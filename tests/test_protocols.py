@@ -7,7 +7,7 @@ import torch
 from standin import lively, relative_error
 from torch import Tensor
 
-from evaluation import memory, protocols
+from evaluation import memory
 from evaluation.errors import EvaluationError
 from evaluation.frames import Noisy, Stack
 from evaluation.protocols import Full, Published, evenly_spaced, overlap
@@ -174,13 +174,9 @@ def test_precision_is_the_authors(monkeypatch: pytest.MonkeyPatch) -> None:
     def precisions() -> dict[str, torch.dtype]:
         return {name: Published().dtype(variant, CPU) for name, variant in VARIANTS.items()}
 
-    monkeypatch.setattr(protocols, "check_half", lambda device: None)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported", lambda: True)
     assert {name for name, dtype in precisions().items() if dtype == torch.float32} == {"denoise-plus"}
-
-    def refuse(device: torch.device) -> None:
-        raise ValueError("none here")
-
-    monkeypatch.setattr(protocols, "check_half", refuse)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported", lambda: False)
     assert set(precisions().values()) == {torch.float32}
 
 

@@ -61,8 +61,8 @@ def deblur(
             to 2; by default 1.
         device_id: number of a CUDA device; -1 is the CPU, -2 Apple's GPU, which nobody has tested. By default the first
             CUDA device, else the CPU.
-        fp16: half precision; needs a GPU or a CPU with half precision arithmetic. By default on a GPU from compute
-            capability 8.0 on.
+        fp16: half precision; needs a GPU or a CPU with bfloat16 arithmetic (AVX512_BF16 or AMX). By default on a GPU
+            from compute capability 8.0 on.
         block: frames per run of the network; fewer need less memory. 1 to 64; by default 4.
         tilesize: pixels, or width and height, of the tiles in which a picture is restored, overlap included; 0
             restores it whole. For pictures that need more memory than there is; tiles below 200 pixels change the

@@ -98,7 +98,7 @@ class Choices:
     )
     fp16: bool | None = _parameter(
         None,
-        "half precision; needs a GPU or a CPU with half precision arithmetic",
+        "half precision; needs a GPU or a CPU with bfloat16 arithmetic (AVX512_BF16 or AMX)",
         unset="on a GPU from compute capability 8.0 on",
         how=True,
     )

@@ -17,7 +17,7 @@ from evaluation.frames import Cropped, Frames
 from evaluation.memory import warn_if_short
 from vsgshift.network import ShiftNet, Variant
 from vsgshift.network.variants import AuthorsRun
-from vsgshift.plugin.devices import check_half
+from vsgshift.plugin.devices import precision
 from vsgshift.streaming import Stream
 from vsgshift.streaming.padding import pad_to_multiple
 
@@ -56,7 +56,7 @@ class Full:
 
     def dtype(self, variant: Variant, device: torch.device) -> torch.dtype:
         """The precision in which the network is to be run."""
-        return torch.float16 if self.half else torch.float32
+        return precision(device, self.half)
 
     def restore(self, network: ShiftNet, source: Frames, span: range, sigma: float | None) -> Iterator[Tensor]:
         """The restored frames of one run, in pieces (T, 3, H, W), float32 on the CPU, not clamped.
@@ -133,11 +133,8 @@ class Published:
     def dtype(self, variant: Variant, device: torch.device) -> torch.dtype:
         if not _run(variant).half:
             return torch.float32
-        try:
-            check_half(device)
-        except ValueError:
-            return torch.float32
-        return torch.float16
+        known = device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_fp16_supported()
+        return torch.float16 if known else torch.float32
 
     def restore(self, network: ShiftNet, source: Frames, span: range, sigma: float | None) -> Iterator[Tensor]:
         numbers = range(span.start - DROPPED, span.stop + DROPPED)

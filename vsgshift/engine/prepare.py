@@ -27,9 +27,10 @@ STEADY_FRAMES = 24
 def prepared(network: ShiftNet, tell: Callable[[str], object] = logger.info) -> ShiftNet:
     """A network for inference that gives the same results faster; `network` itself is left as it is.
 
-    Shift steps, residual blocks and the merge are run, on a CPU in float32, by kernels that were compiled for its
-    instruction set; on a CUDA device of compute capability 8.0 or more, in half precision, by Triton's, once they have
-    been seen to agree with the plain ones on that device. Elsewhere the result is `network`.
+    On a CPU shift steps, residual blocks and the merge are run by kernels that were compiled for its instruction set;
+    in a network of bfloat16 shift steps and the merge alone, still in float32. On a CUDA device of compute capability
+    8.0 or more, in half precision, Triton's kernels run, once they have been seen to agree with the plain ones on that
+    device. Elsewhere the result is `network`.
     A prepared network can be neither trained nor saved.
 
     Args:
@@ -52,18 +53,29 @@ def prepared(network: ShiftNet, tell: Callable[[str], object] = logger.info) -> 
 def runs_compiled(network: ShiftNet) -> bool:
     """Whether `prepared` gives a network that runs the compiled kernels for the CPU."""
     weight = network.embed.weight
-    return weight.device.type == "cpu" and weight.dtype == torch.float32 and kernels() is not None
+    return weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16) and kernels() is not None
 
 
 def _for_cpu(network: ShiftNet) -> ShiftNet:
-    from vsgshift.engine.cpu.blocks import FastMerge, FastResidualBlock, FastShiftStep
+    from vsgshift.engine.cpu.blocks import (
+        FastMerge,
+        FastMergedInput,
+        FastMergedOutput,
+        FastResidualBlock,
+        FastShiftStep,
+        SingleConv,
+    )
 
     fast = copy.deepcopy(network).requires_grad_(False).eval()
+    fast.merged_input, fast.merged_output = FastMergedInput(), FastMergedOutput()
+    single = network.embed.weight.dtype == torch.float32
+    if not single:
+        fast.embed = SingleConv(network.embed)
     for parent in list(fast.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, ShiftStep):
                 parent.register_module(name, FastShiftStep(child))
-            elif isinstance(child, ResidualBlock):
+            elif isinstance(child, ResidualBlock) and single:
                 parent.register_module(name, FastResidualBlock(child))
             elif isinstance(child, Merge):
                 parent.register_module(name, FastMerge(child.reach))

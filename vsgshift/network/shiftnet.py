@@ -10,28 +10,9 @@ from vsgshift.network.core import Core
 from vsgshift.network.frame_unet import FrameUNet
 from vsgshift.network.layers import ResidualBlock, SplitConv, conv, depth_to_space, space_to_depth
 from vsgshift.network.merge import Merge
+from vsgshift.network.merged import MergedInput, MergedOutput
 from vsgshift.network.timeline import Timeline, Waiting, WholeClip, WindowTimeline
 from vsgshift.network.variants import Variant
-
-LARGEST = 4.5
-"""Deviations of the noise by which a network that merges may change a value, at most; noise itself hardly ever does."""
-MOST_NOISE = 2.0
-"""Such a network takes the noise of a place to be at most so many times what its values deviate from their mean: where
-nothing varies there is no noise, whatever it was told."""
-
-
-def local_deviation(x: Tensor) -> Tensor:
-    """Standard deviation of each channel within 6x6 pixels: (N, C, H, W) -> (N, C, H / 2, W / 2)."""
-
-    def sums(x: Tensor) -> Tensor:
-        # Slices are several times as fast as pooling on a CPU.
-        rows = x[..., ::2, :] + x[..., 1::2, :]
-        x = F.pad(rows[..., ::2] + rows[..., 1::2], (1, 1, 1, 1), mode="replicate")
-        rows = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]
-        return rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
-
-    mean = sums(x) / 36
-    return torch.addcmul(sums(x * x) / 36, mean, mean, value=-1).clamp_(min=0).sqrt_()
 
 
 class FrameUNets(nn.ModuleList):
@@ -65,6 +46,7 @@ class ShiftNet(nn.Module):
         width = variant.width
         deblur = variant.task == "deblur"
         self.merger = Merge(variant.merge) if variant.merge else None
+        self.merged_input, self.merged_output = MergedInput(), MergedOutput()
         self.embed = conv(variant.input_channels, width, 3, bias=True)
         self.embed_slope = nn.Parameter(torch.full((1,), 0.25))
         self.embed_block = ResidualBlock(width, variant.reduction)
@@ -137,15 +119,8 @@ class ShiftNet(nn.Module):
             noise: (T, 1, H / 2, W / 2), the frames' noise standard deviation.
             left: (T, 3, H / 2, W / 2), what is left of it after merging, as `Merge.forward` tells it.
         """
-        shuffle = self.variant.shuffle
         merged = time.keep(change), time.keep(noise)
-        return self._restored(
-            torch.cat((space_to_depth(clip + change, shuffle), space_to_depth(clip, shuffle), noise, left), 1),
-            clip,
-            merged,
-            time,
-            strength,
-        )
+        return self._restored(self.merged_input(clip, change, noise, left), clip, merged, time, strength)
 
     def _restored(
         self, x: Tensor, clip: Tensor, merged: tuple[Waiting, Waiting] | None, time: Timeline, strength: float
@@ -163,18 +138,12 @@ class ShiftNet(nn.Module):
 
         x = self.merge_activation(self.merge.late(waiting(), temporal))
         x = self.to_rgb(self.unets_after(x))
-        residual = depth_to_space(x, self.variant.shuffle)
         source = frames()
-        if merged is not None:
-            change, level = merged
-            most = LARGEST * torch.minimum(level(), MOST_NOISE * local_deviation(source))
-            # Each for 2x2 pixels.
-            count, colours, height, width = most.shape
-            most = (
-                most[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2).reshape(count, colours, 2 * height, 2 * width)
-            )
-            residual = torch.minimum(torch.maximum(residual + change(), -most), most)
-        return torch.add(source, residual, alpha=strength)
+        if merged is None:
+            return torch.add(source, depth_to_space(x, self.variant.shuffle), alpha=strength)
+        change, level = merged
+        out: Tensor = self.merged_output(x, source, change(), level(), strength)
+        return out
 
     def _merged(
         self, merger: Merge, clip: Tensor, noise: Tensor, time: WindowTimeline

@@ -90,19 +90,21 @@ def _warn_once(text: str) -> None:
     logger.warning(text)
 
 
-def half(device: torch.device, requested: bool | None) -> bool:
-    """Whether a filter runs in half precision: as wanted, else if the fused kernels for it run. Raises ValueError."""
-    if requested is None:
-        return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-    if requested:
-        check_half(device)
-    return requested
+def precision(device: torch.device, fp16: bool | None) -> torch.dtype:
+    """What a filter's network computes in. Raises ValueError if half precision is asked for where there is none.
 
-
-def check_half(device: torch.device) -> None:
-    """Raise ValueError if the device has no half precision arithmetic."""
-    if device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
-        raise ValueError("fp16=True needs a CUDA device or a CPU with half precision arithmetic; leave it out")
+    Half precision is float16 on a GPU, and bfloat16 on a CPU that multiplies it natively. By default it is taken where
+    the fused kernels for it run.
+    """
+    if fp16 is None:
+        fp16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    if not fp16:
+        return torch.float32
+    if device.type != "cpu":
+        return torch.float16
+    if not torch.cpu._is_avx512_bf16_supported():
+        raise ValueError("fp16=True needs a GPU or a CPU with bfloat16 arithmetic (AVX512_BF16 or AMX); leave it out")
+    return torch.bfloat16
 
 
 def properties(device_id: int | None) -> dict[str, str | int]:

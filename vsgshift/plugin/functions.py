@@ -86,7 +86,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     from vsgshift.weights.catalogue import full_name
 
     device = devices.choose(choices.device_id)
-    dtype = torch.float16 if devices.half(device, choices.fp16) else torch.float32
+    dtype = devices.precision(device, choices.fp16)
     model = full_name(choices.model, task)
     network = load_network(model, device=device, dtype=dtype)
     if network.variant.task != task:

@@ -86,15 +86,17 @@ def footprint(
     # Frames, noise maps and results of a block, three planes each, are kept in addition to the tiles.
     blended = 9 * block * rows.length * columns.length if tiles > 1 else 0
     given = variant.input_channels * variant.shuffle**-2
+    # The compiled shift steps compute in single precision, whatever the network does.
+    shifted = SINGLE if fused else dtype.itemsize
     activations = max(
-        (_activations(variant, fused) * dtype.itemsize + given * SINGLE) * block,
+        (_activations(variant, fused) * shifted + given * SINGLE) * block,
         _merging(variant, fused, block) * SINGLE,
     )
     return Footprint(
         weights=weights,
         waiting=int(all_tiles * (_waiting(variant, block) * dtype.itemsize + _frames_waiting(variant) * SINGLE)),
         window=int(all_tiles * variant.merge * (2 * KEPT + 12 if fused else 2 * 3 * SINGLE)),
-        shifts=int(all_tiles * sum(_shifts(variant)) * dtype.itemsize),
+        shifts=int(all_tiles * sum(_shifts(variant)) * shifted),
         activations=int(tile * activations + blended * SINGLE),
         tiles=tiles,
         fused=fused,

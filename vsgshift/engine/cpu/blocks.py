@@ -1,4 +1,7 @@
-"""Modules that run the compiled kernels in place of the plain ones. Inputs and outputs are float32, channels-last."""
+"""Modules that run the compiled kernels in place of the plain ones. Outputs are channels-last.
+
+The kernels compute in float32; a shift step in a network of bfloat16 converts what it is given and what it gives.
+"""
 
 import ctypes
 from collections.abc import Sequence
@@ -12,6 +15,7 @@ from vsgshift.engine.cpu.library import Align, Attention, Gated, Half, Merge, Re
 from vsgshift.network import merge as definition
 from vsgshift.network.gated import GatedBlock, ShiftStep
 from vsgshift.network.layers import ChannelAttention, ResidualBlock
+from vsgshift.network.merged import LARGEST, MOST_NOISE, MergedInput, MergedOutput
 from vsgshift.network.shift import Direction, channel_offsets
 from vsgshift.network.shifted import EDGE, Shifted
 from vsgshift.network.timeline import LazyTimeline, Timeline, Window
@@ -189,7 +193,8 @@ class FastShiftStep(_Native):
         self.fuse, self.refine = FastGatedBlock(step.fuse), FastGatedBlock(step.refine)
 
     def forward(self, x: Tensor, time: Timeline) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
+        dtype = x.dtype
+        x = x.to(torch.float32, memory_format=torch.channels_last)
         if isinstance(time, LazyTimeline):
             shifted = time.shift_lazily(x, self.direction)
             fused = self._fused(shifted_halves(shifted), torch.Size((len(shifted.own), *x.shape[1:])))
@@ -198,7 +203,7 @@ class FastShiftStep(_Native):
             whole = time.shift(x, self.direction).contiguous(memory_format=torch.channels_last)
             fused = self._fused(halves_of(whole), whole.shape)
         out: Tensor = self.refine(fused)
-        return out
+        return out.to(dtype)
 
     def _fused(self, halves: Halves, size: torch.Size) -> Tensor:
         side = _empty(size[0], self.arriving, *size[2:])
@@ -230,6 +235,18 @@ class FastResidualBlock(_Native):
             self.block.slope = slope.data_ptr()
             _call("vsgshift_residual", self.block, x.shape, x, out)
         return out
+
+
+class SingleConv(nn.Conv2d):
+    """A convolution in float32 whose result is bfloat16: as the first of a network, so that frames are not rounded."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__(conv.in_channels, conv.out_channels, conv.kernel_size, padding=conv.padding)  # type: ignore[arg-type]
+        self.load_state_dict(conv.state_dict())
+        self.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).bfloat16()
 
 
 class FastMerge(definition.Merge):
@@ -270,3 +287,30 @@ class FastMerge(definition.Merge):
             )
             _done(_library().vsgshift_merge(ctypes.byref(merge), torch.get_num_threads()))
         return change, remaining
+
+
+class FastMergedInput(MergedInput):
+    """`MergedInput`, of float32 frames on the CPU."""
+
+    def forward(self, clip: Tensor, change: Tensor, noise: Tensor, left: Tensor) -> Tensor:
+        frames, _, height, width = left.shape
+        out = _empty(frames, 28, height, width)
+        given = [each.contiguous() for each in (clip, change, noise, left)]
+        pointers = [each.data_ptr() for each in (*given, out)]
+        _done(_library().vsgshift_merged_input(frames, height, width, *pointers, torch.get_num_threads()))
+        return out
+
+
+class FastMergedOutput(MergedOutput):
+    """`MergedOutput`, of float32 frames on the CPU."""
+
+    def forward(self, x: Tensor, source: Tensor, change: Tensor, noise: Tensor, strength: float) -> Tensor:
+        frames, _, height, width = x.shape
+        x = x.to(torch.float32, memory_format=torch.channels_last)
+        source = source.contiguous()
+        out = torch.empty_like(source)
+        given = [each.data_ptr() for each in (x, source, change.contiguous(), noise.contiguous())]
+        strengths = (ctypes.c_float * 3)(LARGEST, MOST_NOISE, strength)
+        size = frames, height, width
+        _done(_library().vsgshift_merged_output(*size, *given, strengths, out.data_ptr(), torch.get_num_threads()))
+        return out

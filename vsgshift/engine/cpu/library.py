@@ -70,7 +70,7 @@ class Merge(ctypes.Structure):
     )
 
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 """`vsgshift_abi_version` in native/library.c."""
 STRUCTURES = (Attention, Half, Gated, Residual, Align, Merge)
 _SIZE = (c_int, c_int, c_int)
@@ -83,6 +83,8 @@ FUNCTIONS = {
     "vsgshift_kept_size": (c_int, c_int),
     "vsgshift_keep": (c_int, c_int, c_void_p, c_ssize_t, c_ssize_t, c_void_p, c_int),
     "vsgshift_merge": (POINTER(Merge), c_int),
+    "vsgshift_merged_input": (*_SIZE, *(c_void_p,) * 5, c_int),
+    "vsgshift_merged_output": (*_SIZE, *(c_void_p,) * 4, POINTER(c_float), c_void_p, c_int),
 }
 """Arguments of each; all return an int. The last argument of those that compute is the number of threads."""
 

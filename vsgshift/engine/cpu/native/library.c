@@ -6,10 +6,11 @@
 #include "align.h"
 #include "gated.h"
 #include "merge.h"
+#include "merged.h"
 #include "residual.h"
 
 /* To be raised, here and in library.py, with every change of a function's arguments or a structure's fields. */
-EXPORT const int vsgshift_abi_version = 2;
+EXPORT const int vsgshift_abi_version = 3;
 
 /* Frames' worth of room that `gated` must have. */
 EXPORT int vsgshift_frames_at_once(int frames, int height, int width, int threads) {
@@ -44,4 +45,16 @@ EXPORT int vsgshift_keep(int height, int width, const float *frame, ptrdiff_t pl
 
 EXPORT int vsgshift_merge(const Merge *merge, int threads) {
     return run_merge(merge, threads);
+}
+
+/* Height and width are the network's: half of the frames'. */
+EXPORT int vsgshift_merged_input(int frames, int height, int width, const float *source, const float *change,
+                                 const float *noise, const float *left, float *out, int threads) {
+    return run_merged_input((Clip){frames, height, width}, source, change, noise, left, out, threads);
+}
+
+EXPORT int vsgshift_merged_output(int frames, int height, int width, const float *x, const float *source,
+                                  const float *change, const float *noise, const float *strengths, float *out,
+                                  int threads) {
+    return run_merged_output((Clip){frames, height, width}, x, source, change, noise, strengths, out, threads);
 }
