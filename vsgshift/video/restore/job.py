@@ -2,9 +2,10 @@
 
 import shlex
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vsgshift.errors import ProgramError, VideoError, VsgshiftError
@@ -14,10 +15,11 @@ from vsgshift.video.clip import check_file, check_name
 from vsgshift.video.encoder import check_codec
 from vsgshift.video.pipe import MARK, ScriptFrames, encode, frame_bytes, y4m_header
 from vsgshift.video.pixels import USUAL, has_alpha, loses
-from vsgshift.video.programs import configure, is_configured
+from vsgshift.video.programs import Programs, configure, is_configured
 from vsgshift.video.restore import companions
 from vsgshift.video.restore.container import FORMATS, pixel_format
 from vsgshift.video.restore.forecast import forecast
+from vsgshift.video.restore.machine import answer, examined
 from vsgshift.video.restore.mux import check_part, join, tags_left_out
 from vsgshift.video.restore.parts import (
     INDEX,
@@ -40,6 +42,8 @@ __all__ = ["Job", "Result", "commands", "is_finished", "restore"]
 SCRIPT = "script.vpy"
 CONTEXT = 0.02
 """Frames that a stretch needs of its neighbours, of its own, which are not worth a word."""
+LATE = 90.0
+"""Seconds after which a file that another machine has made is there to be seen, as in NFS with its usual settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,10 @@ class Result:
     """For those made."""
     peak: int
     """Bytes of memory that vspipe and ffmpeg took together at most; 0 if the system does not tell."""
+
+
+class NodeError(VideoError):
+    """What keeps one node of a cluster from making any frames of the film; others may be able to."""
 
 
 def restore(job: Job) -> Result:
@@ -210,15 +218,46 @@ def _encode_there(plan: Plan, folder: Path, address: str) -> tuple[Result, Parts
     """Have the parts that are missing, or broken, made by a cluster."""
     from vsgshift.video.restore.cluster import Cluster
 
-    job = plan.job
-    with Cluster(address, plan, folder) as cluster:
-        parts = Parts(folder, plan.frames, cluster.begin(job.part or kept_size(folder)))
+    job, kept = plan.job, kept_size(folder)
+    if kept:
+        # Other options are refused here, not by each node.
+        begun(plan, folder, job.part or kept)
+    with closing(Cluster(address, plan, folder)) as cluster:
+        parts = Parts(folder, plan.frames, job.part or kept or cluster.measured())
         missing = _missing(parts, job)
         left = sum(map(parts.length, missing))
         with Progress(job.source.name, plan.frames, plan.frames - left) as progress:
             for number in cluster.make(parts.size, missing):
                 progress.frame(parts.length(number))
-            return Result(frames=plan.frames, made=progress.count, seconds=progress.seconds, peak=progress.peak), parts
+            result = Result(frames=plan.frames, made=progress.count, seconds=progress.seconds, peak=progress.peak)
+    # Networks may show a new name late.
+    ends = time.monotonic() + LATE
+    while parts.missing(range(len(parts))) and time.monotonic() < ends:
+        time.sleep(1)
+    return result, parts
+
+
+def work(plan: Plan, folder: Path, size: int, numbers: Sequence[int]) -> Iterator[int]:
+    """What a node of a cluster does: make parts that follow each other, and give the number of each that is there; if
+    none is named, measure and give the frames in a part, at most ``size``.
+
+    Raises VideoError; NodeError if it makes other frames than the others, or none of any film.
+    """
+    with tempfile.TemporaryDirectory() as private:
+        sample = Path(private, "sample")
+        try:
+            with examined(plan.job.filters) as examination:
+                plan = replace(plan, programs=Programs.find())
+                try_encoder(plan, sample)
+                plan = replace(plan, machine=answer(examination))
+            parts = begun(plan, folder, size, sample) if numbers else None
+        except (VsgshiftError, OSError) as error:
+            raise NodeError(str(error)) from None
+        if parts is None:
+            yield begun(plan, folder, measured_size(plan, 0, size), sample).size
+            return
+    with script_frames(plan, numbers[0] * size) as frames:
+        yield from make(plan, parts, numbers, frames, lambda: None)
 
 
 def measured_size(plan: Plan, first: int, most: int = MOST_FRAMES) -> int:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from vsgshift.errors import ProgramError
 from vsgshift.processes import Process, run
 from vsgshift.video.restore.container import opened
 from vsgshift.video.script import FilterCall
@@ -41,11 +40,8 @@ def examined(filters: Sequence[FilterCall]) -> Iterator[Process | None]:
 
 
 def answer(process: Process | None) -> Machine:
-    """What `examined` has found; if that failed, nothing: the filters will say why."""
-    try:
-        return Machine(**json.loads(process.communicate())) if process else Machine()
-    except ProgramError:
-        return Machine()
+    """What `examined` has found. Raises ProgramError if that failed."""
+    return Machine(**json.loads(process.communicate())) if process else Machine()
 
 
 def encoder(ffmpeg: str, sample: Path) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """What a restoration is to do, and what follows from that and from the film."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vsgshift._version import __version__
-from vsgshift.errors import VideoError
+from vsgshift.errors import ProgramError, VideoError
 from vsgshift.video.encoder import Encoding, Tags, pixel_formats
 from vsgshift.video.pixels import Passage, Pixels, passage
 from vsgshift.video.programs import Programs
@@ -203,7 +204,10 @@ def make_plan(job: Job, index: Path) -> Plan:
     track = video_track(job.source)
     with examined(() if job.join or job.cluster else job.filters) as examination:
         source = probe(job.source, track.index, index, job.stated, progressive=job.progressive)
-        machine = answer(examination)
+        machine = Machine()
+        # If that failed, the filters will say why.
+        with suppress(ProgramError):
+            machine = answer(examination)
     if track.aspect:
         # The container's word goes before the codec's, as in players.
         source.props.update(_SARNum=track.aspect.numerator, _SARDen=track.aspect.denominator)
