@@ -1,6 +1,5 @@
 """`python -m vsgshift` against a stand-in for Google Drive: what arrives is installed whole or not at all."""
 
-import fcntl
 import hashlib
 import io
 import os
@@ -18,8 +17,10 @@ from standin import file_size_limit, published_state
 from torch import Tensor
 
 from vsgshift.cli import main
+from vsgshift.files import lock
 from vsgshift.network import VARIANTS
 from vsgshift.weights import MODELS, download, load_network
+from vsgshift.weights.download import LOCK
 from vsgshift.weights.published import convert
 from vsgshift.weights.untrusted import metadata
 
@@ -55,7 +56,7 @@ def drive(content: bytes, models: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def present(models: Path) -> list[str]:
-    return sorted(str(path.relative_to(models)) for path in models.rglob("*"))
+    return sorted(str(path.relative_to(models)) for path in models.rglob("*") if path.name != LOCK)
 
 
 @pytest.mark.parametrize("confirm", [True, False])
@@ -356,8 +357,8 @@ def test_bad_file_of_the_users_is_left_alone(drive: Drive, models: Path, content
 
 def test_one_download_at_a_time(drive: Drive, models: Path, fails: Failing) -> None:
     models.mkdir()
-    descriptor = os.open(models, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    descriptor = os.open(models / LOCK, os.O_RDONLY | os.O_CREAT)
+    assert lock(descriptor)
     fails("another download into .* is under way")
     os.close(descriptor)
     assert main(["download", "gopro-small"]) == 0

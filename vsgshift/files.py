@@ -1,12 +1,18 @@
-"""Files that have their name only once they are whole."""
+"""Files that have their name only once they are whole, and locks that keep other programs away."""
 
 import os
 import platform
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+if sys.platform == "win32":
+    from vsgshift import windows
+else:
+    import fcntl
 
 PARTIAL = ".partial"
 """How the name of a file that is being written ends."""
@@ -24,7 +30,35 @@ def partial_name(file: Path) -> Path:
 def is_abandoned(partial: Path) -> bool:
     """Whether a file with such a name was being written on this machine, by a process that is no more."""
     found = re.search(rf"\.{re.escape(HOST)}-(\d+)-[0-9a-f]+{re.escape(PARTIAL)}", partial.name)
-    return found is not None and not Path("/proc", found[1]).exists()
+    return found is not None and not _is_running(int(found[1]))
+
+
+def _is_running(process: int) -> bool:
+    if sys.platform == "win32":
+        return windows.is_running(process)
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it is someone else's
+    return True
+
+
+def lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Lock an open file until it is closed, in the place of a lock that it has; whether no other program is in the way.
+
+    Those that are all ``shared`` are not; on a file system without locks none is.
+    """
+    if sys.platform == "win32":
+        return windows.lock(descriptor, shared=shared)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 @contextmanager
@@ -58,7 +92,7 @@ def atomic_write(file: Path, *, first: bool = False) -> Iterator[Path]:
 
 def _flush(file: Path) -> None:
     """Wait until a file is on the disk: after a power failure a name must not stand for half of it."""
-    descriptor = os.open(file, os.O_RDONLY)
+    descriptor = os.open(file, os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

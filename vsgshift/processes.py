@@ -5,9 +5,10 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Self
 
@@ -17,6 +18,8 @@ ISOLATED = {"PYTHONSAFEPATH": "1"}
 """Added to the environment: a Python takes no modules from the current folder, where anyone's json.py may lie."""
 NOISE = re.compile(r"(Frame|Output \d+|Script eval|Information: |x26[45] \[|\[q\] command)")
 """How lines of vspipe and ffmpeg begin that never say why they failed."""
+NEW_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+"""For Windows, which knows no sessions."""
 FOLLOWS = re.compile(
     r"(Error (while|initializing|opening|splitting|sending|submitting|encoding|muxing|processing|parsing|binding)"
     r"|Could not open encoder|Conversion failed|Task finished|Terminating|Nothing was written|Failed to set value"
@@ -30,9 +33,9 @@ WHO = re.compile(r"^(\[[^\]]*\] )+")
 class Process:
     """A running program; a context manager that ends it, and all that it has started.
 
-    It has a session of its own: a Ctrl-C at the terminal reaches only us, who end the others in order. Pipes to its
-    stdin and from its stdout are opened if asked for; otherwise it reads nothing, and what it says counts as
-    complaints. Raises ProgramError if it cannot be started.
+    It has a session of its own, a process group on Windows: a Ctrl-C at the terminal reaches only us, who end the
+    others in order. Pipes to its stdin and from its stdout are opened if asked for; otherwise it reads nothing, and
+    what it says counts as complaints. Raises ProgramError if it cannot be started.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Process:
                 stdout=subprocess.PIPE if stdout else self._complaints,
                 stderr=self._complaints,
                 start_new_session=True,
+                creationflags=NEW_GROUP,
                 # Without a home, as in some services, VapourSynth does not find its settings.
                 env={"HOME": str(Path("~").expanduser()), **(environment or os.environ), **ISOLATED},
             )
@@ -63,13 +67,17 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
-            # The whole session: the vspipe of a wheel is a Python that starts the real one.
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            # And those that it has started: the vspipe of a wheel is a Python that starts the real one.
+            if sys.platform == "win32":
+                words = ["taskkill", "/F", "/T", "/PID", str(self._process.pid)]
+                subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            else:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                with suppress(BrokenPipeError):
+                with _pipe_may_break():
                     stream.close()
         self._complaints.close()
 
@@ -135,12 +143,22 @@ def feed(command: Sequence[str], chunks: Iterable[bytes | memoryview]) -> None:
     """Run a program that reads chunks of bytes from stdin; an error of theirs ends it. Raises ProgramError."""
     with Process(command, stdin=True) as process:
         # If the program does not take the chunks, its own words explain why.
-        with suppress(BrokenPipeError):
+        with _pipe_may_break():
             for chunk in chunks:
                 process.stdin.write(chunk)
             # Not after an error: a program that does not read would never take the rest.
             process.stdin.close()
         process.wait()
+
+
+@contextmanager
+def _pipe_may_break() -> Iterator[None]:
+    """Let it pass that no one reads a pipe any more, which Windows calls an invalid argument."""
+    try:
+        yield
+    except OSError as error:
+        if not (isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL)):
+            raise
 
 
 def reason_of(complaints: bytes, status: int) -> str:

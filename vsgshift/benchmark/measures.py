@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -67,14 +68,19 @@ def peak_resident() -> float:
         # Linux's own answer: getrusage's starts with that of the process which started this one.
         if match := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
             return int(match[1]) / 2**10
+    if sys.platform == "win32":
+        from vsgshift import windows
+
+        return windows.resident()[1] / 2**20
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def busyness() -> float:
-    """Processes that want to compute, for each core, over the last minute; more than 1 is too many."""
-    return os.getloadavg()[0] / (os.cpu_count() or 1)
+    """Processes that want to compute, for each core, over the last minute, more than 1 is too many; 0 on Windows, which
+    does not count them."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1) if sys.platform != "win32" else 0.0
 
 
 def device_name(device: "torch.device") -> str:

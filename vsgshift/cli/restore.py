@@ -33,6 +33,10 @@ EPILOG = """\
 With both --denoise and --deblur the noise is removed first, since the camera added it last. What is
 finished is kept in OUT.parts until OUT is complete. Models: vsgshift models.
 """
+if sys.platform == "win32":
+    SESSION_ENDS = signal.SIGBREAK
+else:
+    SESSION_ENDS = signal.SIGHUP
 
 
 def add(commands: Commands) -> None:
@@ -179,7 +183,7 @@ def _stopped_by_signals() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, SESSION_ENDS)}
     try:
         yield
     finally:

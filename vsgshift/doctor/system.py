@@ -18,9 +18,14 @@ LITTLE_MEMORY = 1.5
 def memory() -> Finding:
     """The machine's memory, and how much of it is free."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        known = {key: int(value.split()[0]) / 2**20 for key, _, value in (line.partition(":") for line in lines)}
-        total, free = known["MemTotal"], known["MemAvailable"]
+        if sys.platform == "win32":
+            from vsgshift import windows
+
+            total, free = (size / 2**30 for size in windows.memory())
+        else:
+            lines = Path("/proc/meminfo").read_text().splitlines()
+            known = {key: int(value.split()[0]) / 2**20 for key, _, value in (line.partition(":") for line in lines)}
+            total, free = known["MemTotal"], known["MemAvailable"]
     except (OSError, ValueError, KeyError, IndexError):
         return ok("memory", "this system does not say")
     text = f"{total:.1f} GiB, {free:.1f} GiB free"

@@ -113,8 +113,14 @@ def properties(device_id: int | None) -> dict[str, str | int]:
     if device.type != "cuda":
         import os
         import platform
+        import sys
 
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+        if sys.platform == "win32":
+            from vsgshift import windows
+
+            memory = windows.memory()[0]
+        else:
+            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return {
             "name": platform.processor() or platform.machine() if device.type == "cpu" else "Apple's GPU",
             "total_memory": memory,

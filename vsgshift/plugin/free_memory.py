@@ -8,6 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
+if sys.platform == "win32":
+    from vsgshift import windows
+
 
 def free_memory(device: torch.device) -> int | None:
     """Bytes that are free on a device; None if the system does not say."""
@@ -53,6 +56,8 @@ def _taken(device: torch.device) -> int:
     """Bytes of a device's memory that this process has; 0 if the system does not say."""
     if device.type == "cuda":
         return int(torch.cuda.memory_reserved(device))
+    if sys.platform == "win32":
+        return windows.resident()[0]
     return _pages(Path("/"), 1) or 0
 
 
@@ -68,8 +73,10 @@ def host_memory(root: Path = Path("/")) -> int | None:
     """Bytes that are free for this process: of the machine, swap included, of each control group it is in, and of
     its address space, where that is limited (``ulimit -v``).
 
-    Only Linux says; None elsewhere. ``root`` is where proc and sys are.
+    Only Linux and Windows say; None elsewhere. ``root`` is where proc and sys are.
     """
+    if sys.platform == "win32":
+        return windows.memory()[1]
     if not sys.platform.startswith("linux"):
         return None
     try:

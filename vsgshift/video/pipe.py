@@ -107,7 +107,7 @@ class ScriptFrames:
 
     def _failure(self) -> VideoError:
         status = self._process.status()
-        if status >= 256 - signal.NSIG:
+        if 256 - signal.NSIG <= status < 256:
             # The vspipe of a wheel is a Python that exits with the real one's status, of which a byte is left.
             status -= 256
         message = self._process.complaint(status) if status else "gave fewer frames than the script has"

@@ -1,6 +1,7 @@
 """The models there are: bundled with the package, published by the authors, or imported by the user."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +89,8 @@ def models_folder() -> Path:
     """Where imported weights live: $VSGSHIFT_MODELS, or the user's data folder."""
     if folder := os.environ.get("VSGSHIFT_MODELS"):
         return Path(folder).expanduser()
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    local = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None
+    data = os.environ.get("XDG_DATA_HOME") or local or Path.home() / ".local" / "share"
     return Path(data) / "vsgshift" / "models"
 
 

@@ -6,7 +6,6 @@ pages that lead nowhere and to files that are too large, a fresh start where a p
 use, and messages for those who only want the weights.
 """
 
-import fcntl
 import glob
 import inspect
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from vsgshift.errors import CheckpointError, DownloadError
+from vsgshift.files import lock
 from vsgshift.weights import originals
 from vsgshift.weights.catalogue import Model, models_folder
 from vsgshift.weights.pickled import plain
@@ -32,6 +32,9 @@ SILENCE = 30
 
 PATIENCE = 180
 """Seconds until the file itself, rather than pages about it, must have begun to arrive."""
+
+LOCK = ".lock"
+"""A file in the models folder, empty: not every system locks folders."""
 
 
 def download(model: Model, *, again: bool = False, keep: bool = False, accept_changed: bool = False) -> Path:
@@ -103,12 +106,10 @@ def _gdown() -> ModuleType:
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """Keep other downloads away from a folder: two would write to one partial file."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DownloadError(f"another download into {folder} is under way; wait for it to end") from error
+        if not lock(descriptor):
+            raise DownloadError(f"another download into {folder} is under way; wait for it to end")
         yield
     finally:
         os.close(descriptor)

@@ -109,7 +109,7 @@ def commands(job: Job) -> str:
         try_encoder(plan, Path(temporary, "sample"))
     first = Parts(folder, plan.frames, plan.frames).file(0)
     length = f"{job.part} frames" if job.part else f"what takes {PART_SECONDS} seconds"
-    script = plan.script().replace(temporary, str(folder))
+    script = plan.script().replace(repr(temporary)[1:-1], repr(str(folder))[1:-1])
     pipe = [plan.programs.vspipe, "-c", "y4m", SCRIPT, "-"]
     return (
         f"# {SCRIPT}\n{script}\n"

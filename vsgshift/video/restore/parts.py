@@ -5,10 +5,10 @@ same parts as one that was not, and so do several machines. They lie in a folder
 found in it is left alone. A part has its name once it is whole, so that two attempts at one do no harm.
 """
 
-import fcntl
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vsgshift.errors import VideoError
-from vsgshift.files import PARTIAL, atomic_write, is_abandoned
+from vsgshift.files import PARTIAL, atomic_write, is_abandoned, lock
 
 PART_SECONDS = 60
 """Of work in a part if nothing else is asked for: what a person would mind losing."""
@@ -86,25 +86,30 @@ def working_folder(output: Path, *, shared: bool = False) -> Iterator[Path]:
     Raises VideoError if another run is at it, or there is a folder of that name which we did not make.
     """
     folder = parts_folder(output)
-    descriptor = _locked(folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    descriptor = _locked(folder, shared)
     try:
         yield folder
     finally:
         for partial in folder.glob(f"*{PARTIAL}*"):
-            if is_abandoned(partial):
-                partial.unlink(missing_ok=True)
-        if not any(folder.glob("*.mkv")) and _lock(descriptor, fcntl.LOCK_EX):
+            with suppress(OSError):
+                if is_abandoned(partial):
+                    partial.unlink()
+        useless = not any(folder.glob("*.mkv")) and lock(descriptor)
+        if useless and sys.platform != "win32":
             remove(folder)
         os.close(descriptor)
+        if useless and sys.platform == "win32":
+            # There no file is removed that is open: not ours before, and from here on not that of a run which comes.
+            remove(folder)
 
 
-def _locked(folder: Path, kind: int) -> int:
+def _locked(folder: Path, shared: bool) -> int:
     """A descriptor that holds a folder's lock; the folder is made if there is none."""
     while True:
         _make(folder)
         if (descriptor := _open_mark(folder)) is None:
             continue
-        if not _lock(descriptor, kind):
+        if not lock(descriptor, shared=shared):
             os.close(descriptor)
             output = folder.with_name(folder.name.removesuffix(ENDING))
             raise VideoError(f"another run is writing {output}; wait for it to end")
@@ -131,27 +136,20 @@ def _make(folder: Path) -> None:
         remove(fresh)
 
 
-def _lock(descriptor: int, kind: int) -> bool:
-    """Whether no other run is at it; on a file system without locks none is: parts made twice do no harm."""
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
 def _open_mark(folder: Path) -> int | None:
     """A descriptor of the mark of a folder that we made, as networks lock no folders; None if it is gone."""
     mark = -1
     with suppress(OSError):
-        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            if os.fstat(opened).st_uid == os.geteuid():
-                mark = os.open(MARK, os.O_RDWR | os.O_NOFOLLOW, dir_fd=opened)
-        finally:
-            os.close(opened)
+        if sys.platform == "win32":
+            if not (folder.is_symlink() or folder.is_junction()):
+                mark = os.open(folder / MARK, os.O_RDWR)
+        else:
+            opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(opened).st_uid == os.geteuid():
+                    mark = os.open(MARK, os.O_RDWR | os.O_NOFOLLOW, dir_fd=opened)
+            finally:
+                os.close(opened)
     if mark < 0 and not os.path.lexists(folder):
         return None
     if mark < 0:

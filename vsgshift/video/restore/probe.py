@@ -85,7 +85,7 @@ def probe(path: Path, track: int, index: Path, stated: dict[str, int], *, progre
         reason = str(error)
         if reason.startswith(ERROR):
             raise VideoError(reason.removeprefix(ERROR)) from None
-        if str(signal.strsignal(signal.SIGBUS)) in reason:
+        if sys.platform != "win32" and str(signal.strsignal(signal.SIGBUS)) in reason:
             reason += "; does something else change the file, or is a disk full?"
         raise VideoError(f"{path}: BestSource {reason}") from error
     times = Times(
