@@ -20,6 +20,7 @@ import torch
 
 import rivals
 from evaluation import metrics
+from evaluation.pictures import busiest, write_side_by_side
 from measure_noise import CASES, Case, as_node, measured, spoilt
 from vsgshift import load_network, prepared, restore
 from vsgshift.network import ShiftNet
@@ -81,10 +82,15 @@ def rows_of(
 
 def ours(noisy: torch.Tensor, clean: torch.Tensor, case: Case, network: ShiftNet) -> Row:
     """What the report says of our filter."""
+    found, sigma = restored(noisy, case, network)
+    return {"filter": OURS, "sigma": sigma} | scores(found.numpy(), clean.numpy())
+
+
+def restored(noisy: torch.Tensor, case: Case, network: ShiftNet) -> tuple[torch.Tensor, float]:
+    """The clip without the noise that is measured in it, and the median of that."""
     sigmas, _ = measured(as_node(noisy, subsampled=case.coding is not None))
     level = torch.tensor(sigmas).view(-1, 1, 1, 1).expand(-1, 1, *noisy.shape[2:]) / 255
-    restored = restore(network, noisy, level.contiguous()).numpy()
-    return {"filter": OURS, "sigma": float(np.median(sigmas))} | scores(restored, clean.numpy())
+    return restore(network, noisy, level.contiguous()), float(np.median(sigmas))
 
 
 def table(rows: list[Row]) -> str:
@@ -118,6 +124,26 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def picture(path: Path, name: str, clean: torch.Tensor, cases: list[Case], rows: list[Row], python: str) -> None:
+    """Crops of a clip's middle frame for some cases: noisy, by each filter at its best in the report, as it was."""
+    network = prepared(load_network(OURS))
+    middle = len(clean) // 2
+    crops: dict[str, torch.Tensor] = {}
+    for case in cases:
+        noisy = spoilt(clean, case, name)
+        tried = [row for row in rows if (row["clip"], row["case"]) == (name, str(case))]
+        best = {each: max((r for r in tried if r["filter"] == each), key=lambda row: row["psnr"]) for each in RIVALS}
+        shown = {f"{case}": noisy.numpy(), OURS: restored(noisy, case, network)[0].numpy()}
+        tasks = [best[each] for each in RIVALS if each != "hqdn3d"]
+        found = rivals.theirs(noisy.numpy(), tasks, python)
+        shown |= {task["filter"]: frames for task, (frames, _) in zip(tasks, found, strict=True)}
+        shown |= {"hqdn3d": hqdn3d(noisy.numpy(), best["hqdn3d"]["luma"]), "original": clean.numpy()}
+        # Names must differ from row to row.
+        crops |= {each + " " * len(crops): torch.from_numpy(frames[middle].copy()) for each, frames in shown.items()}
+    columns = len(crops) // len(cases)
+    write_side_by_side(path, crops, busiest(clean[middle], rivals.CROP), side=rivals.CROP, columns=columns)
+
+
 def main() -> None:
     """Read the command line, measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -127,6 +153,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="pixels of the long side, at most")
     parser.add_argument("--output", type=Path, required=True, help="JSON; a run goes on from what is there")
     parser.add_argument("--again", nargs="*", default=[], help="filters to run again, though they are in the report")
+    parser.add_argument(
+        "--picture", type=Path, help="instead: crops of one clip, filters set as the report says is best"
+    )
+    parser.add_argument("--case", nargs="+", default=["raw 9, x264 23", "grain 10"], help="noise of the picture")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[Row] = json.loads(options.output.read_text())["rows"] if options.output.is_file() else []
@@ -138,6 +168,10 @@ def main() -> None:
     for path in options.clips:
         clean = torch.from_numpy(rivals.read(path, options.frames, options.size)).clamp(0, 1)
         clean = clean[..., : clean.shape[2] // 8 * 8, : clean.shape[3] // 8 * 8].contiguous()
+        if options.picture:
+            cases = [case for case in CASES if str(case) in options.case]
+            picture(options.picture, path.name, clean, cases, rows, options.rival_python)
+            return
         for case in CASES:
             already = done.get((path.name, str(case)), set())
             if case.sigma and {"none", OURS, *RIVALS} - already:

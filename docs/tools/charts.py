@@ -36,6 +36,29 @@ def quality_bars(title: str, means: Mapping[tuple[str, float], float]) -> str:
     return drawing.text()
 
 
+def sigmas_read(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The sigma that `Denoise` measures, against how far noisy clips are from the clean ones; a dot a clip and kind.
+
+    Grey dots are of clips that were coded after the noise was added. A line shows where both are equal.
+    """
+    side, left, top, most = 320, 220, 24, 26
+    drawing = Drawing(WIDTH, side + 80, "Sigma read against the deviation of the noise")
+    drawing.axes(left, top, left + side, top + side)
+    scale = side / most
+    drawing.parts.append(f'<path class="axis" d="M{left} {top + side} L{left + side} {top}"/>')
+    for row in rows:
+        x, y = left + scale * row["deviation"], top + side - scale * row["sigma"]
+        kind = "other" if "," in row["case"] else "dot"
+        drawing.parts.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
+    for tick in range(0, most, 5):
+        drawing.words(left + scale * tick, top + side + 16, str(tick), note=True)
+        drawing.words(left - 8, top + side - scale * tick + 4, str(tick), note=True, anchor="end")
+    drawing.words(left + side / 2, top + side + 36, "deviation of the noisy clip from the clean one", note=True)
+    drawing.words(left - 30, top + side / 2, "sigma read", note=True, anchor="end")
+    drawing.words(left + side + 12, top + 40, "grey: coded", note=True, anchor="start")
+    return drawing.text()
+
+
 def against_bars(report: Report) -> str:
     """Seconds for each frame: theirs, and ours under way and over the whole clip."""
     bars = _compared(report)

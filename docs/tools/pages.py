@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any
 
 from tools import measured, readme, recipe
-from tools.charts import quality_bars, speed_bars
+from tools.charts import quality_bars, sigmas_read, speed_bars
 from tools.measured import table
 from tools.readme import reports
 
@@ -21,6 +21,7 @@ def write(folder: Path) -> None:
     """Write all parts into `folder`."""
     folder.mkdir(exist_ok=True)
     committed = reports()
+    real = json.loads(readme.REPORT.with_name("real_noise.json").read_text())
     parts = {
         "commands.md": commands(),
         "parameters.md": parameters(),
@@ -30,7 +31,10 @@ def write(folder: Path) -> None:
         "footprints.md": footprints(),
         "performance.md": performance(committed),
         "quality.md": quality(json.loads(readme.REPORT.read_text())["rows"]),
-        "real_noise.md": json.loads(readme.REPORT.with_name("real_noise.json").read_text())["table"] + "\n",
+        "real_noise.md": real["table"] + "\n",
+        "real_noise.svg": sigmas_read(
+            [row for row in real["rows"] if "sigma" in row and row["filter"] == "tiny-denoise"]
+        ),
         "speed.svg": speed_bars(committed),
     }
     parts |= {f"{script}.txt": docstring(ROOT / "scripts" / f"{script}.py") for script in SCRIPTS}
