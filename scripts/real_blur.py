@@ -8,7 +8,6 @@ blur changes by less than 45 dB are "still": what happens to them tells what is 
 """
 
 import argparse
-import json
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,6 +100,28 @@ def report(paths: list[Path], network: ShiftNet, frames: int, size: int) -> list
     return out
 
 
+def table(rows: list[rivals.Row]) -> str:
+    """The means over the clips as Markdown: a line for each case."""
+    lines = ["| shutter | PSNR | worst clip | SSIM | blurred blocks | still blocks |", "|---|---|---|---|---|---|"]
+    for case, (period, exposure) in CASES.items():
+        some = [row for row in rows if row["case"] == case]
+        if not some:
+            continue
+        name = f"open for {exposure * period:.1f} frames" if exposure else "no blur"
+        if not exposure:
+            lines.append(f"| {name} | to itself {np.mean([row['psnr after'] for row in some]):.1f} | | | | |")
+            continue
+        gains = [row["psnr after"] - row["psnr before"] for row in some]
+        cells = [f"{min(gains):+.2f}"]
+        for key, digits in (("psnr", 2), ("ssim", 4), ("moving", 2), ("still", 2)):
+            # Clips without blurred blocks have no say in these.
+            counted = [row for row in some if key != "moving" or row["still"] < 1]
+            before, after = (np.mean([row[f"{key} {when}"] for row in counted]) for when in ("before", "after"))
+            cells.insert(0 if key == "psnr" else len(cells), f"{before:.{digits}f} to {after:.{digits}f}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure, print, and write a report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -112,14 +133,10 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows = report(given.clips, prepared(load_network(given.model)), given.frames, given.size)
-    for case in CASES:
-        chosen = [row for row in rows if row["case"] == case]
-        means = {key: float(np.mean([row[key] for row in chosen])) for key in chosen[0] if key not in ("clip", "case")}
-        print(f"{case:14}", *(f"{key} {value:.3f}" for key, value in means.items()), sep="  ")
+    print(table(rows))
     if given.output:
         facts = {"date": datetime.now(UTC).date().isoformat(), "model": given.model, "size": given.size}
-        lines = ",\n".join(json.dumps(row) for row in rows)
-        given.output.write_text(f'{json.dumps(facts)[:-1]}, "rows": [\n{lines}\n]}}\n')
+        rivals.write(given.output, facts | {"table": table(rows), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@
 `bm3dcpu`'s wheel is for VapourSynth 79 and earlier, so the rivals run in an environment of their own. Noise of a known
 sigma is added to RGB, not clipped. V-BM3D works on YUV444PS with radius 4, a basic and a final step, `dfttest2` on RGBS
 with tbsize 5; their sigma is tuned for each level on the mean over the clips. Only the frames in the middle count: all
-of them have all neighbours. Every filter has one thread. The report is written after each clip, and a run that was
+of them have all neighbours. Every filter has one thread; `fp16` needs a CPU with
+bfloat16 arithmetic. The report is written after each clip, and a run that was
 stopped goes on from it.
 """
 
@@ -37,7 +38,7 @@ RIVALS: dict[str, list[Row]] = {
     "dfttest2": [{"scale": scale, "power": True} for scale in (1.4, 2.0, 2.8)],
 }  # fmt: skip
 """Settings of each filter that the best of is taken; its sigma, or for `dfttest2` the power, is scaled."""
-OURS = ("tiny-denoise", "fine-denoise")
+OURS = ("tiny-denoise", "fine-denoise", "tiny-denoise, fp16", "fine-denoise, fp16")
 CROP = 120
 """Pixels of a square of the pictures."""
 MARGIN = 8
@@ -159,7 +160,8 @@ def ours(name: str, noisy: np.ndarray, sigma: float) -> tuple[np.ndarray, float]
     from vsgshift import load_network, prepared, restore
 
     torch.set_num_threads(1)
-    network = prepared(load_network(name))
+    model, _, half = name.partition(", ")
+    network = prepared(load_network(model, dtype=torch.bfloat16 if half else torch.float32))
     clip = torch.from_numpy(noisy)
     level = torch.full((len(clip), 1, *clip.shape[2:]), sigma / 255)
     start = time.process_time()
@@ -267,7 +269,9 @@ def picture(path: Path, clip: np.ndarray, sigma: float, rows: list[Row], python:
         {"filter": rival, "sigma": sigma} | next(how for how in settings if how["scale"] == scales[rival])
         for rival, settings in RIVALS.items()
     ]
-    shown = {f"noise, sigma {sigma:g}": noisy} | {name: ours(name, noisy, sigma)[0] for name in OURS}
+    shown = {f"noise, sigma {sigma:g}": noisy} | {
+        name: ours(name, noisy, sigma)[0] for name in OURS if "fp16" not in name
+    }
     shown |= {task["filter"]: found for task, (found, _) in zip(tasks, theirs(noisy, tasks, python), strict=True)}
     shown["original"] = clip
     frames = {name: torch.from_numpy(frames[len(clip) // 2].copy()) for name, frames in shown.items()}

@@ -32,6 +32,7 @@ def write(folder: Path) -> None:
         "performance.md": performance(committed),
         "quality.md": quality(json.loads(readme.REPORT.read_text())["rows"]),
         "real_noise.md": real["table"] + "\n",
+        "real_blur.md": json.loads(readme.REPORT.with_name("real_blur.json").read_text())["table"] + "\n",
         "real_noise.svg": sigmas_read(
             [row for row in real["rows"] if "sigma" in row and row["filter"] == "tiny-denoise"]
         ),

@@ -28,6 +28,7 @@ FILM = 1920 * 1080 * 60 * 25
 FACTS = {
     "tiny-denoise": ("**`gshift.Denoise`**", "YUV, RGB, GRAY; 8-16 bit, half, float", "yes", "MIT, weights too"),
     "fine-denoise": ('**`gshift.Denoise`, `model="fine"`**', "the same", "yes", "MIT, weights too"),
+    "fine-denoise, fp16": ("the same with `fp16=True` (AMX)", "the same", "yes", "MIT, weights too"),
     "V-BM3D, steps 8/7": ("V-BM3D (`bm3dcpu`), fast", "float", "yes", "GPL-2"),
     "V-BM3D, steps 4/3": ("V-BM3D (`bm3dcpu`), slow", "float", "yes", "GPL-2"),
     "dfttest2": ("`dfttest2`", "integer, float", "yes", "GPL-3"),
