@@ -36,7 +36,7 @@ GAMMA = 2.2
 
 
 def interpolated(clean: np.ndarray) -> np.ndarray:
-    """A clip (T, 3, H, W) at so many times its rate, from its first frame on."""
+    """A clip (T, 3, H, W) at `INSTANTS` times its rate, from its first frame on."""
     _, _, height, width = clean.shape
     size = ["-f", "rawvideo", "-pix_fmt", "gbrp", "-s", f"{width}x{height}"]
     raised = f"minterpolate=fps={10 * INSTANTS}:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:vsbmc=1:scd=none"

@@ -59,7 +59,7 @@ def deblur(
         scenechange: what splits the clip into scenes, whose frames are not mixed: 0 nothing, 1 the frame properties
             `_SceneChangePrev` and `_SceneChangeNext`, 2 scene changes that the filter finds and marks with them. 0
             to 2; by default 1.
-        device_id: number of a CUDA device; -1 is the CPU, -2 Apple's GPU, which nobody has tested. By default the first
+        device_id: number of a CUDA device; -1 is the CPU, -2 Apple's GPU (untested). By default the first
             CUDA device, else the CPU.
         fp16: half precision; needs a GPU or a CPU with bfloat16 arithmetic (AVX512_BF16 or AMX). By default on a GPU
             from compute capability 8.0 on.

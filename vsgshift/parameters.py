@@ -91,7 +91,7 @@ class Choices:
     )
     device_id: int | None = _parameter(
         None,
-        "number of a CUDA device; -1 is the CPU, -2 Apple's GPU, which nobody has tested",
+        "number of a CUDA device; -1 is the CPU, -2 Apple's GPU (untested)",
         unset="the first CUDA device, else the CPU",
         how=True,
         same=True,

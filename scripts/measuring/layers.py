@@ -160,7 +160,7 @@ def parts(network: ShiftNet) -> Groups:
 
 
 def count_costs(variant: Variant, size: tuple[int, int], frames: int, dtype: torch.dtype) -> dict[str, Cost]:
-    """The cost of each group of parts that is called, for one frame of so many at once; it does not depend on the
+    """The cost of each group of parts that is called, for one frame of several at once; it does not depend on the
     device. The size H, W is padded to what the network takes, as a stream does."""
     height, width = (-(-side // variant.multiple) * variant.multiple for side in size)
     with torch.device("meta"):

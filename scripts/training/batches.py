@@ -62,9 +62,9 @@ def spoilt(pair: Pair, recipe: Recipe, *key: int) -> tuple[Tensor, Tensor | None
         coded = rng.chance(recipe.data.coded)
         # White noise is there anyway, but not coded.
         kinds = [kind for kind in noise.KINDS if kind.endswith(noise.CODED) == coded and kind != "white"]
-        degraded, told = noise.noisy(clean.cpu(), rng.choice(kinds), sigma, rng.generator)
-        told *= rng.log_uniform(*recipe.data.misjudged)
-        return degraded.to(clean), told.to(clean), clean
+        degraded, level = noise.noisy(clean.cpu(), rng.choice(kinds), sigma, rng.generator)
+        level *= rng.log_uniform(*recipe.data.misjudged)
+        return degraded.to(clean), level.to(clean), clean
     generator = torch.Generator(clean.device).manual_seed(seed_of(recipe.seed, "noise", *key))
     present = sigma
     if recipe.data.quiet and rng.chance(recipe.data.quiet):
@@ -98,7 +98,7 @@ def batches(pairs: Iterator[Pair], recipe: Recipe, items: range, first: int, dev
                 degraded = pair[0].to(device, non_blocking=True)
                 clean = degraded if pair[1] is pair[0] else pair[1].to(device, non_blocking=True)
                 made.append(spoilt((degraded, clean), recipe, step, item))
-            maps = [told for _, told, _ in made if told is not None]
+            maps = [level for _, level, _ in made if level is not None]
             yield Batch(
                 degraded=torch.cat([degraded for degraded, _, _ in made]),
                 noise=torch.cat(maps) if maps else None,

@@ -137,7 +137,7 @@ class Library:
 
     @as_training_errors()
     def pick(self, rng: Rng, frames: int) -> Scene:
-        """A scene of at least so many frames, all such equally likely.
+        """A scene of at least that many frames, all such equally likely.
 
         Raises:
             TrainingError: there is none.

@@ -28,7 +28,7 @@ class Progress:
     """Writes to a run's folder; made by the process that owns it."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        """step: where the run stands; what an interrupted run told of later steps is forgotten."""
+        """step: where the run stands; what an interrupted run reported of later steps is forgotten."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         lines = folder / LINES

@@ -42,10 +42,10 @@ class Data:
     coded: float = 0.5
     """Fraction of those that a real encoder has been at."""
     misjudged: tuple[float, float] = (0.8, 2.0)
-    """What the deviation that the network is told of such noise is multiplied with, at least and at most: more than
+    """What the noise map of such noise is multiplied by, at least and at most: more than
     there is, since noise that is correlated is stronger where the picture is coarse."""
     quiet: float = 0.0
-    """Fraction of clips with less noise than the network is told, half of them without any; for denoising."""
+    """Fraction of clips with less noise than the noise map says, half of them without any; for denoising."""
     rounded: float = 0.0
     """Fraction of noisy clips that are cut off at 0 and 1 and rounded to 8 bits; for denoising."""
     subframes: tuple[int, int] = (7, 23)

@@ -18,7 +18,7 @@ type Whole = NDArray[np.intp]
 LARGEST_SIDE, SMALLEST_SIDE = 16, 4
 """Of blocks, in pixels; small planes have small blocks, so that there are some."""
 MOST_BLOCKS = 400
-"""Of a plane; of larger ones so many are used, spread evenly."""
+"""Of a plane; of larger ones this many are used, spread evenly."""
 COARSE_WIDTH = 320
 """Pixels across that the coarsest level of a pyramid has, at most."""
 REACH = 4

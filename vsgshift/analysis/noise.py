@@ -5,8 +5,8 @@ between it and the mean of both, is noise at all frequencies, also the low ones 
 it at; and so is, where the picture is flat, what is left of the block beside a plane. Picture content can only add to
 each, so the least of them counts, and of all blocks one in the middle.
 
-Weak noise is told otherwise: what a block has of its own is the covariance of its differences from the frame before and
-from the one after. What a motion between pixels leaves mostly has the opposite sign in both, so that less of moving
+For weak noise, what a block has of its own is the covariance of its differences from the frame before and from
+the one after. What a motion between pixels leaves mostly has the opposite sign in both, so that less of moving
 texture is taken for noise, and livelier blocks can count: those from which an encoder has not taken the noise.
 
 The level is that of white noise as strong as this one is where it is strongest, at low frequencies for the most part:

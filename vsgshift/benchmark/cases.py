@@ -60,7 +60,7 @@ class Figures:
 
 
 def measure_apart(case: Case, patience: float) -> Figures:
-    """Measure a case in a process of its own, which may take so many seconds with the start of Python. Raises
+    """Measure a case in a process of its own, which may take that many seconds with the start of Python. Raises
     ProgramError."""
     command = [sys.executable, "-m", "vsgshift.benchmark.cases", json.dumps(asdict(case))]
     return Figures(**json.loads(run(command, timeout=patience)))

@@ -35,7 +35,7 @@ def blank(width: int, height: int, length: int) -> "vs.VideoNode":
 
 
 def steady_rate(frames: Iterator[object], block: int, seconds: float) -> tuple[float, int]:
-    """Frames per second once all is warm, over at least two whole blocks and so many seconds; and over how many frames.
+    """Frames per second once all is warm, over at least two whole blocks and `seconds`; and over how many frames.
 
     The first blocks are not counted: caches fill, kernels are chosen, and the network looks ahead.
     """

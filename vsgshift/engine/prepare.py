@@ -34,7 +34,7 @@ def prepared(network: ShiftNet, tell: Callable[[str], object] = logger.info) -> 
     A prepared network can be neither trained nor saved.
 
     Args:
-        tell: is told, as lines, how far it is where that takes long: on a card's first use about a minute, in which
+        tell: is called with lines of progress if it takes long: on a card's first use about a minute, in which
             kernels are compiled and timed.
     """
     if runs_compiled(network):
@@ -83,7 +83,7 @@ def _for_cpu(network: ShiftNet) -> ShiftNet:
 
 
 def checked(network: ShiftNet, fuse: Callable[[ShiftNet], ShiftNet]) -> ShiftNet:
-    """What `fuse` makes of a network, if that works and agrees with it; else the network, and a warning, told once."""
+    """What `fuse` makes of a network, if that works and agrees with it; else the network, and a warning, once."""
     try:
         fused = fuse(network)
         apart = _apart(network, fused)

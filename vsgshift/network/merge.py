@@ -38,7 +38,7 @@ FREE = 1.15
 COMMON = 0.5
 """Share of the mean over the three colours in the difference of each."""
 DOUBT = 0.25
-"""Neighbours' weight that the noise as it was told has beside the noise that neighbours' differences show."""
+"""Neighbours' weight that the noise map has beside the noise that neighbours' differences show."""
 
 OPPONENT = torch.tensor(
     ((1 / 3**0.5, 1 / 3**0.5, 1 / 3**0.5), (1 / 2**0.5, 0.0, -1 / 2**0.5), (1 / 6**0.5, -2 / 6**0.5, 1 / 6**0.5))

@@ -10,8 +10,8 @@ SHUFFLE = 2
 LARGEST = 4.5
 """Deviations of the noise by which a network that merges may change a value, at most; noise itself hardly ever does."""
 MOST_NOISE = 2.0
-"""Such a network takes the noise of a place to be at most so many times what its values deviate from their mean: where
-nothing varies there is no noise, whatever it was told."""
+"""Such a network takes the noise of a place to be at most this many times what its values deviate from their mean:
+where nothing varies there is no noise, whatever the noise map says."""
 
 
 def local_deviation(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 CPU = -1
 """The ``device_id`` of the CPU."""
 APPLE = -2
-"""The ``device_id`` of Apple's GPU, which runs the plain network, and only if it is asked for: nobody has tried it."""
+"""The ``device_id`` of Apple's GPU, which runs the plain network, and only if it is asked for; untested."""
 
 
 def choose(device_id: int | None) -> torch.device:

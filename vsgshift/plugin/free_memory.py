@@ -39,7 +39,7 @@ class Promises:
         weakref.finalize(owner, sizes.remove, (size, shared))
 
     def left(self, device: torch.device, free: int, shared: int) -> int:
-        """What of so many free bytes a new filter may take, which has ``shared`` in common with the others."""
+        """What a new filter may take of ``free`` bytes, which has ``shared`` in common with the others."""
         if not (sizes := self._sizes.get(device.type)):
             return free
         common = max(part for _, part in sizes)

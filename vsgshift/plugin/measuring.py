@@ -40,7 +40,7 @@ APPLIED_SIGMA = "GShiftDenoiseSigma"
 SMOOTHED_OVER = 8
 """Frames on either side whose noise levels count."""
 MEASURED = 5
-"""Of so many frames one is measured for the smoothed levels; not four, the usual distance of frames coded alike."""
+"""One frame in this many is measured for the smoothed levels; not four, the usual distance of frames coded alike."""
 VALUES_KEPT = 128
 """Frames whose values are kept for the next requests."""
 type Keys = list[tuple[int, int]]
@@ -58,7 +58,7 @@ def mark_scenes(core: Core, clip: Node) -> Node:
 def noise_levels(core: Core, clip: Node, *, by_scene: bool, every: int = 1) -> Node:
     """Frames with `GShiftSigma` and `GShiftSigmaConfidence` of each of the clip's, and with its properties.
 
-    By scene: neighbours beyond a scene change, as properties have it, are not used. Of `every` so many frames one is
+    By scene: neighbours beyond a scene change, as properties have it, are not used. One frame in `every` is
     measured, and the first of each segment; the others have a confidence of 0.
     """
     meter = _NoiseMeter(core, clip.num_frames, _pixels(core, clip, GRAYS), by_scene, every)

@@ -2,7 +2,7 @@
 
 Frames and tensors are allocated on one thread and freed on another, in sizes that the C library keeps in heaps of its
 own. What lives long lies there between what does not, and holds it: heaps take half as much again as is used. Blocks of
-pages of their own (`mallopt`) would not, but getting them anew each time makes filters a third slower.
+pages of their own (`mallopt`) would not, but getting them again each time makes filters a third slower.
 """
 
 import ctypes

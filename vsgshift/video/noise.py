@@ -1,4 +1,4 @@
-"""What the user is told of noise that was measured."""
+"""What is said to the user about the noise that was measured."""
 
 import shlex
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from vsgshift.video.times import clock
 LITTLE = 1.0
 """A level below which no difference is seen."""
 ALIKE = 1.4
-"""Levels that differ by less than this factor, or by less than `LITTLE`, are told as one."""
+"""Levels that differ by less than this factor, or by less than `LITTLE`, count as one."""
 
 
 def noise_words(levels: Sequence[tuple[Fraction, float]], name: str) -> str:

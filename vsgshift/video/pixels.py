@@ -118,7 +118,7 @@ def _end(bits: int) -> str:
 
 
 def _holds_rgb(takes: Collection[str], bits: int) -> bool:
-    """Whether one of the formats holds RGB of so many bits, with transparency or without."""
+    """Whether one of the formats holds RGB of that many bits, with transparency or without."""
     if bits == 8:
         return any(re.fullmatch(r"gbra?p|(rgb|bgr)(24|0|a)|0(rgb|bgr)|argb|abgr", name) for name in takes)
     return any(re.fullmatch(rf"gbra?p{bits}[lb]e", name) for name in takes) or (

@@ -158,7 +158,7 @@ def _attempt(gdown: ModuleType, model: Model, original: Path) -> None:
     given_up = threading.Event()
 
     def give_up_on_pages() -> None:
-        # Once its file is open the line is just slow: what arrives is told half a megabyte at a time.
+        # Once its file is open the line is just slow: progress is reported each half megabyte.
         if not any(map(_is_open, _partial_files(original))):
             given_up.set()
 

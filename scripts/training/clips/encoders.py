@@ -16,7 +16,7 @@ from .rng import Rng
 Encoder = Literal["libx264", "libx265", "mpeg2video", "mjpeg"]
 DECODERS: Mapping[Encoder, str] = {"libx264": "h264", "libx265": "hevc", "mpeg2video": "mpeg2video", "mjpeg": "mjpeg"}
 RATE = 25
-"""Frames a second that encoders are told."""
+"""Frames a second, for the encoders."""
 SIDE, SMALLEST = 32, 96
 """Pixels: sides of what is coded are multiples of the one, and at least the other."""
 

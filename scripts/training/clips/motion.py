@@ -60,7 +60,7 @@ class Path:
         return all(t.still for t in (self.y, self.x, self.angle, self.zoom, self.tilt_y, self.tilt_x))
 
     def shifted(self, down: float, right: float) -> "Path":
-        """The same path so many pixels away."""
+        """The same path that many pixels away."""
         return replace(
             self, y=replace(self.y, start=self.y.start + down), x=replace(self.x, start=self.x.start + right)
         )
@@ -85,7 +85,7 @@ class Path:
 
 
 def shake(rng: Rng, pixels: float) -> tuple[Wave, ...]:
-    """A hand's tremor: four sinusoids of 4 to 40 frames a cycle, about so many pixels in all."""
+    """A hand's tremor: four sinusoids of 4 to 40 frames a cycle, about that many pixels in all."""
     periods = [rng.log_uniform(4.0, 40.0) for _ in range(4)]
     return tuple(
         (rng.normal(0.5 * pixels) * period / 20.0, 2 * math.pi / period, rng.uniform(0.0, 2 * math.pi))
@@ -94,7 +94,7 @@ def shake(rng: Rng, pixels: float) -> tuple[Wave, ...]:
 
 
 def swing(rng: Rng, speed: float) -> tuple[Wave, ...]:
-    """A to and fro, at most so many pixels a frame: a gesturing hand, a branch in the wind."""
+    """A to and fro, at most that many pixels a frame: a gesturing hand, a branch in the wind."""
     rate = 2 * math.pi / rng.log_uniform(5.0, 40.0)
     return ((min(speed / rate, 40.0), rate, rng.uniform(0.0, 2 * math.pi)),)
 

@@ -1,4 +1,4 @@
-"""Noise as cameras, film and tape leave it, and how much a network is told of it.
+"""Noise as cameras, film and tape leave it, and the noise map that a network is given with it.
 
 Each kind is a field added to a clean clip: what a camera does is done to the noise alone, so that what the network
 learns to give back is the clip as it was, no sharper and no softer. Fields are not clipped; the noisy clip is, except
@@ -18,12 +18,12 @@ from .encoders import Coding, coded
 from .rng import Rng
 
 LEVELS = 24
-"""Steps of brightness at which the noise's variance is told apart."""
+"""Steps of brightness at which the noise's variance is taken apart."""
 LUMA = (0.299, 0.587, 0.114)
 SPARSE = 3
-"""Of pixels, one in so many each way is read if a few suffice; odd, so that all colours of a mosaic are."""
+"""Of pixels, one in this many each way is read if a few suffice; odd, so that all colours of a mosaic are."""
 BLOCK = 16
-"""Pixels across the blocks within which noise is told to be coarse or fine."""
+"""Pixels across the blocks within which noise is found to be coarse or fine."""
 CODED = "+coded"
 """Ends the name of a kind that is coded afterwards."""
 
@@ -38,7 +38,7 @@ def noisy(clip: Tensor, kind: str, sigma: float, generator: torch.Generator) -> 
         generator: on the CPU.
 
     Returns:
-        The noisy clip; and (T, 1, H, W), the deviation that the network is told: at each place the RMS over the three
+        The noisy clip; and (T, 1, H, W), the noise map for the network: at each place the RMS over the three
         colours that such noise has at such a brightness, times its coarseness. Of coded clips it is less by how much
         of the noise the encoder has left.
 
@@ -50,17 +50,17 @@ def noisy(clip: Tensor, kind: str, sigma: float, generator: torch.Generator) -> 
     name = kind.removesuffix(CODED)
     if name == "white":
         out = clip + sigma * torch.randn(clip.shape, generator=generator)
-        told = clip.new_full((len(clip), 1, *clip.shape[2:]), sigma)
+        level = clip.new_full((len(clip), 1, *clip.shape[2:]), sigma)
     else:
         out = FIELDS[name](clip, sigma, Rng(generator)).add_(clip).clamp_(0, 1)
-        told = told_deviation(clip, out - clip)
+        level = deviation_map(clip, out - clip)
     if name == kind:
-        return out, told * (1.0 if name == "white" else _coarseness(out - clip))
+        return out, level * (1.0 if name == "white" else _coarseness(out - clip))
     decoded = coded(out, Coding.draw(generator))
-    return decoded, told * kept(clip, out, decoded) * _coarseness(decoded - clip)
+    return decoded, level * kept(clip, out, decoded) * _coarseness(decoded - clip)
 
 
-def told_deviation(clip: Tensor, noise: Tensor) -> Tensor:
+def deviation_map(clip: Tensor, noise: Tensor) -> Tensor:
     """At each place, the RMS over the colours that the noise has at such a brightness: (T, 1, H, W).
 
     clip, noise: (T, 3, H, W); the clip clean.

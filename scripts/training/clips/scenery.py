@@ -126,7 +126,7 @@ class Focus:
         return Focus(nearness=rng.uniform(0.4, 1.5), aperture=aperture)
 
     def blur(self, picture: Tensor, *, nearness: float, density: float, most: int) -> Tensor:
-        """A layer's picture as seen out of focus, its spread no larger than so many texels."""
+        """A layer's picture as seen out of focus, its spread no larger than ``most`` texels."""
         size = min(round(self.aperture * density * abs(nearness - self.nearness)), most)
         return box_blur(box_blur(picture, size), size)
 
@@ -177,7 +177,7 @@ def screen(rng: Rng, pool: Pool, *, sharpness: float, focus: Focus, nearness: fl
 
 
 def thing(rng: Rng, pool: Pool, path: Path, *, pixels: float, sharpness: float, focus: Focus, nearness: float) -> Layer:
-    """A cut-out of so many pixels across, on a path."""
+    """A cut-out that many pixels across, on a path."""
     density = rng.uniform(1.6, 3.0)
     density = min(density, (pool.texels - 20) / pixels)
     margin = MARGIN + (DEFOCUS if focus.aperture else 0)

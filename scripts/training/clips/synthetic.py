@@ -106,7 +106,7 @@ def take(
     speed: float = 12.0,
     headroom: float = 1.0,
 ) -> Take:
-    """A scene of so many frames; arguments as for `clip`."""
+    """A scene of that many frames; arguments as for `clip`."""
     rng = Rng(generator)
     device = torch.device(device)
     if pool is None:

@@ -2,7 +2,7 @@
 
 `vsgshift.network.merge` is the definition, of the arithmetic too: vectors are the same to the bit. Of each frame
 a pyramid of luma in bytes is kept, with a border so wide that no search has to look where the picture ends,
-and behind it the samples in opponent colours in 16 bits (`Layout`).
+then the samples in opponent colours in 16 bits (`Layout`).
 
 A vector for each cell is searched for on one scale after the other, and for one distance after the other, since each
 search begins where the last one ended: three launches for each distance, for all frames, both sides and all cells.
@@ -224,7 +224,7 @@ def _table(level: int, reach: int, device: torch.device) -> Tensor:
     """The candidates of a search in the order in which they are tried: (candidates, 6), int32.
 
     Pixels down and right, and what they cost, of a vector times a factor: that which the search begins with, or that of
-    the cell above which is so many cells down and right.
+    the cell that many cells down and right of it.
     """
     rows = [(y, x, abs(y) + abs(x), 1 if level == 2 else 2, 0, 0) for y, x in steps(reach)]
     if level < 2:

@@ -42,7 +42,7 @@ _timed = itertools.count(1)
 
 @contextmanager
 def telling(tell: Callable[[str], object]) -> Iterator[None]:
-    """Have the choices that this thread must make told, one line each."""
+    """Report the choices that this thread must make, one line each."""
     token = _tell.set(tell)
     try:
         yield

@@ -261,7 +261,7 @@ def work(plan: Plan, folder: Path, size: int, numbers: Sequence[int]) -> Iterato
 
 
 def measured_size(plan: Plan, first: int, most: int = MOST_FRAMES) -> int:
-    """Frames in a part, by the pace at which some come from one on; at most so many."""
+    """Frames in a part, by the pace at which some come from one on; at most ``most``."""
     with script_frames(plan, first) as frames:
         return min(part_size(frames.pace(plan.frames - first)), most)
 
@@ -340,7 +340,7 @@ def _missing(parts: Parts, job: Job) -> list[int]:
 
 
 def _context(plan: Plan, frames: int) -> str:
-    """A remark on what a stretch of so many frames costs by its ends, if that is much; else nothing."""
+    """A remark on what a stretch of that many frames costs by its ends, if that is much; else nothing."""
     context = 2 * plan.machine.reach
     if context <= CONTEXT * frames:
         return ""

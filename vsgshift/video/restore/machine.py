@@ -53,11 +53,11 @@ def encoder(ffmpeg: str, sample: Path) -> dict[str, str]:
     with opened(sample) as film:
         data = bytes(film.streams.video[0].codec_context.extradata or b"")
         data += b"".join(bytes(packet) for packet in film.demux(video=0))
-    told = re.search(rb"x26[45] [ -~]{40,}", data)
+    banner = re.search(rb"x26[45] [ -~]{40,}", data)
     words = run([ffmpeg, "-hide_banner", "-version"]).decode(errors="replace").split()
     return {
         "ffmpeg": words[2] if len(words) > 2 else "not known",
-        "the encoder": told[0].decode() if told else _digest(data),
+        "the encoder": banner[0].decode() if banner else _digest(data),
     }
 
 

@@ -60,7 +60,7 @@ class Parts:
         return self.folder / f"{number:05}.mkv"
 
     def stretch(self, number: int, count: int) -> range:
-        """The parts of one of so many stretches of about equal length; the first one is 1."""
+        """The parts of one of ``count`` stretches of about equal length; the first one is 1."""
         return range(len(self) * (number - 1) // count, len(self) * number // count)
 
     def missing(self, numbers: Iterable[int]) -> list[int]:

@@ -74,7 +74,7 @@ static void *pool_thread(void *number) {
     return NULL;
 }
 
-/* Does units 0 to units - 1 on up to so many threads, each with `arena` floats of its own; returns 0 where memory
+/* Does units 0 to units - 1 on up to `threads` threads, each with `arena` floats of its own; returns 0 where memory
  * is short. One caller at a time, others wait. */
 static int pool_run(Work work, const void *task, int units, int threads, size_t arena) {
     static Arena callers = {NULL, 0};
