@@ -24,6 +24,8 @@ from training.clips.encoders import Coding, coded
 from training.clips.noise import noisy
 from training.clips.rng import seeded
 from vsgshift import load_network, prepared, restore
+from vsgshift.analysis import Level, level_to_remove
+from vsgshift.plugin.measuring import SMOOTHED_OVER
 from vsgshift.weights.store import find
 
 NAME = "tiny-denoise"
@@ -129,9 +131,13 @@ def curve(noisy: torch.Tensor, clean: torch.Tensor, network: Any) -> list[float]
 
 
 def measured(node: vs.VideoNode) -> tuple[list[float], list[float]]:
-    """Sigma of each frame as `Denoise` takes it, and its confidence."""
-    frames = list(vs.core.gshift.EstimateNoise(node).frames(close=False))
-    return [float(f.props["GShiftSigma"]) for f in frames], [float(f.props["GShiftSigmaConfidence"]) for f in frames]
+    """Sigma of each frame as `Denoise` takes it, and the confidence of its level."""
+    levels = [
+        Level(float(frame.props["GShiftSigma"]), float(frame.props["GShiftSigmaConfidence"]))
+        for frame in vs.core.gshift.EstimateNoise(node).frames(close=False)
+    ]
+    around = (levels[max(n - SMOOTHED_OVER, 0) : n + SMOOTHED_OVER + 1] for n in range(len(levels)))
+    return [level_to_remove(some) for some in around], [level.confidence for level in levels]
 
 
 def row(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from training.clips import synthetic
 from vsgshift import restore
-from vsgshift.analysis import Coding, Level, plane_scales, weighted_median
+from vsgshift.analysis import Coding, Level, level_to_remove, plane_scales
 from vsgshift.weights import load_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -155,8 +155,8 @@ def test_denoise_measures_if_no_sigma_is_given(model: str) -> None:
     levels = [Level(frame.props[SIGMA], frame.props[CONFIDENCE]) for frame in core.gshift.EstimateNoise(cut).frames()]
     # One frame in five is measured, and the first of each scene.
     levels = [each if n % 5 == 0 or n == 11 else Level(0.0, 0.0) for n, each in enumerate(levels)]
-    sigmas = [weighted_median(levels[max(n - 8, 0) : min(n + 9, 11)]) for n in range(11)]
-    sigmas += [weighted_median(levels[max(n - 8, 11) : n + 9]) for n in range(11, 20)]
+    sigmas = [level_to_remove(levels[max(n - 8, 0) : min(n + 9, 11)]) for n in range(11)]
+    sigmas += [level_to_remove(levels[max(n - 8, 11) : n + 9]) for n in range(11, 20)]
     noise = torch.tensor(sigmas)[:, None, None, None].expand(-1, 1, 32, 40) / 255
     expected = restore(load_network(model), as_tensor(cut), noise, cuts=(11,))
     assert (as_tensor(core.gshift.Denoise(cut, model=model)) - expected).abs().max() <= 1e-4

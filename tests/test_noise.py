@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.clips import synthetic
-from vsgshift.analysis import Level, PlaneScale, level, weighted_median
+from vsgshift.analysis import Level, PlaneScale, level, level_to_remove, weighted_median
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -169,3 +169,13 @@ def test_smoothing_is_a_median_by_confidence() -> None:
     assert weighted_median([Level(9.0, 0.5), sure, Level(5.0, 0.5)]) == 5
     assert weighted_median([Level(0.0, 0.0), unsure]) == 30
     assert weighted_median([Level(0.0, 0.0)]) == 0
+
+
+def test_the_less_sure_a_level_is_the_more_is_removed_but_not_of_very_low_ones() -> None:
+    assert level_to_remove([Level(8.0, 1.0)] * 3) == 8
+    assert level_to_remove([Level(8.0, 0.4)] * 3) == pytest.approx(8 * 1.6)
+    # Frames that were not measured have no say.
+    assert level_to_remove([Level(8.0, 0.4), Level(0.0, 0.0)]) == pytest.approx(8 * 1.6)
+    assert level_to_remove([Level(1.0, 0.2)]) == 1
+    assert level_to_remove([Level(1.75, 0.2)]) == pytest.approx(1.75 * 1.4)
+    assert level_to_remove([Level(0.0, 0.5)]) == level_to_remove([Level(0.0, 0.0)]) == level_to_remove([]) == 0

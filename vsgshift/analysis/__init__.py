@@ -3,7 +3,7 @@
 Plain arithmetic on planes; knows neither VapourSynth nor the network.
 """
 
-from .noise import UNKNOWN, Level, combined, level, weighted_median
+from .noise import UNKNOWN, Level, combined, level, level_to_remove, weighted_median
 from .samples import Coding, PlaneScale, plane_scales
 from .scenes import Thumbnail, cut_strength, is_cut, thumbnail
 
@@ -17,6 +17,7 @@ __all__ = [
     "cut_strength",
     "is_cut",
     "level",
+    "level_to_remove",
     "plane_scales",
     "thumbnail",
     "weighted_median",

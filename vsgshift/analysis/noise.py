@@ -23,7 +23,7 @@ blocks are spread in a known way, so a low quantile of them gives the level with
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ WEAK = 3.0
 """Of 255: up to here `LIVELY` counts. Nearly a third of a picture, if water or crowds, is taken for this at most."""
 OWN = 1.03
 """What `LIVELY` is of white noise, relative to its deviation."""
+DOUBTED = 1.0, 2.5
+"""Of 255: from the first level on confidence counts for what is removed, from the second on it counts fully."""
 LEAST_OF = {(4, 1): 0.848, (8, 1): 0.929, (16, 1): 0.969, (4, 2): 0.796, (8, 2): 0.903, (16, 2): 0.956}
 """What is measured of white noise, relative to its deviation, by the side of blocks and the number of neighbours."""
 COARSE_CELL = 4
@@ -271,6 +273,20 @@ def weighted_median(levels: Sequence[Level]) -> float:
         if passed >= half:
             return each.sigma
     return 0.0
+
+
+def level_to_remove(levels: Sequence[Level]) -> float:
+    """The sigma by which to remove the noise of frames whose levels these are: their weighted median or more.
+
+    What not all of the picture shows an encoder may have left in places, or taken from them. A level that is too low
+    leaves noise, one that is too high costs little: the less of the picture shows the noise, the more is taken, up to
+    twice as much. Very low levels, which may be texture, stay.
+    """
+    sigma = weighted_median(levels)
+    if not sigma:
+        return 0.0
+    confidence = fmean(each.confidence for each in levels if each.confidence > 0)
+    return sigma * (1 + (1 - confidence) * float(np.interp(sigma, DOUBTED, (0, 1))))
 
 
 def _band_slices(shape: tuple[int, ...], side: int) -> list[tuple[slice, slice]]:

@@ -26,9 +26,9 @@ from vsgshift.analysis import (
     Thumbnail,
     is_cut,
     level,
+    level_to_remove,
     plane_scales,
     thumbnail,
-    weighted_median,
 )
 from vsgshift.plugin._bridge import Core, Frame, Node
 from vsgshift.plugin.colour import GRAY8, GRAYS, colour_of, with_colours
@@ -68,8 +68,8 @@ def noise_levels(core: Core, clip: Node, *, by_scene: bool, every: int = 1) -> N
 def smoothed_levels(core: Core, levels: Node, *, by_scene: bool) -> Node:
     """The levels of `noise_levels`, smoothed over time: frames of one pixel, which is sigma on the [0, 1] scale.
 
-    The property `GShiftDenoiseSigma` has it on the 8-bit scale. That of frame n is the median by confidence
-    (`vsgshift.analysis.weighted_median`) of the levels of frames n - 8 to n + 8; by scene, of those in n's segment.
+    The property `GShiftDenoiseSigma` has it on the 8-bit scale. That of frame n is what
+    `vsgshift.analysis.level_to_remove` makes of the levels of frames n - 8 to n + 8; by scene, of those in n's segment.
     """
     write = partial(_smoothed, core, levels, by_scene)
     window = _Window(_read_level, write, levels.num_frames, back=SMOOTHED_OVER, ahead=SMOOTHED_OVER)
@@ -205,7 +205,7 @@ def _smoothed(
     while joined(last, last + 1):
         last += 1
     pixel = core.new_frame(pixels)
-    sigma = weighted_median([window[number][0] for number in range(first, last + 1)])
+    sigma = level_to_remove([window[number][0] for number in range(first, last + 1)])
     np.asarray(pixel.plane(0))[:] = sigma / 255
     pixel.set_property(APPLIED_SIGMA, float(sigma))
     return pixel

@@ -6,6 +6,7 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
+from vsgshift.analysis import Level, level_to_remove
 from vsgshift.errors import ProgramError, TooSlowError
 from vsgshift.processes import run
 from vsgshift.video.clip import open_clip
@@ -52,11 +53,13 @@ def _answer(path: str, track: str, index: str, first: str, stop: str) -> list[tu
     opened = open_clip(Path(path), source_options(int(track), Path(index)))
     clip = opened.node[int(first) : int(stop)]
     levels = clip.gshift.EstimateNoise()
+
+    def sigma(number: int) -> float:
+        props = levels.get_frame(number).props
+        return level_to_remove([Level(float(props["GShiftSigma"]), float(props["GShiftSigmaConfidence"]))])
+
     numbers = sorted({clip.num_frames * (2 * sample + 1) // (2 * SAMPLES) for sample in range(SAMPLES)})
-    return [
-        (str(opened.times.seconds(int(first) + number)), float(levels.get_frame(number).props["GShiftSigma"]))
-        for number in numbers
-    ]
+    return [(str(opened.times.seconds(int(first) + number)), sigma(number)) for number in numbers]
 
 
 if __name__ == "__main__":
