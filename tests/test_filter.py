@@ -29,6 +29,18 @@ def test_equals_restore(untrained: dict[str, str]) -> None:
     assert (expected - as_tensor(clip)).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("task", ["Deblur", "Denoise"])
+def test_half_precision_of_a_cpu(task: str, untrained: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, model = moving(frames=6, width=21, height=13), untrained[task.lower()]
+    options = {"sigma": 10} if task == "Denoise" else {}
+    before, expected = (as_tensor(each) for each in (clip, getattr(core.gshift, task)(clip, model=model, **options)))
+    # Where a CPU has no such arithmetic, torch emulates it.
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    actual = as_tensor(getattr(core.gshift, task)(clip, model=model, fp16=True, device_id=-1, **options))
+    assert not torch.equal(actual, expected)
+    assert (actual - expected).norm() <= 2e-2 * (expected - before).norm()
+
+
 def test_out_of_range_floats_pass(untrained: dict[str, str]) -> None:
     clip = core.std.BlankClip(format=vs.RGBS, width=16, height=16, length=2, color=[1.5, -0.25, 7.0])
     after = core.gshift.Deblur(clip, model=untrained["deblur"], strength=1e-6).get_frame(0)
