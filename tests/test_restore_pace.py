@@ -93,7 +93,10 @@ def test_a_long_run_says_what_it_will_take(tmp_path: Path, monkeypatch: pytest.M
 
 def test_who_restores_what_seems_clean_is_told_so() -> None:
     assert noise_words([(Fraction(2), 3.21)], "film.mkv") == "noise of sigma 3.2"
-    words = noise_words([(Fraction(2), 0.34), (Fraction(3), 0.9)], "my film.mkv")
+    # Single frames do not count.
+    words = noise_words(
+        [(Fraction(2), 0.34), (Fraction(3), 0.9), (Fraction(4), 0.3), (Fraction(5), 1.2)], "my film.mkv"
+    )
     assert words.startswith("noise of sigma 0.6, so next to nothing will change")
     assert words.endswith("vsgshift compare 'my film.mkv' --sigma 4 8 16 auto")
 

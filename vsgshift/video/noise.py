@@ -27,11 +27,10 @@ def noise_words(levels: Sequence[tuple[Fraction, float]], name: str) -> str:
             runs[-1].append((at, sigma))
         else:
             runs.append([(at, sigma)])
-    read = [
-        f"{'' if run is runs[0] else f'from {clock(run[0][0])} on '}{median(s for _, s in run):.1f}" for run in runs
-    ]
-    words = f"noise of sigma {', '.join(read)}"
-    if max(sigma for _, sigma in levels) >= LITTLE:
+    read = [(run[0][0], median(sigma for _, sigma in run)) for run in runs]
+    said = [f"{f'from {clock(at)} on ' if n else ''}{sigma:.1f}" for n, (at, sigma) in enumerate(read)]
+    words = f"noise of sigma {', '.join(said)}"
+    if max(sigma for _, sigma in read) >= LITTLE:
         return words
     return (
         f"{words}, so next to nothing will change: "
