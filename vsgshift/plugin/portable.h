@@ -1,6 +1,6 @@
 /* What the plugin file and the bridge need from the operating system, under one name everywhere.
  *
- * The tests run on Linux. The parts for Windows and macOS compile; they have not been run yet. */
+ * The tests run on Linux, some of them for Windows under Wine. The parts for macOS compile; they have not been run yet. */
 #ifndef GSHIFT_PORTABLE_H
 #define GSHIFT_PORTABLE_H
 

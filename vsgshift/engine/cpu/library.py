@@ -4,6 +4,7 @@ Structures and functions are declared here as in `native/`; `load` compares the 
 """
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from ctypes import POINTER, c_float, c_int, c_ssize_t, c_void_p
 from functools import cache
@@ -96,7 +97,7 @@ def candidates() -> Iterator[Path]:
     for build in (*BUILDS.get(torch.backends.cpu.get_cpu_capability(), ()), "baseline"):
         # The compiled files of an editable install are in site-packages, its sources are not; both are in this path.
         for folder in vsgshift.engine.cpu.__path__:
-            yield Path(folder, f"_kernels_{build}.so")
+            yield Path(folder, f"_kernels_{build}.{'dll' if sys.platform == 'win32' else 'so'}")
 
 
 def load(path: Path) -> ctypes.CDLL:

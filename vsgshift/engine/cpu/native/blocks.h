@@ -11,7 +11,11 @@
 #include "pool.h"
 #include "vectors.h"
 
+#ifdef _WIN32
+#define EXPORT __declspec(dllexport)
+#else
 #define EXPORT __attribute__((visibility("default")))
+#endif
 /* Tells Python, which declares the same structure again, how large it is here. */
 #define EXPORT_SIZE(STRUCT) EXPORT const size_t vsgshift_sizeof_##STRUCT = sizeof(STRUCT)
 

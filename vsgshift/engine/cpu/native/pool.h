@@ -5,8 +5,60 @@
 #ifndef GSHIFT_POOL_H
 #define GSHIFT_POOL_H
 
-#include <pthread.h>
 #include <stdlib.h>
+
+#ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
+#include <malloc.h>
+#include <process.h>
+#include <windows.h>
+#undef far /* words of another age */
+#undef near
+
+typedef SRWLOCK Lock;
+typedef CONDITION_VARIABLE Signal;
+#define LOCK_INITIALIZER SRWLOCK_INIT
+#define SIGNAL_INITIALIZER CONDITION_VARIABLE_INIT
+#define lock(mutex) AcquireSRWLockExclusive(mutex)
+#define unlock(mutex) ReleaseSRWLockExclusive(mutex)
+#define wait_for(signal, mutex) SleepConditionVariableSRW(signal, mutex, INFINITE, 0)
+#define wake_one(signal) WakeConditionVariable(signal)
+#define wake_all(signal) WakeAllConditionVariable(signal)
+#define THREAD_FUNCTION(NAME) static unsigned __stdcall NAME(void *argument)
+#define floats_for(size) _aligned_malloc((size) * sizeof(float), 64)
+#define drop_floats(floats) _aligned_free(floats)
+
+static int start_thread(unsigned(__stdcall *function)(void *), void *argument) {
+    const uintptr_t thread = _beginthreadex(NULL, 0, function, argument, 0, NULL);
+    if (thread != 0)
+        CloseHandle((HANDLE)thread);
+    return thread != 0;
+}
+#else
+#include <pthread.h>
+
+typedef pthread_mutex_t Lock;
+typedef pthread_cond_t Signal;
+#define LOCK_INITIALIZER PTHREAD_MUTEX_INITIALIZER
+#define SIGNAL_INITIALIZER PTHREAD_COND_INITIALIZER
+#define lock(mutex) pthread_mutex_lock(mutex)
+#define unlock(mutex) pthread_mutex_unlock(mutex)
+#define wait_for(signal, mutex) pthread_cond_wait(signal, mutex)
+#define wake_one(signal) pthread_cond_signal(signal)
+#define wake_all(signal) pthread_cond_broadcast(signal)
+#define THREAD_FUNCTION(NAME) static void *NAME(void *argument)
+#define drop_floats(floats) free(floats)
+
+static void *floats_for(size_t size) {
+    void *floats;
+    return posix_memalign(&floats, 64, size * sizeof(float)) == 0 ? floats : NULL;
+}
+
+static int start_thread(void *(*function)(void *), void *argument) {
+    pthread_t thread;
+    return pthread_create(&thread, NULL, function, argument) == 0 && pthread_detach(thread) == 0;
+}
+#endif
 
 enum { MOST_THREADS = 256 };
 
@@ -19,8 +71,8 @@ typedef struct Arena {
 } Arena;
 
 static struct {
-    pthread_mutex_t lock, turn;
-    pthread_cond_t begin, end;
+    Lock lock, turn;
+    Signal begin, end;
     int started; /* threads, besides callers */
     int wanted;  /* of them for the work at hand */
     int busy;
@@ -30,18 +82,18 @@ static struct {
     int next, units;
     size_t arena;
     int failed;
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
-          .turn = PTHREAD_MUTEX_INITIALIZER,
-          .begin = PTHREAD_COND_INITIALIZER,
-          .end = PTHREAD_COND_INITIALIZER};
+} pool = {.lock = LOCK_INITIALIZER,
+          .turn = LOCK_INITIALIZER,
+          .begin = SIGNAL_INITIALIZER,
+          .end = SIGNAL_INITIALIZER};
 
 /* Takes units until there are none left. The lock is held on entry and on return. */
 static void take_units(Arena *arena) {
     if (arena->size < pool.arena) {
-        free(arena->floats);
-        arena->size = pool.arena;
-        if (posix_memalign((void **)&arena->floats, 64, arena->size * sizeof(float)) != 0) {
-            *arena = (Arena){NULL, 0};
+        drop_floats(arena->floats);
+        *arena = (Arena){floats_for(pool.arena), pool.arena};
+        if (arena->floats == NULL) {
+            arena->size = 0;
             pool.failed = 1;
             return;
         }
@@ -50,28 +102,28 @@ static void take_units(Arena *arena) {
     const void *task = pool.task;
     while (pool.next < pool.units && !pool.failed) {
         const int unit = pool.next++;
-        pthread_mutex_unlock(&pool.lock);
+        unlock(&pool.lock);
         work(task, unit, arena->floats);
-        pthread_mutex_lock(&pool.lock);
+        lock(&pool.lock);
     }
 }
 
-static void *pool_thread(void *number) {
-    const int me = (int)(size_t)number;
+THREAD_FUNCTION(pool_thread) {
+    const int me = (int)(size_t)argument;
     Arena arena = {NULL, 0};
     unsigned long seen = 0;
-    pthread_mutex_lock(&pool.lock);
+    lock(&pool.lock);
     for (;;) {
         while (pool.round == seen || me >= pool.wanted) {
             seen = pool.round;
-            pthread_cond_wait(&pool.begin, &pool.lock);
+            wait_for(&pool.begin, &pool.lock);
         }
         seen = pool.round;
         take_units(&arena);
         if (--pool.busy == 0)
-            pthread_cond_signal(&pool.end);
+            wake_one(&pool.end);
     }
-    return NULL;
+    return 0;
 }
 
 /* Does units 0 to units - 1 on up to `threads` threads, each with `arena` floats of its own; returns 0 where memory
@@ -81,15 +133,10 @@ static int pool_run(Work work, const void *task, int units, int threads, size_t 
     int helpers = (threads < units ? threads : units) - 1;
     if (helpers > MOST_THREADS)
         helpers = MOST_THREADS;
-    pthread_mutex_lock(&pool.turn);
-    pthread_mutex_lock(&pool.lock);
-    while (pool.started < helpers) {
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, pool_thread, (void *)(size_t)pool.started) != 0)
-            break;
-        pthread_detach(thread);
+    lock(&pool.turn);
+    lock(&pool.lock);
+    while (pool.started < helpers && start_thread(pool_thread, (void *)(size_t)pool.started))
         pool.started++;
-    }
     if (helpers > pool.started)
         helpers = pool.started;
     pool.work = work;
@@ -101,16 +148,17 @@ static int pool_run(Work work, const void *task, int units, int threads, size_t 
     pool.wanted = pool.busy = helpers;
     pool.round++;
     if (helpers > 0)
-        pthread_cond_broadcast(&pool.begin);
+        wake_all(&pool.begin);
     take_units(&callers);
     while (pool.busy > 0)
-        pthread_cond_wait(&pool.end, &pool.lock);
+        wait_for(&pool.end, &pool.lock);
     const int done = !pool.failed;
-    pthread_mutex_unlock(&pool.lock);
-    pthread_mutex_unlock(&pool.turn);
+    unlock(&pool.lock);
+    unlock(&pool.turn);
     return done;
 }
 
+#ifndef _WIN32
 /* A forked child has none of the threads. */
 static void pool_forget(void) {
     pthread_mutex_init(&pool.lock, NULL);
@@ -123,5 +171,6 @@ static void pool_forget(void) {
 static __attribute__((constructor)) void pool_watch_forks(void) {
     pthread_atfork(NULL, NULL, pool_forget);
 }
+#endif
 
 #endif
