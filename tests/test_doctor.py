@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -133,3 +134,32 @@ def test_answers(tmp_path: Path) -> None:
             ask(code, timeout=1 if "sleep" in code else 60)
     with pytest.raises(ProgramError, match="No such file"):
         run([tmp_path / "missing"])
+
+
+@pytest.mark.parametrize(
+    ("known", "anew", "extra"),
+    [
+        ('{"url": "file:///a%20clone", "dir_info": {"editable": true}}', "-e '/a clone'", "-e '/a clone[cuda]'"),
+        ('{"url": "file:///w/vsgshift-1.whl", "archive_info": {}}', "/w/vsgshift-1.whl", "'/w/vsgshift-1.whl[cuda]'"),
+        (None, "vsgshift", "'vsgshift[cuda]'"),
+    ],
+)
+def test_advice_fits_how_it_was_installed(
+    known: str | None, anew: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.metadata.Distribution.read_text", lambda *_: known, raising=False)
+    monkeypatch.setattr("importlib.metadata.PathDistribution.read_text", lambda *_: known)
+    assert libraries.again() == f"{libraries.PIP} --force-reinstall --no-deps {anew}"
+    assert libraries.again("cuda") == f"{libraries.PIP} {extra}"
+
+
+def test_an_ffmpeg_without_encoders_and_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\necho ffmpeg version 7.1 V..... libx264 VP9 libvpx-vp9\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert system.ffmpeg().text == f"7.1, {program}: has no libx265"
+    assert system.disk().state == "ok"
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**9))
+    assert system.disk().text.startswith("1.0 GB free in ")
+    assert system.disk().state == "warning"

@@ -13,6 +13,7 @@ __all__ = ["Finding", "State", "examine"]
 
 
 _NUMPY = "import numpy\nnumpy.ones(2).sum()\nanswer(version=numpy.__version__)"
+_AV = "import av\nanswer(version=av.__version__)"
 _SAFETENSORS = "import safetensors\nanswer(version=safetensors.__version__)"
 
 
@@ -25,7 +26,9 @@ def examine() -> Iterator[Finding]:
     yield from _guarded("torch", libraries.torch_and_devices)
     yield from _guarded("memory", lambda: [system.memory()])
     yield from _guarded("VapourSynth", _vapoursynth)
+    yield from _guarded("PyAV", lambda: [libraries.library("av", "PyAV", _AV, "restore")])
     yield from _guarded("ffmpeg", lambda: [system.ffmpeg()])
+    yield from _guarded("disk", lambda: [system.disk()])
     yield from _guarded("models", system.models)
     yield from _guarded("editor stubs", lambda: [missing for missing in [system.stubs()] if missing])
 

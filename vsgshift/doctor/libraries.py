@@ -1,19 +1,40 @@
 """Python, this package, and the libraries it computes with."""
 
+import json
 import os
 import platform
+import shlex
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from vsgshift._version import __version__
 from vsgshift.doctor.finding import Finding, ok, problem, warning
 from vsgshift.doctor.questions import ask
 from vsgshift.errors import ProgramError
 
-PIP = f"{sys.executable} -m pip install"
+# An environment that uv has made has no pip.
+PIP = f"{sys.executable} -m pip install" if find_spec("pip") else f"uv pip install --python {sys.executable}"
 OLDEST_PYTHON = (3, 12)
 PACKAGE = Path(__file__).parents[1]
+
+
+def again(extra: str = "") -> str:
+    """The command that installs this package, or an extra of it, from where it came: a clone, a wheel or an index."""
+    origin, editable = "vsgshift", ""
+    try:
+        known = json.loads(metadata.distribution("vsgshift").read_text("direct_url.json") or "{}")
+        url = urlsplit(known["url"])
+        origin = url2pathname(url.path) if url.scheme == "file" else known["url"]
+        editable = "-e " if known.get("dir_info", {}).get("editable") else ""
+    except (metadata.PackageNotFoundError, ValueError, KeyError):
+        pass
+    if extra:
+        return f"{PIP} {editable}'{origin}[{extra}]'"
+    return f"{PIP} --force-reinstall --no-deps {editable}{shlex.quote(origin)}"
 
 
 def python() -> Finding:
@@ -30,16 +51,18 @@ def package() -> Finding:
     try:
         ask("import vsgshift.plugin._bridge as bridge\nanswer(path=bridge.__file__)")
     except ProgramError as error:
-        advice = f"reinstall it: {PIP} --force-reinstall --no-deps vsgshift, or in a clone {PIP} -e ."
+        advice = f"reinstall it: {again()}"
         return problem("vsgshift", f"{text}: the compiled part does not load: {error}", advice)
     return ok("vsgshift", text)
 
 
-def library(distribution: str, name: str, code: str) -> Finding:
-    """A library, by a few lines that use it and answer with its version."""
+def library(distribution: str, name: str, code: str, extra: str = "") -> Finding:
+    """A library, by a few lines that use it and answer with its version; one of an extra is not needed by scripts."""
     try:
         return ok(name, str(ask(code)["version"]))
     except ProgramError as error:
+        if extra:
+            return warning(name, f"{_installed(distribution, error)}: no vsgshift {extra}", again(extra))
         return problem(name, _installed(distribution, error), _reinstall(distribution))
 
 
@@ -124,7 +147,7 @@ def _cupy() -> Finding:
     try:
         return ok("CuPy", str(ask(_CUPY)["version"]))
     except ProgramError as error:
-        advice = f"on the CPU, with device_id=-1, it is not needed; for the GPU: {PIP} 'vsgshift[cuda]'"
+        advice = f"on the CPU, with device_id=-1, it is not needed; for the GPU: {again('cuda')}"
         return warning("CuPy", f"does not work: {error}", advice)
 
 

@@ -1,16 +1,22 @@
 """The rest of the system: memory, ffmpeg, models, an editor's stubs."""
 
 import os
+import shutil
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 from vsgshift.doctor.finding import Finding, ok, problem, warning
-from vsgshift.doctor.libraries import PIP
+from vsgshift.doctor.libraries import PIP, again
 from vsgshift.doctor.questions import ask
 from vsgshift.errors import ProgramError
 from vsgshift.processes import run
 
+ENCODERS = ("libx264", "libx265", "libvpx-vp9")
+"""Of ffmpeg, which restore takes if nothing else is asked for."""
+LITTLE_DISK = 2.0
+"""GB; a film's parts lie next to it, a few GB for an hour."""
 LITTLE_MEMORY = 1.5
 """GiB; the tiny models at 320x180 take 0.8 GB, at 640x360 1.2 GB."""
 
@@ -34,6 +40,15 @@ def memory() -> Finding:
     return ok("memory", text)
 
 
+def disk() -> Finding:
+    """What is free here, and where temporary files go."""
+    free = {Path(folder): shutil.disk_usage(folder).free / 1e9 for folder in (Path.cwd(), tempfile.gettempdir())}
+    text = ", ".join(f"{size:.1f} GB free in {folder}" for folder, size in free.items())
+    if min(free.values()) < LITTLE_DISK:
+        return warning("disk", text, "make room, or write elsewhere; TMPDIR names a folder for temporary files")
+    return ok("disk", text)
+
+
 _FFMPEG = "from vsgshift.video.programs import find_ffmpeg\nanswer(path=find_ffmpeg())"
 
 
@@ -46,9 +61,13 @@ def ffmpeg() -> Finding:
         return warning("ffmpeg", "not found: files cannot be encoded", advice)
     try:
         words = run([path, "-hide_banner", "-version"]).decode(errors="replace").split()
+        known = run([path, "-hide_banner", "-encoders"]).decode(errors="replace").split()
     except ProgramError as error:
         return warning("ffmpeg", f"{path} does not run: {error}", advice)
-    return ok("ffmpeg", f"{words[2] if len(words) > 2 else 'of unknown version'}, {path}")
+    text = f"{words[2] if len(words) > 2 else 'of unknown version'}, {path}"
+    if missing := [encoder for encoder in ENCODERS if encoder not in known]:
+        return warning("ffmpeg", f"{text}: has no {', '.join(missing)}", f"{advice}; or restore with another --codec")
+    return ok("ffmpeg", f"{text}; {', '.join(ENCODERS)}")
 
 
 _MODELS = """
@@ -76,7 +95,7 @@ def models() -> list[Finding]:
     missing = [name for name in known["bundled"] if name not in known["installed"]]
     if missing:
         why = known["broken"].get(missing[0], "not there")
-        advice = f"reinstall vsgshift: {PIP} --force-reinstall --no-deps vsgshift"
+        advice = f"reinstall vsgshift: {again()}"
         findings.append(problem("models", f"bundled {', '.join(missing)}: {why}", advice))
     else:
         findings.append(ok("models", f"{', '.join(known['installed'])}; others go to {known['folder']}"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vsgshift.doctor.finding import Finding, ok, problem, warning
-from vsgshift.doctor.libraries import PACKAGE, PIP
+from vsgshift.doctor.libraries import PACKAGE, PIP, again
 from vsgshift.doctor.questions import TIMEOUT, ask, parse
 from vsgshift.errors import MissingProgramError, ProgramError
 from vsgshift.processes import run
@@ -49,7 +49,7 @@ def library() -> Finding:
 
 def plugin() -> Finding:
     """Whether VapourSynth finds libgshift by itself, and it finds this package."""
-    reinstall = f"reinstall vsgshift into this Python: {PIP} --force-reinstall --no-deps vsgshift (in a clone: .)"
+    reinstall = f"reinstall vsgshift into this Python: {again()}"
     try:
         known = ask(_PLUGIN)
     except ProgramError as error:
