@@ -28,12 +28,16 @@ def main(folder: Path) -> None:
         f"#define SIZEOF_{name} {size}" for name, size in sizes.items()
     ]
     (include / "pyconfig.h").write_text("\n".join([*lines, ""]), encoding="ascii")
-    names = {
+    _write(folder / "python3.def", ["LIBRARY python3.dll", "EXPORTS", *sorted(names(include))])
+
+
+def names(include: Path) -> set[str]:
+    """What Python's headers declare, " DATA" after what is no function."""
+    return {
         f"{name} DATA" if kind == "DATA" else name
         for header in include.rglob("*.h")
         for kind, name in DECLARATION.findall(header.read_text(encoding="utf-8"))
     }
-    _write(folder / "python3.def", ["LIBRARY python3.dll", "EXPORTS", *sorted(names)])
 
 
 def _write(file: Path, lines: Iterable[str]) -> None:

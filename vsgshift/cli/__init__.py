@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
         prog="vsgshift",
         description=DESCRIPTION,
         epilog="`vsgshift COMMAND --help` has more on each. Models are kept in $VSGSHIFT_MODELS, else in the user's\n"
-        "data folder (~/.local/share/vsgshift/models).",
+        "data folder (~/.local/share/vsgshift/models, on Windows %LOCALAPPDATA%\\vsgshift\\models).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whole.set_defaults(when_interrupted="")
