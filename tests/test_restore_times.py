@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,42 @@ def test_a_rate_that_the_file_hides(tmp_path: Path) -> None:
     assert len(remarks) == 1
     with av.open(str(tmp_path / "film out.mkv")) as out:
         assert out.streams.video[0].average_rate == 25
+
+
+@pytest.mark.parametrize("second", ["before", "after", "far before", "far after"])
+@pytest.mark.parametrize("ending", ["ts", "mpg"])
+def test_films_that_were_joined_go_on_and_their_sound_with_them(second: str, ending: str, tmp_path: Path) -> None:
+    """As `cat` joins them: the second one's clock begins before or after that of the first one ends."""
+    codecs = ("-c:v", "mpeg2video", "-bf", "0", "-c:a", "mp2")
+    late = {"before": (0, 0), "after": (0, 60), "far before": (3600, 0), "far after": (0, 36_000)}[second]
+    films = [
+        film(tmp_path / f"{n}.{ending}", *codecs, "-output_ts_offset", str(late[n]), frames=25 + 15 * n, inputs=SOUND)
+        for n in (0, 1)
+    ]
+    joined = tmp_path / f"joined.{ending}"
+    joined.write_bytes(b"".join(file.read_bytes() for file in films))
+    (picture, sound), remarks = copied(joined)
+    assert [b - a for a, b in pairwise(picture.times)] == [Fraction(1, 25)] * 64
+    assert sound.packets == [packet for file in films for packet in streams(file)[1].packets]
+    for n, number, packets in ((0, 0, 0), (1, 25, len(streams(films[0])[1].packets))):
+        before = streams(films[n])
+        ahead = before[1].times[0] - before[0].times[0]
+        assert sound.times[packets] - picture.times[number] == pytest.approx(float(ahead), abs=0.03), n
+    assert max(b - a for a, b in pairwise(sound.times)) < 0.05
+    told = "the clock of the film is set anew at 0:00:01; what follows is shown right after what comes before"
+    assert told in remarks
+    (picture, sound), _ = copied(joined, start=0.8, end=2.0)
+    assert [round(25 * time) for time in picture.times] == list(range(30))
+    assert 0 <= sound.times[0] < 0.03 and 1.15 < sound.times[-1] < 1.2
+
+
+def test_a_pause_of_the_picture_alone_is_none_of_the_clock(tmp_path: Path) -> None:
+    late = "setpts='PTS+if(gt(N,12),20,0)/TB'"
+    options = ("-c:v", "mpeg2video", "-bf", "0", "-c:a", "mp2", "-vf", late, "-fps_mode", "vfr")
+    sound = ["-f", "lavfi", "-i", "sine=duration=21"]
+    (picture, _), remarks = copied(film(tmp_path / "slides.ts", *options, frames=25, inputs=sound))
+    assert picture.times[13] - picture.times[12] > 20
+    assert remarks == []
 
 
 def test_moments_are_those_of_the_timestamps(steady: Path) -> None:

@@ -1,9 +1,11 @@
 """Frames that have no time, or a senseless one, get theirs from their neighbours, and the others keep theirs."""
 
 from fractions import Fraction
+from itertools import pairwise
+from operator import eq
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as some
 
 from vsgshift.video.times import Times, complete
@@ -80,6 +82,46 @@ def test_whatever_the_file_says_they_increase(stamps: list[int | None], rate: in
     times = complete(stamps, MS, Fraction(rate))
     assert len(times.ticks) == len(stamps)
     assert all(before < after for before, after in zip(times.ticks, times.ticks[1:], strict=False))
-    scale = MS / times.time_base
-    kept = sum(tick == stamp * scale for tick, stamp in zip(times.ticks, stamps, strict=True) if stamp is not None)
-    assert kept >= len(stamps) - times.placed or not times.stamped
+    scale, shifts = MS / times.time_base, [0] * len(stamps)
+    for number, shift in times.jumps:
+        shifts[number:] = [shift] * (len(stamps) - number)
+    moved = [stamp if stamp is None else stamp * scale + shift for stamp, shift in zip(stamps, shifts, strict=True)]
+    assert sum(map(eq, times.ticks, moved)) >= len(stamps) - times.placed or not times.stamped
+
+
+@given(
+    some.lists(some.tuples(some.integers(20, 90), some.integers(0, 10**6)), min_size=1, max_size=4),
+    some.lists(some.tuples(some.integers(0, 10**6), some.none() | some.integers(0, 10**7)), max_size=3),
+)
+def test_films_that_were_joined(films: list[tuple[int, int]], wrong: list[tuple[int, int | None]]) -> None:
+    """Each goes on where the one before ends, and single wrong stamps, away from each other, cost their frames alone."""
+    stamps: list[int | None] = [start + 40 * n for length, start in films for n in range(length)]
+    joints = [sum(length for length, _ in films[:count]) for count in range(1, len(films))]
+    # A clock that jumps forward by less tells nothing from a pause.
+    ahead = [stamps[joint] - stamps[joint - 1] for joint in joints]  # type: ignore[operator]
+    assume(all(step < -2000 or step > 20_000 for step in ahead))
+    places = sorted({place % len(stamps) for place, _ in wrong} - {0, len(stamps) - 1})
+    assume(all(after - before > 5 for before, after in pairwise(places)))
+    for place, (_, stamp) in zip(places, wrong, strict=False):
+        stamps[place] = stamp
+    times = complete(stamps, MS, Fraction(25), lambda before, after: True)
+    assert len(times.jumps) == len(joints)
+    assert times.placed <= len(places)
+    unmoved = [number for number in range(len(stamps)) if number not in places]
+    assert all((times.ticks[n] - times.ticks[unmoved[0]]) * times.time_base / MS == 40 * (n - unmoved[0]) for n in unmoved)
+
+
+def test_a_clock_that_starts_over_or_jumps() -> None:
+    first, second = [40 * n for n in range(50)], [7 + 40 * n for n in range(75)]
+    for film in (first + second, [90_000 + stamp for stamp in first] + second):
+        times = complete(film, MS, Fraction(25))
+        assert times.ticks == tuple(film[0] + 40 * n for n in range(125))
+        assert (times.placed, times.jumps) == (0, ((50, film[0] + 2000 - 7),))
+    late = first + [90_000 + stamp for stamp in second]
+    assert complete(late, MS, Fraction(25)).ticks == tuple(late)
+    asked = list[tuple[Fraction, Fraction]]()
+    times = complete(late, MS, Fraction(25), lambda *edges: not asked.append(edges))
+    assert times.ticks == tuple(40 * n for n in range(125))
+    assert all(before < 2 and after > 90 for before, after in asked)
+    # One film after another with less than half a second in common is one with wrong stamps, and the sound stays.
+    assert complete(first + [1880, 1920, 1960, *(2000 + stamp for stamp in first)], MS, Fraction(25)).jumps == ()

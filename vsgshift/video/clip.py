@@ -3,8 +3,11 @@
 import logging
 import os
 import shlex
+from bisect import bisect
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +77,7 @@ def open_clip(
     if not progressive:
         flagged = [number for number, props in zip(numbers, sampled, strict=True) if props.get("_FieldBased", 0)]
         fields = examine(node, None if thorough else flagged)
-    times = _times(opened, node)
+    times = _times(opened, node, _jumps(file))
     if fields.interlaced:
         first, last = (float(times.seconds(fields.interlaced[end])) for end in (0, -1))
         which = (
@@ -94,7 +97,7 @@ def _is_news(record: logging.LogRecord) -> bool:
     return "no return value(s) named timebaseden" not in record.getMessage()
 
 
-def _times(opened: dict[str, Any], node: Any) -> Times:
+def _times(opened: dict[str, Any], node: Any, is_jump: Callable[[Fraction, Fraction], bool]) -> Times:
     """When frames are shown, from what BestSource says."""
     stamps = opened.get("timestamps", [])
     stamps = [stamps] if isinstance(stamps, int) else list(stamps)
@@ -102,7 +105,29 @@ def _times(opened: dict[str, Any], node: Any) -> Times:
         [None if stamp == NO_TIME else stamp for stamp in stamps],
         Fraction(opened.get("timebasenum", 1), opened.get("timebaseden", 1)),
         Fraction(node.fps),
+        is_jump,
     )
+
+
+def _jumps(file: Path) -> Callable[[Fraction, Fraction], bool]:
+    """Tells whether a film's clock jumps between two times in seconds, where its picture has none: in a stream of a
+    broadcast it may, and does if there is no sound in between either."""
+
+    @cache
+    def heard() -> list[Fraction]:
+        """When the film's sound is heard, in order; none of other kinds of file."""
+        try:
+            import av
+            from av.format import Flags
+        except ImportError:  # what the pictures of `compare` need brings no PyAV
+            return []
+        with av.open(str(file)) as film:
+            if not (Flags.ts_discont in Flags(film.format.flags) and film.streams.audio):
+                return []
+            stamps = [(packet.pts, packet.time_base) for packet in film.demux(film.streams.audio)]
+            return sorted(stamp * Fraction(str(base)) for stamp, base in stamps if stamp is not None)
+
+    return lambda before, after: bool(heard()) and bisect(heard(), before + 1) == bisect(heard(), after - 1)
 
 
 def check_file(path: Path) -> None:

@@ -27,6 +27,8 @@ RUN_UP = 30
 """Seconds before a stretch at which reading starts: subtitles that begin before it may last into it."""
 OVERRUN = 10
 """Seconds after it in which packets of it may still come."""
+ASTRAY = 5
+"""Seconds between a stream and the picture from which the stream does not tell which clock its next packet has."""
 NOT_COPIED = (
     "DURATION",
     "BPS",
@@ -60,6 +62,8 @@ class Timing:
     """In ticks, one for each frame and one for the end of the last, increasing; on the source's clock."""
     cut: bool
     """Whether only a stretch of the film is wanted, from the first of these to the last."""
+    jumps: Sequence[int] = ()
+    """By how many ticks its stamps were moved, each time that its clock is set anew."""
 
     @property
     def start(self) -> Fraction:
@@ -141,7 +145,7 @@ def join(
             origin = timing.start if timing.cut else Fraction(film.start_time or 0, av.time_base)
             out.set_chapters(_chapters(film, timing, origin))
             frames = _frames(parts, picture, timing, origin, delay, video)
-            others = _others(film, copies, timing, origin)
+            others = _others(film, own, copies, timing, origin)
             for packet in heapq.merge(frames, others, key=_when):
                 out.mux_one(packet)
     except (av.FFmpegError, OSError) as error:
@@ -203,15 +207,20 @@ def _frames(
 
 
 def _others(
-    film: "InputContainer", copies: dict[int, Copy], timing: Timing, origin: Fraction
+    film: "InputContainer", picture: Stream, copies: dict[int, Copy], timing: Timing, origin: Fraction
 ) -> Iterator["Packet[Any]"]:
     """The packets of the streams that are copied, as far as they belong to the stretch."""
     if not copies:
         return
-    if timing.cut and timing.start - RUN_UP > Fraction(film.start_time or 0, av.time_base):
+    read = [film.streams[index] for index in copies]
+    if timing.jumps:
+        # Only from the beginning on is known which clock holds, and the picture tells it.
+        read.append(picture)
+    elif timing.cut and timing.start - RUN_UP > Fraction(film.start_time or 0, av.time_base):
         film.seek(int((timing.start - RUN_UP) * av.time_base))
     clocks: dict[int, Clock] = {}
-    for packet in film.demux([film.streams[index] for index in copies]):
+    joined = JoinedClocks(timing)
+    for packet in film.demux(read):
         if packet.stream.disposition & Disposition.attached_pic and packet.size:
             packet.pts = packet.dts = 0
             yield from copies[packet.stream_index].take(packet)
@@ -219,6 +228,10 @@ def _others(
         if not packet.size:
             continue
         base = exact(packet.time_base)
+        if timing.jumps:
+            joined.move(packet, is_picture=packet.stream_index == picture.index)
+            if packet.stream_index not in copies:
+                continue
         if packet.stream.type == "audio":
             clocks.setdefault(packet.stream_index, Clock()).set(packet)
         if packet.pts is None:
@@ -242,6 +255,37 @@ def _others(
         yield from copies[packet.stream_index].take(packet)
     for copy in copies.values():
         yield from copy.finish()
+
+
+class JoinedClocks:
+    """Moves the packets of a film whose clock is set anew as its picture was moved.
+
+    Which of the clocks a packet has is told by what comes next: the one by which it follows the packets before it.
+    """
+
+    def __init__(self, timing: Timing) -> None:
+        self._shifts = [shift * timing.time_base for shift in (0, *timing.jumps)]
+        self._picture: Fraction | None = None
+        """When the last packet of the picture is shown."""
+        self._ends: dict[int, Fraction] = {}
+        """When the last packet of each stream ends."""
+
+    def move(self, packet: "Packet[Any]", *, is_picture: bool) -> None:
+        """Move a packet. Those of all streams come in the order of the file."""
+        if packet.pts is None:
+            return
+        base = exact(packet.time_base)
+        start = packet.pts * base
+        due = self._ends.get(packet.stream_index, self._picture)
+        if due is None or (self._picture is not None and abs(due - self._picture) > ASTRAY):
+            due = self._picture
+        shift = 0 if due is None else min(self._shifts, key=lambda shift: abs(start + shift - due))
+        self._ends[packet.stream_index] = start + shift + (packet.duration or 0) * base
+        if is_picture:
+            self._picture = start + shift
+        packet.pts += round(shift / base)
+        if packet.dts is not None:
+            packet.dts += round(shift / base)
 
 
 class Clock:

@@ -17,7 +17,7 @@ from vsgshift.video.restore.mux import Orientation, Timing
 from vsgshift.video.restore.parts import MACHINE, PART_SIZE
 from vsgshift.video.restore.probe import Source, probe
 from vsgshift.video.script import FilterCall, script_text, source_options
-from vsgshift.video.times import UNKNOWN_RATE
+from vsgshift.video.times import UNKNOWN_RATE, clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,8 @@ class Plan:
         ticks = times.ticks
         end = ticks[self.stop] if self.stop < len(ticks) else ticks[-1] + self._last_duration
         cut = self.job.start is not None or self.job.end is not None
-        return Timing(time_base=times.time_base, shown=[*ticks[self.first : self.stop], end], cut=cut)
+        shown = [*ticks[self.first : self.stop], end]
+        return Timing(time_base=times.time_base, shown=shown, cut=cut, jumps=[shift for _, shift in times.jumps])
 
     @property
     def orientation(self) -> Orientation:
@@ -115,7 +116,7 @@ class Plan:
     def _rate(self) -> list[str]:
         """The lines that give the clip a rate where the file's own is wrong, for the encoder to budget by."""
         source, times = self.source, self.source.times
-        if source.fps and not times.placed:
+        if source.fps and not times.placed and not times.jumps:
             return []
         seen = 1 / (times.step * times.time_base) if times.step else UNKNOWN_RATE
         # Ticks are coarse: a rate that is claimed is exact, if it is about what is seen.
@@ -256,6 +257,10 @@ def _remarks(job: Job, source: Source, track: Track, encoding: Encoding) -> Iter
     if times.placed:
         frames = f"{times.placed} of {source.frames} frames have no timestamp, or a wrong one"
         yield f"{frames}; they are placed between the others"
+    if times.jumps:
+        at = [clock(times.seconds(number)) for number, _ in times.jumps]
+        where = f"{', '.join(at[:3])}{f' and {len(at) - 3} times more' if len(at) > 3 else ''}"
+        yield f"the clock of the film is set anew at {where}; what follows is shown right after what comes before"
     ends = float((times.ticks[-1] + times.step) * times.time_base)
     # A film may well have more sound than pictures; what is missing lacks both.
     if track.end - ends > max(2.0, track.end / 20) and track.end - (last := last_moment(job.source)) > 2:

@@ -93,6 +93,7 @@ def probe(path: Path, track: int, index: Path, stated: dict[str, int], *, progre
         time_base=Fraction(*answer.pop("time_base")),
         placed=answer.pop("placed"),
         stamped=answer.pop("stamped"),
+        jumps=tuple(map(tuple, answer.pop("jumps"))),
     )
     return Source(path=path, track=track, fps=Fraction(*answer.pop("fps")), times=times, **answer)
 
@@ -118,6 +119,7 @@ def _answer(path: str, track: str, index: str, said: str) -> dict[str, Any]:
         "time_base": clip.times.time_base.as_integer_ratio(),
         "placed": clip.times.placed,
         "stamped": clip.times.stamped,
+        "jumps": clip.times.jumps,
         "props": {key: plain for key, value in clip.props.items() if (plain := _plain(value)) is not None},
         "flagged": bool(clip.fields.flagged),
         "combed": len(clip.fields.combed),
