@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,11 @@ SHARED = Path(__file__).parents[2] / "shared"
 def pytest_configure() -> None:
     """Set what torch and Triton read as they are imported."""
     wait_passively()  # as in VapourSynth
+    with suppress(ImportError):
+        from hypothesis import settings
+
+        settings.register_profile("vsgshift", deadline=None, derandomize=True)
+        settings.load_profile("vsgshift")
 
     import torch
 

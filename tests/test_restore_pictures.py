@@ -11,6 +11,8 @@ from films import FFMPEG, NEEDS_PROGRAMS, decoded, film, frame_props
 
 from vsgshift.cli import main
 from vsgshift.errors import VideoError
+from vsgshift.video import encoder
+from vsgshift.video.compare.pairs import Comparison
 from vsgshift.video.encoder import Encoding
 from vsgshift.video.pixels import Pixels, loses, passage
 from vsgshift.video.restore.job import Job, restore
@@ -122,9 +124,14 @@ def test_rotation_together_with_mirroring(degrees: int, flips: tuple[str, ...], 
 COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
 
 
-@pytest.mark.parametrize("location", range(6))
+@pytest.mark.parametrize(
+    ("location", "filter_knows"), [*((location, True) for location in range(6)), (0, False), (2, False)]
+)
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
-def test_where_chroma_samples_lie(codec: str, location: int, tmp_path: Path) -> None:
+def test_where_chroma_samples_lie(
+    codec: str, location: int, filter_knows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "_knows_siting", lambda ffmpeg: filter_knows)
     option = "-x264-params" if codec == "libx264" else "-x265-params"
     source = film(
         tmp_path / "film.mkv",
@@ -139,6 +146,17 @@ def test_where_chroma_samples_lie(codec: str, location: int, tmp_path: Path) -> 
     assert frame_props(source).get("_ChromaLocation", 0) == location
     output, _ = copied(source, encoding=Encoding(codec=codec))
     assert frame_props(output)["_ChromaLocation"] == location
+
+
+@pytest.mark.parametrize(("format", "codec", "location"), [("yuv420p", "ffv1", None), ("gbrp", "libx264", 0)])
+def test_where_chroma_samples_lie_that_the_film_does_not_place(
+    format: str, codec: str, location: int | None, tmp_path: Path
+) -> None:
+    source = film(
+        tmp_path / "film.mkv", "-vf", f"format={format},setparams=chroma_location=0", "-c:v", "ffv1", frames=2
+    )
+    assert "_ChromaLocation" not in frame_props(source)
+    assert frame_props(copied(source, encoding=Encoding(codec=codec))[0]).get("_ChromaLocation") == location
 
 
 @pytest.mark.parametrize(
@@ -161,7 +179,11 @@ def test_colours_that_cannot_be_are_refused_and_can_be_stated(matrix: int, trans
     source = film(tmp_path / "film.mp4", "-pix_fmt", "yuv420p", "-bsf:v", tags, frames=2)
     with pytest.raises(VideoError, match=rf"\(matrix {matrix}, .*; state the true ones with --matrix"):
         copied(source)
-    output, _ = copied(source, stated={"_Matrix": 5, "_Range": 1, "_Primaries": 5, "_Transfer": 6})
+    with pytest.raises(VideoError, match=rf"\(matrix {matrix}, .*; state the true ones with --matrix"):
+        Comparison(source)
+    stated = {"_Matrix": 5, "_Range": 1, "_Primaries": 5, "_Transfer": 6}
+    assert len(list(Comparison(source, stated=stated).before(range(2)))) == 2
+    output, _ = copied(source, stated=stated)
     assert [frame_props(output)[name] for name in COLOURS[:4]] == [5, 5, 6, 1]
 
 

@@ -94,7 +94,7 @@ def test_whatever_the_file_says_they_increase(stamps: list[int | None], rate: in
     some.lists(some.tuples(some.integers(0, 10**6), some.none() | some.integers(0, 10**7)), max_size=3),
 )
 def test_films_that_were_joined(films: list[tuple[int, int]], wrong: list[tuple[int, int | None]]) -> None:
-    """Each goes on where the one before ends, and single wrong stamps, away from each other, cost their frames alone."""
+    """Each goes on where the one before ends, and single wrong stamps cost their frames alone."""
     stamps: list[int | None] = [start + 40 * n for length, start in films for n in range(length)]
     joints = [sum(length for length, _ in films[:count]) for count in range(1, len(films))]
     # A clock that jumps forward by less tells nothing from a pause.
@@ -106,9 +106,10 @@ def test_films_that_were_joined(films: list[tuple[int, int]], wrong: list[tuple[
         stamps[place] = stamp
     times = complete(stamps, MS, Fraction(25), lambda before, after: True)
     assert len(times.jumps) == len(joints)
-    assert times.placed <= len(places)
-    unmoved = [number for number in range(len(stamps)) if number not in places]
-    assert all((times.ticks[n] - times.ticks[unmoved[0]]) * times.time_base / MS == 40 * (n - unmoved[0]) for n in unmoved)
+    # A frame that is wrong right at a joint may take its neighbour with it, which is placed where it was.
+    assert times.placed <= len(places) + len(joints)
+    begins = [times.ticks[n] * times.time_base / MS - 40 * n for n in range(len(stamps)) if n not in places]
+    assert len({*begins}) == 1
 
 
 def test_a_clock_that_starts_over_or_jumps() -> None:
@@ -119,9 +120,7 @@ def test_a_clock_that_starts_over_or_jumps() -> None:
         assert (times.placed, times.jumps) == (0, ((50, film[0] + 2000 - 7),))
     late = first + [90_000 + stamp for stamp in second]
     assert complete(late, MS, Fraction(25)).ticks == tuple(late)
-    asked = list[tuple[Fraction, Fraction]]()
-    times = complete(late, MS, Fraction(25), lambda *edges: not asked.append(edges))
+    times = complete(late, MS, Fraction(25), lambda before, after: before < 2 and after > 90)
     assert times.ticks == tuple(40 * n for n in range(125))
-    assert all(before < 2 and after > 90 for before, after in asked)
     # One film after another with less than half a second in common is one with wrong stamps, and the sound stays.
-    assert complete(first + [1880, 1920, 1960, *(2000 + stamp for stamp in first)], MS, Fraction(25)).jumps == ()
+    assert complete([*first, 1880, 1920, 1960, *(2000 + stamp for stamp in first)], MS, Fraction(25)).jumps == ()

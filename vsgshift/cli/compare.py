@@ -7,7 +7,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsgshift.cli.options import Commands, add_command, add_how, add_what, filter_calls, seconds, within
+from vsgshift.cli.options import (
+    Commands,
+    add_command,
+    add_how,
+    add_truth,
+    add_what,
+    filter_calls,
+    seconds,
+    stated,
+    within,
+)
 from vsgshift.errors import CommandError
 
 if TYPE_CHECKING:
@@ -61,6 +71,7 @@ def add(commands: Commands) -> None:
     comparer.add_argument("--force", action="store_true", help="overwrite the output")
     add_what(comparer, levels=True)
     add_how(comparer)
+    add_truth(comparer)
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -80,7 +91,8 @@ def compare(options: argparse.Namespace) -> int:
     from vsgshift.video.compare.pairs import Comparison
 
     with Progress(options.source.name) as progress:
-        video = Comparison(options.source, *versions, passed=progress.frame)
+        truth = {"stated": stated(options), "progressive": options.progressive}
+        video = Comparison(options.source, *versions, passed=progress.frame, **truth)
         numbers = [video.frame_of(moment) for moment in options.at or [None]]
         names = ["; ".join(map(str, filters)) for filters in versions]
         ending = output.suffix.lower()

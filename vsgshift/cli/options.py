@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsgshift.errors import CommandError
+from vsgshift.h273 import NAMES, PROPERTIES
 from vsgshift.parameters import HOW, PARAMETERS, Parameter, WidthHeight
 
 if TYPE_CHECKING:
@@ -77,6 +78,32 @@ def add_how(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
         else:
             group.add_argument(flag, type=_number(each), metavar="N", help=_help(each))
     return group
+
+
+def add_truth(parser: argparse.ArgumentParser) -> None:
+    """Enter the options that say what a film is, where its file says something else; see `stated`."""
+    group = parser.add_argument_group("what the film is, where its file says something else")
+    for name, words in NAMES.items():
+        group.add_argument(f"--{name}", type=partial(_number_of, name), metavar="NAME", help=f"{', '.join(words)}")
+    group.add_argument(
+        "--progressive", action="store_true", help="its frames are not interlaced, whatever they look like"
+    )
+
+
+def stated(options: argparse.Namespace) -> dict[str, int]:
+    """The frame properties that were given by options of `add_truth`."""
+    given = {PROPERTIES[name]: getattr(options, name.replace("-", "_")) for name in NAMES}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _number_of(what: str, word: str) -> int:
+    """The number of a matrix, primaries and so on, from its name or as it is."""
+    names = NAMES[what]
+    if word in names:
+        return names[word]
+    if word.isascii() and word.isdigit() and int(word) in names.values():
+        return int(word)
+    raise argparse.ArgumentTypeError(f"{word} is not known; there are {', '.join(names)}")
 
 
 def add_device(parser: "argparse._ActionsContainer") -> None:

@@ -8,14 +8,23 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from vsgshift.cli.options import Commands, add_command, add_how, add_what, count, filter_calls, require, seconds
+from vsgshift.cli.options import (
+    Commands,
+    add_command,
+    add_how,
+    add_truth,
+    add_what,
+    count,
+    filter_calls,
+    require,
+    seconds,
+    stated,
+)
 from vsgshift.errors import VsgshiftError
-from vsgshift.h273 import NAMES, PROPERTIES
 
 if TYPE_CHECKING:
     from vsgshift.video.restore.job import Job, Result
@@ -58,14 +67,7 @@ def add(commands: Commands) -> None:
     stretch.add_argument("--start", type=seconds, metavar="TIME", help="begin here: seconds, or [H:]M:S")
     stretch.add_argument("--end", type=seconds, metavar="TIME", help="stop here")
 
-    says = restorer.add_argument_group("what the film is, where its file says something else")
-    for name, words in NAMES.items():
-        says.add_argument(f"--{name}", type=partial(_number_of, name), metavar="NAME", help=f"{', '.join(words)}")
-
-    says.add_argument(
-        "--progressive", action="store_true", help="its frames are not interlaced, whatever they look like"
-    )
-
+    add_truth(restorer)
     into = restorer.add_argument_group("how it is written")
     into.add_argument("--codec", help="ffmpeg's encoder; default: libx264, libx265 above 8 bits, libvpx-vp9 in .webm")
     into.add_argument("--crf", type=float, metavar="Q", help="quality, lower is better; default 16 with libx264")
@@ -119,9 +121,7 @@ def restore(options: argparse.Namespace) -> int:
         start=options.start,
         end=options.end,
         progressive=options.progressive,
-        stated={
-            PROPERTIES[name]: value for name in NAMES if (value := getattr(options, name.replace("-", "_"))) is not None
-        },
+        stated=stated(options),
         audio=not options.no_audio,
         subtitles=not options.no_subtitles,
         part=options.part,
@@ -151,16 +151,6 @@ def restore(options: argparse.Namespace) -> int:
             raise
     sys.stdout.write(_summary(job, result))
     return 0
-
-
-def _number_of(what: str, word: str) -> int:
-    """The number of a matrix, primaries and so on, from its name or as it is."""
-    names = NAMES[what]
-    if word in names:
-        return names[word]
-    if word.isascii() and word.isdigit() and int(word) in names.values():
-        return int(word)
-    raise argparse.ArgumentTypeError(f"{word} is not known; there are {', '.join(names)}")
 
 
 def _remark(text: str) -> None:

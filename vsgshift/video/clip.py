@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vsgshift.errors import VideoError
-from vsgshift.h273 import UNSPECIFIED, usual_matrix
+from vsgshift.h273 import PROPERTIES, UNSPECIFIED, usual_matrix
 from vsgshift.video.fields import Fields, examine
 from vsgshift.video.times import Times, complete
 
@@ -56,7 +56,8 @@ def open_clip(
         thorough: look for fields all over the film, not only in a few frames.
 
     Raises:
-        VideoError: it cannot be read, its format or size varies, it is interlaced, or a plugin is missing.
+        VideoError: it cannot be read, its format or size varies, it is interlaced, what it says of its colours cannot
+            be, or a plugin is missing.
     """
     check_file(file)
     vs = _vapoursynth()
@@ -89,7 +90,14 @@ def open_clip(
             f"{file} {which}; deinterlace it first, as with: ffmpeg -i {shlex.quote(str(file))} "
             "-map 0 -map -0:d? -c copy -c:v:0 ffv1 -filter:v:0 bwdif=send_frame progressive.mkv"
         )
-    return Clip(node=node.std.SetFieldBased(0), props=sampled[0], sampled=sampled, times=times, fields=fields)
+    clip = Clip(node=node.std.SetFieldBased(0), props=sampled[0], sampled=sampled, times=times, fields=fields)
+    try:
+        to_rgb(clip, clip.node, vs.RGBS).get_frame(0).close()
+    except vs.Error as error:
+        said = ", ".join(f"{name} {clip.props.get(prop, UNSPECIFIED)}" for name, prop in list(PROPERTIES.items())[:3])
+        advice = "state the true ones with --matrix, --primaries and --transfer"
+        raise VideoError(f"{file}: its colours are not known or contradict each other ({said}); {advice}") from error
+    return clip
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -51,8 +51,10 @@ class Encoding:
         assert self.codec is not None
         command = [ffmpeg, "-y", "-loglevel", "error", "-f", "yuv4mpegpipe", "-i", "-"]
         own, parameters, options = self._split()
-        chain = [*([filters] if filters else []), *own, tags.filters(siting=_knows_siting(ffmpeg))]
+        siting = _knows_siting(ffmpeg)
+        chain = [*([filters] if filters else []), *own, tags.filters(siting=siting)]
         command += ["-vf", ",".join(chain), "-c:v", self.codec]
+        command += [] if siting else ["-chroma_sample_location", str(tags.siting)]
         if self.crf is not None:
             command += ["-crf", f"{self.crf:g}"]
             # Without it VP9 takes the CRF as an upper limit, together with a bit rate.
@@ -99,18 +101,19 @@ class Tags:
         }
         full = self.is_rgb or (not self.was_rgb and self.props.get("_Range") == FULL_RANGE)
         text = "".join(f":{name}={int(value)}" for name, value in tags.items() if value != UNSPECIFIED)
-        if siting and self._location is not None:
-            # ffmpeg counts from 1, and keeps 0 for a location that is not known.
-            text += f":chroma_location={self._location + 1}"
+        # Also if it is not known: the header of the pipe says that they lie in the middle.
+        text += f":chroma_location={self.siting}" if siting else ""
         across, down = int(self.props.get("_SARNum", 0)), int(self.props.get("_SARDen", 0))
         aspect = f",setsar={across}/{down}" if across > 0 and down > 0 else ""
         return f"setparams=range={'pc' if full else 'tv'}{text}{aspect}"
 
     @property
-    def _location(self) -> int | None:
-        """Where chroma samples lie, by H.273's numbers."""
-        location = self.props.get("_ChromaLocation")
-        return None if location is None or self.was_rgb or self.is_rgb else int(location)
+    def siting(self) -> int:
+        """Where chroma samples lie, as ffmpeg counts: one more than H.273, and 0 if that is not known."""
+        if self.was_rgb or self.is_rgb:
+            # VapourSynth has put them at the left.
+            return int(self.was_rgb)
+        return int(self.props.get("_ChromaLocation", -1)) + 1
 
     @property
     def mastering(self) -> str | None:
@@ -132,15 +135,14 @@ class Tags:
         return None if largest is None or average is None else f"{int(largest)},{int(average)}"
 
     def encoder_options(self, codec: str, further: Sequence[str] = ()) -> list[str]:
-        """The options with an encoder's own parameters, which write HDR metadata and what ffmpeg 5 has no filter for;
-        the user's ``further`` ones come last, so that they hold."""
+        """The options with an encoder's own parameters, which write HDR metadata; the user's ``further`` ones
+        come last, so that they hold."""
         if codec not in PARAMETERS:
             return []
         option, mastering, light = PARAMETERS[codec]
         words = ["log-level=error"] if codec == "libx265" else []
         if codec == "libx265" and (self.mastering or self.light_level):
             words += ["hdr10=1", "repeat-headers=1"]
-        words += [f"chromaloc={self._location}"] if self._location else []
         words += [f"{mastering}={self.mastering}"] if self.mastering else []
         words += [f"{light}={self.light_level}"] if self.light_level else []
         words += further

@@ -109,9 +109,7 @@ def complete(
     )
 
 
-def _jumps(
-    stamps: Sequence[int | None], limit: Fraction, is_jump: Callable[[int, int], bool]
-) -> list[tuple[int, int]]:
+def _jumps(stamps: Sequence[int | None], limit: Fraction, is_jump: Callable[[int, int], bool]) -> list[tuple[int, int]]:
     """Where stamps go back and stay there, or forward by more than a limit, as `Times.jumps`."""
     known = [(number, stamp) for number, stamp in enumerate(stamps) if stamp is not None]
     if all(0 < after - before <= limit for (_, before), (_, after) in pairwise(known)):

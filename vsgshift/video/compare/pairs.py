@@ -42,11 +42,13 @@ class Comparison:
     """A file and what filters make of it; no frame is computed until it is asked for.
 
     Each version is filters that run one after the other; ``passed`` is called for each frame of the file that one
-    fetches. Raises VideoError as `open_clip`.
+    fetches; ``truth`` are arguments of `open_clip`. Raises VideoError as that.
     """
 
-    def __init__(self, file: Path, *versions: Sequence[FilterCall], passed: Callable[[], None] = lambda: None) -> None:
-        self._clip, self._name = open_clip(file), file.name
+    def __init__(
+        self, file: Path, *versions: Sequence[FilterCall], passed: Callable[[], None] = lambda: None, **truth: Any
+    ) -> None:
+        self._clip, self._name = open_clip(file, **truth), file.name
         self.versions, self._passed = versions, passed
         self.length = int(self._clip.node.num_frames)
         self.rate = Fraction(self._clip.node.fps) or UNKNOWN_RATE

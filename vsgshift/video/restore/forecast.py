@@ -45,12 +45,13 @@ def _measured(plan: Plan) -> list[tuple[Fraction, float]]:
     """Of some frames seconds into the film, and sigma on the 8-bit scale; by a process of its own as for `probe`."""
     source = plan.source
     given = [str(source.path), str(source.track), str(plan.index), str(plan.first), str(plan.stop)]
+    given.append(json.dumps(plan.job.stated))
     answer = json.loads(run([sys.executable, "-m", __name__, *given], timeout=PATIENCE))
     return [(Fraction(at), float(sigma)) for at, sigma in answer]
 
 
-def _answer(path: str, track: str, index: str, first: str, stop: str) -> list[tuple[str, float]]:
-    opened = open_clip(Path(path), source_options(int(track), Path(index)))
+def _answer(path: str, track: str, index: str, first: str, stop: str, said: str) -> list[tuple[str, float]]:
+    opened = open_clip(Path(path), source_options(int(track), Path(index)), json.loads(said), progressive=True)
     clip = opened.node[int(first) : int(stop)]
     levels = clip.gshift.EstimateNoise()
 

@@ -15,9 +15,8 @@ from typing import Any
 
 from vsgshift.errors import ProgramError, VideoError
 from vsgshift.files import partial_name
-from vsgshift.h273 import PROPERTIES, UNSPECIFIED
 from vsgshift.processes import run
-from vsgshift.video.clip import Clip, open_clip, to_rgb
+from vsgshift.video.clip import open_clip
 from vsgshift.video.script import source_options
 from vsgshift.video.times import Times
 
@@ -106,7 +105,6 @@ def _answer(path: str, track: str, index: str, said: str) -> dict[str, Any]:
     options = source_options(int(track), Path(index))
     clip = open_clip(Path(path), options, stated, progressive=progressive, thorough=True)
     node = clip.node
-    _check_colours(Path(path), clip)
     return {
         "width": node.width,
         "height": node.height,
@@ -127,18 +125,6 @@ def _answer(path: str, track: str, index: str, said: str) -> dict[str, Any]:
         "alpha": "_Alpha" in clip.props,
         "dynamic": any(key.startswith(("DolbyVision", "HDR10Plus")) for props in clip.sampled for key in props),
     }
-
-
-def _check_colours(path: Path, clip: Clip) -> None:
-    """Raise VideoError if the resizer cannot make RGB of the film by what it says of its colours."""
-    import vapoursynth as vs
-
-    try:
-        to_rgb(clip, clip.node, vs.RGBS).get_frame(0).close()
-    except vs.Error as error:
-        said = ", ".join(f"{name} {clip.props.get(prop, UNSPECIFIED)}" for name, prop in list(PROPERTIES.items())[:3])
-        advice = "state the true ones with --matrix, --primaries and --transfer"
-        raise VideoError(f"{path}: its colours are not known or contradict each other ({said}); {advice}") from error
 
 
 def _plain(value: Any) -> Any:
