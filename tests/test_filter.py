@@ -1,7 +1,9 @@
 """`core.gshift` in process: every order of requests, clear errors."""
 
 import random
+import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 import torch
 import vapoursynth as vs
 from clips import as_tensor, max_abs_diff, moving, own_props, samples
+from hypothesis import given
+from hypothesis import strategies as some
 
 from vsgshift import restore
 from vsgshift.network import ShiftNet
@@ -383,11 +387,11 @@ def test_a_sigma_for_each_plane(untrained: dict[str, str]) -> None:
         return list(core.gshift.Denoise(clip, sigma=sigma, model=untrained["denoise"], **more).frames())
 
     alone = {sigma: denoised(sigma) for sigma in (10, 30)} | {0: list(clip.frames())}
-    for given, each in (([30, 10], (30, 10, 10)), ([10, 0, 30], (10, 0, 30)), ([0, 30, 30], (0, 30, 30))):
-        for n, frame in enumerate(denoised(given)):
+    for levels, each in (([30, 10], (30, 10, 10)), ([10, 0, 30], (10, 0, 30)), ([0, 30, 30], (0, 30, 30))):
+        for n, frame in enumerate(denoised(levels)):
             for plane, sigma in enumerate(each):
                 assert np.array_equal(np.asarray(frame[plane]), np.asarray(alone[sigma][n][plane]))
-            assert frame.props["GShiftDenoiseSigma"] == given
+            assert frame.props["GShiftDenoiseSigma"] == levels
     one = denoised([30, 10, 10], planes=0)[2]
     assert np.array_equal(np.asarray(one[0]), np.asarray(alone[30][2][0]))
     assert np.array_equal(np.asarray(one[1]), np.asarray(alone[0][2][1]))
@@ -492,6 +496,95 @@ def test_sources_that_fail_now_and_then_change_no_frame(untrained: dict[str, str
                     order.append(n)
             tries += 1
         assert tries < 40
+
+
+class Graph:
+    """Filters behind sources whose frames fail as ``broken`` says: their numbers, by source."""
+
+    KINDS = ("deblur", "denoise", "measured", "streams", "map", "yuv", "chain")
+    LENGTH = 24
+
+    def __init__(self, kind: str, files: dict[str, str]) -> None:
+        self.broken: tuple[frozenset[int], frozenset[int]] = frozenset(), frozenset()
+        deblur, denoise = ({"model": files[task], "device_id": -1} for task in ("deblur", "denoise"))
+        format = vs.YUV420P8 if kind == "yuv" else vs.RGBS
+        clip = self._failing(0, moving(frames=self.LENGTH, width=28, height=20, format=format))
+        levels = self._failing(1, core.std.BlankClip(clip, format=vs.GRAYS, color=0.1, keep=True))
+        self.uses = {0, 1} if kind == "map" else {0}
+        self.radius = load_network(files["denoise"]).radius
+        match kind:
+            case "deblur":
+                self.node = core.gshift.Deblur(clip, **deblur)
+            case "chain":
+                self.node = core.gshift.Deblur(core.gshift.Denoise(clip, sigma=9, **denoise), **deblur)
+            case "map":
+                self.node = core.gshift.Denoise(clip, sigma_map=levels, **denoise)
+            case _:
+                options = {"measured": {}, "streams": {"sigma": 9, "num_streams": 3}}.get(kind, {"sigma": 9})
+                self.node = core.gshift.Denoise(clip, **options, **denoise)
+        if kind in ("deblur", "chain"):
+            self.radius = load_network(files["deblur"]).radius + (self.radius if kind == "chain" else 0)
+
+    def _failing(self, source: int, clip: vs.VideoNode) -> vs.VideoNode:
+        def fail(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+            if n in self.broken[source]:
+                raise RuntimeError("cannot be read")
+            return f
+
+        return clip.std.ModifyFrame(clip, fail)
+
+    def play(self, order: list[int], clean: list[vs.VideoFrame]) -> list[int]:
+        """Request frames, all at once, and compare those that come. Returns those that fail."""
+        failed = []
+        for n, frame in [(n, self.node.get_frame_async(n)) for n in order]:
+            try:
+                assert max_abs_diff(frame.result(), clean[n]) <= (1 if clean[n].format.id == vs.YUV420P8 else 1e-5)
+            except vs.Error:
+                failed.append(n)
+        return failed
+
+
+@cache
+def until() -> float:
+    """When hypothesis shall have ended, from its first example on."""
+    return time.monotonic() + 120
+
+
+@pytest.mark.slow
+@given(
+    some.sampled_from(Graph.KINDS),
+    some.lists(
+        some.tuples(
+            some.tuples(*[some.frozensets(some.integers(0, Graph.LENGTH - 1), max_size=2)] * 2),
+            some.lists(some.integers(0, Graph.LENGTH - 1), min_size=1, max_size=30),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_whatever_fails_harms_its_neighbours_alone_and_for_as_long_as_it_fails(
+    untrained: dict[str, str], kind: str, times: list[tuple[tuple[frozenset[int], frozenset[int]], list[int]]]
+) -> None:
+    if time.monotonic() > until():
+        return
+    clean = clean_run(kind, tuple(untrained.items()))
+    graph = Graph(kind, untrained)
+    for turn, (graph.broken, order) in enumerate(times):
+        broken = frozenset().union(*(graph.broken[source] for source in graph.uses))
+        depending = {n for n in order if any(abs(n - number) <= graph.radius for number in broken)}
+        failed = graph.play(order, clean)
+        assert turn or depending <= {*failed}
+        # What was read ahead, or on the way back, fails others once; of a chain, at each of its filters.
+        others = [n for n in failed if n not in depending]
+        for _ in range(2 * len(broken)):
+            others = graph.play(others, clean)
+        assert others == []
+
+
+@cache
+def clean_run(kind: str, files: tuple[tuple[str, str], ...]) -> list[vs.VideoFrame]:
+    """All frames of a graph whose sources do not fail."""
+    return list(Graph(kind, dict(files)).node.frames())
 
 
 def test_out_of_memory_says_what_to_do(untrained: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

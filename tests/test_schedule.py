@@ -7,13 +7,17 @@ within the radius, of its scene. The stream below gives what `vsgshift.streaming
 import random
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from vsgshift.plugin.schedule import CLIP, MOST_SPARE, Key, Run, Schedule
 
@@ -298,3 +302,52 @@ def test_requests_in_many_threads(seed: int) -> None:
             list(threads.map(get, order * 5))
     finally:
         sys.setswitchinterval(interval)
+
+
+@cache
+def until() -> float:
+    """When hypothesis shall have ended, from its first example on."""
+    return time.monotonic() + 120
+
+
+@pytest.mark.slow
+@settings(max_examples=2000)
+@given(
+    some.tuples(
+        some.integers(1, 60), some.integers(1, 8), some.integers(1, 2), some.integers(0, 1), some.integers(1, 6)
+    ),
+    some.frozensets(some.integers(1, 59), max_size=3),
+    some.lists(
+        some.tuples(
+            some.frozensets(some.tuples(some.integers(0, 1), some.integers(0, 59)), max_size=4),
+            some.lists(some.integers(0, 59), min_size=1, max_size=30),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    some.integers(0, 99),
+)
+def test_whatever_fails_harms_its_neighbours_alone_and_for_as_long_as_it_fails(
+    filter: tuple[int, int, int, int, int],
+    cuts: frozenset[int],
+    times: list[tuple[frozenset[Key], list[int]]],
+    seed: int,
+) -> None:
+    """Requests in any order, several at a time, while other frames of the sources fail each time; `play` compares what
+    comes with what a clean run gives."""
+    if time.monotonic() > until():
+        return
+    length, block, inputs, ahead, parallel = filter
+    host = Host(length, block=block, inputs=inputs, ahead=ahead, parallel=parallel, cuts=cuts, seed=seed)
+    for turn, (broken, order) in enumerate(times):
+        host.broken = {(each, number) for each, number in broken if each < inputs and number < length}
+        order = [number for number in order if number < length]
+        depending = {n for n in order if any(abs(n - number) <= RADIUS for _, number in host.broken)}
+        failed = host.play(order)
+        # Later, what has been fetched before is there still.
+        assert turn or depending <= {*failed}
+        # What was read ahead, or on the way back, fails others once.
+        others = [n for n in failed if n not in depending]
+        for _ in host.broken:
+            others = host.play(others)
+        assert others == []
