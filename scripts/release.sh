@@ -55,8 +55,8 @@ for target in ${TARGETS:-x86_64 aarch64 windows}; do
   case $target in
     x86_64 | aarch64)
       wheel_for "$target-linux-gnu.2.28" "linux_$target" -DCMAKE_SYSTEM_NAME=Linux "-DCMAKE_SYSTEM_PROCESSOR=$target"
-      # It refuses a wheel that asks for more than it may.
-      auditwheel repair --plat "manylinux_2_28_$target" --only-plat --wheel-dir wheelhouse "$work"/*/*"linux_$target.whl" ;;
+      # The oldest system that it runs on is in its name.
+      auditwheel repair --plat auto --only-plat --wheel-dir wheelhouse "$work"/*/*"linux_$target.whl" ;;
     windows)
       python scripts/windows_python.py "$work/python"
       $zig dlltool -m i386:x86-64 -d "$work/python/python3.def" -l "$work/python/libpython3.a"
