@@ -3,6 +3,7 @@
 A plain mutator with a fixed seed, and a limit of time: what it finds becomes a test beside its reader.
 """
 
+import io
 import json
 import random
 import time
@@ -11,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from films import NEEDS_PROGRAMS, film
 
+from training.recipe import TrainingError, load_recipe
+from training.state import read_state, write_state
 from vsgshift.errors import VsgshiftError
 from vsgshift.video.pipe import frame_bytes
 from vsgshift.video.restore.container import has_captions, last_moment, video_track
@@ -20,7 +24,7 @@ from vsgshift.video.restore.mux import check_part
 from vsgshift.video.restore.parts import MACHINE, PART_SIZE, STATE, begin
 from vsgshift.weights import originals
 from vsgshift.weights.catalogue import BUNDLED_FOLDER, published_models
-from vsgshift.weights.untrusted import metadata, read_ours
+from vsgshift.weights.untrusted import metadata, published_state, read_ours
 
 pytestmark = pytest.mark.slow
 SECONDS = 10
@@ -59,14 +63,14 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
-def attack(read: Callable[[bytes], object], data: bytes) -> None:
-    """Read mutations until the time is over; any error but ours ends the test."""
+def attack(read: Callable[[bytes], object], data: bytes, refusal: type[Exception] = VsgshiftError) -> None:
+    """Read mutations until the time is over; any error but a refusal ends the test."""
     chance, until, outcomes = random.Random(16), time.monotonic() + SECONDS, {True: 0, False: 0}
     while time.monotonic() < until and sum(outcomes.values()) < 3000:
         said = ""
         try:
             read(mutated(data, chance))
-        except VsgshiftError as error:
+        except refusal as error:
             said = str(error)
         assert "\n" not in said
         outcomes[not said] += 1
@@ -87,6 +91,24 @@ def through_a_file(read: Callable[[Path], object], file: Path) -> Callable[[byte
 def test_weights_of_ours(read: Callable[[Path], object], tmp_path: Path) -> None:
     bundled = (BUNDLED_FOLDER / "tiny-deblur.safetensors").read_bytes()
     attack(through_a_file(read, tmp_path / "w.safetensors"), bundled)
+
+
+def test_published_checkpoints() -> None:
+    buffer = io.BytesIO()
+    torch.save({"params": {"a.weight": torch.rand(3, 2), "a.bias": torch.rand(3)}, "iteration": 7}, buffer)
+    attack(lambda data: published_state(data, Path("file.pth")), buffer.getvalue())
+
+
+def test_recipes(tmp_path: Path) -> None:
+    folder = Path(__file__).parents[1] / "scripts" / "recipes"
+    recipe = (folder / "tiny-denoise.toml").read_bytes()
+    attack(through_a_file(load_recipe, tmp_path / "recipe.toml"), recipe, TrainingError)
+
+
+def test_the_state_of_a_training(tmp_path: Path) -> None:
+    write_state(tmp_path, {"a": torch.rand(3)}, {"step": 1})
+    index = tmp_path / "state.json"
+    attack(through_a_file(lambda _: read_state(tmp_path), index), index.read_bytes(), TrainingError)
 
 
 def test_notes_on_originals(models: Path) -> None:

@@ -297,7 +297,7 @@ def load_recipe(
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TrainingError(f"cannot read recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TrainingError(f"recipe {path} is not TOML: {error}") from error
     folders = (
         ("data", "root", root),

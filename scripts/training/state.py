@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from vsgshift.files import atomic_write
@@ -64,7 +65,7 @@ def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         assert isinstance(facts["step"], int)
     except FileNotFoundError as error:
         raise TrainingError(f"the state in {folder} is not complete: {error.filename} is missing") from error
-    except (OSError, ValueError, KeyError, TypeError, AssertionError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AssertionError, RecursionError, SafetensorError) as error:
         if isinstance(error, TrainingError):
             raise
         raise TrainingError(f"cannot read the state in {folder}: {error}") from error
