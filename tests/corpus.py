@@ -77,6 +77,17 @@ def entries() -> Iterator[Entry]:
         for name, number in (("limited", "tv"), *([("full", "pc")] if matrix < 12 else [])):
             filters = ("-vf", f"format=yuv420p10le,{tags}:range={number}", "-c:v", "ffv1")
             yield Entry(f"colour {matrix} {transfer} {name}.mkv", filters, sound=False)
+    for location in (1, 2, 3):
+        sited = ("-vf", f"format=yuv420p,setparams=chroma_location={location}")
+        yield Entry(f"siting {location}.mkv", (*sited, "-c:v", "ffv1"), sound=False)
+    display = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=1000,400"
+    hdr = (
+        "-c:v",
+        "libx265",
+        "-x265-params",
+        f"log-level=error:hdr10=1:colorprim=9:transfer=16:colormatrix=9:{display}",
+    )
+    yield Entry("hdr10.mkv", ("-pix_fmt", "yuv420p10le", *hdr), sound=False)
     for format in ("yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le"):
         yield Entry(f"{format}.mkv", ("-pix_fmt", format, "-c:v", "ffv1"), sound=False)
     for format in ("gray", "yuv411p", "yuv410p", "yuv440p", "yuv444p16le", "gbrp", "gbrp16le"):

@@ -39,5 +39,10 @@ def test_a_film_comes_through(entry: Entry, tmp_path: Path) -> None:
         for name in ("_Matrix", "_Primaries", "_Transfer"):
             assert now[name] == told[name], name
         assert now.get("_Range", vs.RANGE_LIMITED) == told.get("_Range", vs.RANGE_LIMITED)
+    if vs.core.bs.VideoSource(str(source), cachemode=0).format.subsampling_h and "_ChromaLocation" in told:
+        assert now["_ChromaLocation"] == told["_ChromaLocation"]
+    for name in told:
+        if name.startswith(("MasteringDisplay", "ContentLight")):
+            assert now[name] == pytest.approx(told[name]), name
     assert now["_SARNum"] * told["_SARDen"] == told["_SARNum"] * now["_SARDen"]
     assert (now["Rotation"], now["FlipVertical"]) == (told["Rotation"], told["FlipVertical"])
