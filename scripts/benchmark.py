@@ -7,6 +7,7 @@
     python scripts/benchmark.py growth            # against the length of a clip, and against its pixels
     python scripts/benchmark.py --against DIR     # in turns with the authors' networks in a checkout of theirs
     python scripts/benchmark.py equality          # output on the device against double precision on the CPU
+    python scripts/benchmark.py sharing           # what a stretch, a join and a Ray cluster cost beside a plain run
     python scripts/benchmark.py smoke             # whether the filter works on the device, in seconds
 
     python scripts/benchmark.py engine            # the bare stream alone

@@ -116,6 +116,20 @@ def cluster_of(*nodes: dict[str, Any], **head: Any) -> Iterator[Any]:
 
 
 @contextmanager
+def node_of(cluster: Any, *before: str, **options: Any) -> Iterator[Callable[[], None]]:
+    """What starts one more node with a core, by a command that words may come ``before``; at the end it is gone."""
+    command = [*before, sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={cluster.address}", "--block"]
+    command += [f"--{name.replace('_', '-')}={value}" for name, value in {"num_cpus": 1, **options}.items()]
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        yield lambda: started.append(subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL))
+    finally:
+        for each in started:
+            os.killpg(each.pid, signal.SIGTERM)
+            each.wait()
+
+
+@contextmanager
 def meanwhile(output: Path, told: Transcript, do: Callable[[], object], finished: str = "?????.mkv") -> Iterator[None]:
     """Do something as soon as a part is there and another one is being made, which must come to be; tell which parts
     were begun twice."""
@@ -150,6 +164,15 @@ def processes(*words: str) -> list[int]:
             if all(word in line for word in words):
                 found.append(int(file.parent.name))
     return found
+
+
+def gone(*words: str) -> None:
+    """Wait for the end of the processes whose command line has all the words."""
+    for _ in range(600):
+        if not (still := processes(*words)):
+            return
+        time.sleep(0.1)
+    raise AssertionError(still)
 
 
 def instead_of_ffmpeg(folder: Path, line: str) -> dict[str, Any]:
@@ -208,12 +231,9 @@ def test_the_driver_is_killed_and_resumed_and_stopped_by_ctrl_c(source: Path, tm
                 _, said = driver.communicate()
                 told(f"it ends with status {driver.returncode}: {said.decode().strip() or 'not a word'}")
                 assert driver.returncode in (-signal.SIGKILL, 130)
-            for _ in range(600):
-                if not (still := processes(str(tmp_path), "vspipe") + processes("ray::work")):
-                    break
-                time.sleep(0.1)
-            assert not still
-            told("no process of it is left on the nodes")
+            gone("ray::work")
+            gone(sys.prefix, "vspipe", "y4m")
+            told("nothing of it runs any more on the nodes")
             # So that there is something to be in the middle of once more.
             for file in list((tmp_path / "out.mkv.parts").glob("*.partial")):
                 file.unlink()
@@ -249,17 +269,19 @@ def test_a_slow_node_is_not_waited_for_and_one_that_comes_later_is_taken_in(
     source: Path, tmp_path: Path, told: Transcript
 ) -> None:
     output = tmp_path / "out.mkv"
-    with cluster_of(instead_of_ffmpeg(tmp_path / "slow", "sleep 100000")) as cluster:
+    slow = instead_of_ffmpeg(tmp_path / "slow", "exec sleep 100000")
+    with cluster_of(slow) as cluster, node_of(cluster) as start:
 
         def add() -> None:
-            told("a node with a core comes to the one that will not end its first part")
-            cluster.add_node(num_cpus=1, wait=False)
+            start()
+            told("it has begun a part, and another node comes")
 
         told("a node begins that is so slow that it will not end its first part")
         with meanwhile(output, told, add, finished="*"):
             restore(job_of(source, output, cluster=cluster.address, remark=told.note))
     assert told.notes == []
-    assert not processes("100000", "sleep")
+    gone("sleep", "100000")
+    told("nothing of it runs any more on the nodes")
     told.same(output, source)
 
 
@@ -290,27 +312,33 @@ def network() -> Iterator[str]:
 @pytest.mark.timeout(1800)
 def test_the_network_is_cut_for_a_while(source: Path, tmp_path: Path, told: Transcript, network: str) -> None:
     output = tmp_path / "out.mkv"
-    with cluster_of({"node_ip_address": HEAD}, node_ip_address=HEAD) as cluster:
-        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={cluster.address}", "--num-cpus=1"]
-        far = subprocess.Popen(
-            ["ip", "netns", "exec", network, *ray, f"--node-ip-address={CUT_OFF}", "--block"], start_new_session=True
-        )
+    # Slow, so that it is cut off with most of its parts before it.
+    slow = [f"{name}={value}" for name, value in instead_of_ffmpeg(tmp_path / "slow", "sleep 5")["env_vars"].items()]
+    before = ["ip", "netns", "exec", network, "env", *slow]
+    with (
+        cluster_of({"node_ip_address": HEAD}, node_ip_address=HEAD) as cluster,
+        node_of(cluster, *before, node_ip_address=CUT_OFF) as start,
+    ):
+
+        def line(state: str, words: str) -> None:
+            subprocess.run(["ip", "link", "set", network, state], check=True)
+            told(words)
+
+        again = threading.Timer(20, line, ["up", "the line is there again"])
 
         def cut() -> None:
-            told("the line to one of two nodes is cut; it goes on by itself")
-            subprocess.run(["ip", "link", "set", network, "down"], check=True)
-            threading.Timer(20, lambda: subprocess.run(["ip", "link", "set", network, "up"], check=True)).start()
+            line("down", "the line to one of them is cut; the folder is still there for it")
+            again.start()
 
+        start()
+        while sum(node["Alive"] for node in cluster.global_state.node_table()) < 3:
+            time.sleep(0.5)
+        told("two nodes begin")
         try:
-            while sum(node["Alive"] for node in cluster.global_state.node_table()) < 3:
-                time.sleep(0.5)
-            told("two nodes begin")
             with meanwhile(output, told, cut):
                 restore(job_of(source, output, cluster=cluster.address, remark=told.note))
         finally:
-            os.killpg(far.pid, signal.SIGTERM)
-            far.wait()
-    assert told.notes
+            again.join()
     told.same(output, source)
 
 

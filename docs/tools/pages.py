@@ -181,6 +181,7 @@ SECTIONS: dict[str, Any] = {
     "layers": ("Where the time goes", measured.layers),
     "kernels": ("By kernel", measured.kernels),
     "engine": ("The bare stream", measured.by_name),
+    "sharing": ("Sharing a film among machines", _plain),
     "check": ("On a GPU", measured.check),
 }
 WHOLE = ("against", "growth")

@@ -1,10 +1,12 @@
 """How a film is shared out, by simulation: what more machines bring, and what they waste.
 
-The rule is the one that `restore --cluster` follows, `next_stretch`; the costs are measured, the faults assumed. Run
-`python docs/tools/sharing.py` to write tables and chart into docs/many-machines.md; it takes some minutes.
+The rule is the one that `restore --cluster` follows, `next_stretch`; the costs are those that `scripts/benchmark.py
+sharing` has measured, the faults assumed. Run `python docs/tools/sharing.py` to write tables and chart into
+docs/many-machines.md; it takes some minutes.
 """
 
 import heapq
+import json
 import random
 import sys
 from dataclasses import dataclass
@@ -16,14 +18,17 @@ if __name__ == "__main__":
 
 from tools.measured import table
 from tools.svg import Drawing
-from vsgshift.video.restore.parts import part_size
+from vsgshift.video.pipe import MEASURED_FRAMES, MEASURED_SECONDS
+from vsgshift.video.restore.parts import FEWEST_FRAMES, part_size
 from vsgshift.video.restore.sharing import FEWEST_PARTS, next_stretch
 
 NODES = (1, 3, 10, 30, 100, 300, 1000)
-SETUP = 7.0
-"""Seconds until the first frame of a stretch, as measured: looking at the machine, loading the network, seeking."""
-JOIN = 1.4e-4
-"""Seconds that checking and joining take for a frame; measured."""
+REPORT = Path(__file__).parents[2] / "scripts" / "benchmarks" / "cpu-sharing.json"
+COSTS = json.loads(REPORT.read_text(encoding="utf-8"))["result"]
+SETUP = COSTS["stretch_setup_s"]
+"""Seconds until the first frame of a stretch: looking at the machine, loading the network, seeking."""
+JOIN = COSTS["join_ms_per_frame"] / 1000
+"""Seconds that checking and joining take for a frame."""
 AWAY = 300.0
 """Seconds until a node that has failed is back."""
 
@@ -51,11 +56,13 @@ class Case:
 def simulate(case: Case, nodes: int) -> tuple[float, float]:
     """How many times faster than one machine without a fault, and the share of the time that makes no frames."""
     chance = random.Random(0)
-    size = case.part or min(part_size(case.pace), max(case.frames // (nodes * FEWEST_PARTS), 24))
+    size = case.part or min(part_size(case.pace), max(case.frames // (nodes * FEWEST_PARTS), FEWEST_FRAMES))
+    # One node measures its pace first, by some frames or seconds.
+    begin = 0.0 if case.part else SETUP + min(MEASURED_FRAMES / case.pace, MEASURED_SECONDS + 1 / case.pace)
     count = -(-case.frames // size)
     left, attempts = set(range(count)), dict[int, list[int]]()
     paces = [case.pace / (3 if case.slow and node % 10 == 9 else 1) for node in range(nodes)]
-    events = [(0.0, node, -1) for node in range(nodes)]
+    events = [(begin, node, -1) for node in range(nodes)]
     waiting: list[int] = []
     now = 0.0
     while left:

@@ -10,6 +10,7 @@ from measuring.growth import SIZES, growth
 from measuring.layers import layers
 from measuring.machine import machine
 from measuring.settings import SMALL, Settings
+from measuring.sharing import sharing
 from measuring.smoke import smoke
 from measuring.streams import engine, kernels
 from vsgshift.network import VARIANTS
@@ -33,5 +34,6 @@ MODES = {
     "growth": Mode(run=growth, models=("tiny-denoise",), sizes=SIZES),
     "against": Mode(run=against, models=("small",), sizes=((256, 256),)),
     "equality": Mode(run=equality, models=tuple(VARIANTS), sizes=(SIZE,)),
+    "sharing": Mode(run=sharing, models=("tiny-denoise",), sizes=SMALL[:1]),
     "smoke": Mode(run=smoke, models=("tiny-deblur",)),
 }

@@ -7,7 +7,6 @@ what, and joins.
 import errno
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -49,15 +48,11 @@ class Cluster:
 
     def close(self) -> None:
         """Call off what still runs: as by Ctrl-C, so that it ends what it has started, then by force."""
-        for force in (False, True):
-            for generator in self.running:
-                ray.cancel(generator, force=force)
-            ends = time.monotonic() + PATIENCE
-            while self.running and (ready := ray.wait(list(self.running), timeout=max(ends - time.monotonic(), 0))[0]):
-                try:
-                    ray.get(next(ready[0]))
-                except (StopIteration, RayError):
-                    del self.running[ready[0]]
+        if ends := [generator.completed() for generator in self.running]:
+            for force in (False, True):
+                for generator in self.running:
+                    ray.cancel(generator, force=force)
+                ray.wait(ends, num_returns=len(ends), timeout=PATIENCE)
         ray.shutdown()
 
     def measured(self) -> int:
