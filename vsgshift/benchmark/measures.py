@@ -64,14 +64,14 @@ def _drop(frames: Iterator[object], count: int) -> None:
 
 def peak_resident() -> float:
     """The most resident memory that this process has had, MiB."""
-    with suppress(OSError):
-        # Linux's own answer: getrusage's starts with that of the process which started this one.
-        if match := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
-            return int(match[1]) / 2**10
     if sys.platform == "win32":
         from vsgshift import windows
 
         return windows.resident()[1] / 2**20
+    with suppress(OSError):
+        # Linux's own answer: getrusage's starts with that of the process which started this one.
+        if match := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
+            return int(match[1]) / 2**10
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
