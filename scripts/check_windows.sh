@@ -15,13 +15,15 @@ left_out() { echo "Left out: $1"; exit 0; }
 [ "$(id -u)" = 0 ] || left_out 'Wine runs in a chroot, which only root can make.'
 command -v debootstrap >/dev/null || { apt-get update && apt-get install -y debootstrap; } >/dev/null 2>&1 ||
   left_out 'there is no debootstrap.'
-if [ ! -e "$root/usr/bin/wine" ]; then
+if [ ! -e "$root/made" ]; then
   rm -rf "$root"
   mkdir -p "$root"
   { debootstrap --variant=minbase trixie "$root" &&
     chroot "$root" apt-get install -y --no-install-recommends wine wine64; } >"$root.log" 2>&1 ||
     left_out "the chroot cannot be made: $(tail -n 1 "$root.log")"
+  touch "$root/made"
 fi
+umount "$root/proc" 2>/dev/null || true
 rm -rf "$lab"
 mkdir -p "$lab"
 python3.12 -m venv "$lab/tools"

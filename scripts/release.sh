@@ -61,7 +61,7 @@ for target in ${TARGETS:-x86_64 aarch64 windows}; do
       python scripts/windows_python.py "$work/python"
       $zig dlltool -m i386:x86-64 -d "$work/python/python3.def" -l "$work/python/libpython3.a"
       wheel_for x86_64-windows-gnu win_amd64 -DCMAKE_SYSTEM_NAME=Windows -DCMAKE_SYSTEM_PROCESSOR=AMD64 \
-        "-DCMAKE_RC_COMPILER=$work/x86_64-windows-gnu/rc" "-DCMAKE_C_STANDARD_LIBRARIES=" \
+        "-DRUNTIME_NOTICE=${zig%/zig}/lib/libc/mingw/COPYING" "-DCMAKE_RC_COMPILER=$work/x86_64-windows-gnu/rc" "-DCMAKE_C_STANDARD_LIBRARIES=" \
         "-DPython_INCLUDE_DIR=$work/python/include" "-DPython_SABI_LIBRARY=$work/python/libpython3.a"
       mv "$work"/*/*win_amd64.whl wheelhouse/ ;;
   esac
