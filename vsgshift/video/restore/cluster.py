@@ -41,7 +41,7 @@ class Cluster:
         ended = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # of many kinds, a bare one among them
             raise VideoError(f"no Ray cluster answers at {address}: {str(error).partition('\n')[0]}") from error
         signal.signal(signal.SIGTERM, ended)
         self.given = ray.put(replace(plan, job=replace(plan.job, remark=Job.remark))), folder
