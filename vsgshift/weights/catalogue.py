@@ -54,7 +54,7 @@ def full_name(name: str | None, task: Task) -> str:
 
 
 def _bundled(size: str, task: Task) -> Model:
-    data = "generated clips" if task == "deblur" else "photographs moved by code, generated clips"
+    data = "photographs moved by code, generated clips"
     return Model(name=f"{size}-{task}", variant=VARIANTS[f"{task}-{size}"], training_data=data, licence=OURS)
 
 
