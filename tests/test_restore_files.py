@@ -6,6 +6,7 @@ Where the picture itself does not matter, no filter runs: vspipe need not load t
 import io
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -352,7 +353,7 @@ def test_a_program_that_dies_is_reported_in_one_line_and_loses_nothing(
                 restore(Job(**job, **options))
         return str(caught.value)
 
-    python = SimpleNamespace(executable=dying(tmp_path / "python", signal.SIGBUS))
+    python = SimpleNamespace(executable=dying(tmp_path / "python", signal.SIGBUS), platform=sys.platform)
     probed = (
         f"{source}: BestSource ended by a signal: Bus error; does something else change the file, or is a disk full?"
     )
