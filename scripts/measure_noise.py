@@ -131,7 +131,7 @@ def curve(noisy: torch.Tensor, clean: torch.Tensor, network: Any) -> list[float]
 
 
 def measured(node: vs.VideoNode) -> tuple[list[float], list[float]]:
-    """Sigma of each frame as `Denoise` takes it, and the confidence of its level."""
+    """Sigma of each frame as `Denoise` takes it, but from all levels around, not each fifth; its confidence."""
     levels = [
         Level(float(frame.props["GShiftSigma"]), float(frame.props["GShiftSigmaConfidence"]))
         for frame in vs.core.gshift.EstimateNoise(node).frames(close=False)

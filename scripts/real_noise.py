@@ -2,6 +2,7 @@
 
     rivals/bin/pip install vapoursynth-nlm-ispc vapoursynth-mvtools    # beside what scripts/rivals.py names
     python scripts/real_noise.py CLIP ... --rival-python rivals/bin/python --output real_noise.json
+    python scripts/real_noise.py CLIP --output real_noise.json --picture crops.jpg    # by the settings in the report
 
 Cases and noise are those of `scripts/measure_noise.py`. Ours gets the sigma that it measures. Of each rival the
 strength counts that is best on the clip and the case, as if an expert had tuned it by eye. All filters get the same

@@ -7,9 +7,8 @@
 `bm3dcpu`'s wheel is for VapourSynth 79 and earlier, so the rivals run in an environment of their own. Noise of a known
 sigma is added to RGB, not clipped. V-BM3D works on YUV444PS with radius 4, a basic and a final step, `dfttest2` on RGBS
 with tbsize 5; their sigma is tuned for each level on the mean over the clips. Only the frames in the middle count: all
-of them have all neighbours. Every filter has one thread; `fp16` needs a CPU with
-bfloat16 arithmetic. The report is written after each clip, and a run that was
-stopped goes on from it.
+of them have all neighbours. Every filter has one thread; `fp16` needs a CPU with bfloat16 arithmetic. The report is
+written after each clip, and a run that was stopped goes on from it.
 """
 
 import argparse

@@ -115,7 +115,9 @@ def test_no_one_tidies_away_what_another_writes(whole: Path, tmp_path: Path) -> 
             assert own.name.startswith(f"00001.mkv.{HOST}-{os.getpid()}-")
             elsewhere = own.with_name(own.name.replace(HOST, f"{HOST}2"))
             dead = own.with_name(own.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-"))
-            for file in (elsewhere, dead):
+            # No process has a number that large, whoever may have written it down.
+            impossible = own.with_name(own.name.replace(f"-{os.getpid()}-", f"-{10**30}-"))
+            for file in (elsewhere, dead, impossible):
                 file.touch()
             with working_folder(tmp_path / "out.mkv", shared=True):
                 pass

@@ -38,7 +38,7 @@ def _is_running(process: int) -> bool:
         return windows.is_running(process)
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         pass  # it is someone else's

@@ -276,11 +276,11 @@ def weighted_median(levels: Sequence[Level]) -> float:
 
 
 def level_to_remove(levels: Sequence[Level]) -> float:
-    """The sigma by which to remove the noise of frames whose levels these are: their weighted median or more.
+    """The sigma with which to restore frames that have these levels, all on the 8-bit scale; 0 if none is known.
 
-    What not all of the picture shows an encoder may have left in places, or taken from them. A level that is too low
-    leaves noise, one that is too high costs little: the less of the picture shows the noise, the more is taken, up to
-    twice as much. Very low levels, which may be texture, stay.
+    It is their weighted median, and up to twice that the less of the picture shows the noise. An encoder leaves noise
+    in places and takes it from others; a sigma that is too low leaves it there, and one that is too high costs little.
+    Very low levels, which may be texture, stay.
     """
     sigma = weighted_median(levels)
     if not sigma:

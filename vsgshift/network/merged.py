@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from vsgshift.network.layers import depth_to_space, space_to_depth
 
 SHUFFLE = 2
+"""Space-to-depth factor of the networks that merge frames."""
 LARGEST = 4.5
 """Deviations of the noise by which a network that merges may change a value, at most; noise itself hardly ever does."""
 MOST_NOISE = 2.0
@@ -47,7 +48,13 @@ class MergedOutput(nn.Module):
     """Add what merging and the network change to frames, within what their noise can be."""
 
     def forward(self, x: Tensor, source: Tensor, change: Tensor, noise: Tensor, strength: float) -> Tensor:
-        """-> (T, 3, H, W); x (T, 12, H / 2, W / 2) is the network's output, the rest as for `MergedInput`."""
+        """-> (T, 3, H, W), not clamped.
+
+        Args:
+            x: (T, 12, H / 2, W / 2), the network's output.
+            source: (T, 3, H, W), the frames; ``change`` and ``noise`` as for `MergedInput`.
+            strength: share of the change that is applied, 0 to 1.
+        """
         most = LARGEST * torch.minimum(noise, MOST_NOISE * local_deviation(source))
         # Each for 2x2 pixels.
         count, colours, height, width = most.shape

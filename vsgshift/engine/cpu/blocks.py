@@ -15,7 +15,7 @@ from vsgshift.engine.cpu.library import Align, Attention, Gated, Half, Merge, Re
 from vsgshift.network import merge as definition
 from vsgshift.network.gated import GatedBlock, ShiftStep
 from vsgshift.network.layers import ChannelAttention, ResidualBlock
-from vsgshift.network.merged import LARGEST, MOST_NOISE, MergedInput, MergedOutput
+from vsgshift.network.merged import LARGEST, MOST_NOISE, SHUFFLE, MergedInput, MergedOutput
 from vsgshift.network.shift import Direction, channel_offsets
 from vsgshift.network.shifted import EDGE, Shifted
 from vsgshift.network.timeline import LazyTimeline, Timeline, Window
@@ -294,7 +294,8 @@ class FastMergedInput(MergedInput):
 
     def forward(self, clip: Tensor, change: Tensor, noise: Tensor, left: Tensor) -> Tensor:
         frames, _, height, width = left.shape
-        out = _empty(frames, 28, height, width)
+        channels = 2 * clip.shape[1] * SHUFFLE**2 + noise.shape[1] + left.shape[1]
+        out = _empty(frames, channels, height, width)
         given = [each.contiguous() for each in (clip, change, noise, left)]
         pointers = [each.data_ptr() for each in (*given, out)]
         _done(_library().vsgshift_merged_input(frames, height, width, *pointers, torch.get_num_threads()))
