@@ -2,9 +2,11 @@
 
 from fractions import Fraction
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
+import vapoursynth as vs
 from films import NEEDS_PROGRAMS, film, streams
 
 from vsgshift.cli import main
@@ -89,6 +91,18 @@ def test_a_long_run_says_what_it_will_take(tmp_path: Path, monkeypatch: pytest.M
     assert " frames/s will take 0:00:" in speed
     assert float(memory.removesuffix(" GB of memory")) > 0.1
     assert 1 < float(noise.removeprefix("noise of sigma ")) < 40
+
+
+def test_the_sigma_that_is_told_is_that_which_is_removed(tmp_path: Path) -> None:
+    # Noise in seven tenths of the picture, so that more is removed than is measured.
+    noise = "split[a][b];[b]crop=iw*7/10:ih:0:0,noise=alls=20:allf=t[n];[a][n]overlay"
+    source = film(tmp_path / "film.mkv", "-filter_complex", noise, "-c:v", "ffv1", frames=12, size="192x144")
+    told = forecast_module._answer(str(source), "0", str(tmp_path / "index"), "0", "12", "{}")
+    clip = vs.core.bs.VideoSource(str(source), cachepath=str(tmp_path / "index"))
+    measured = clip.gshift.EstimateNoise().get_frame(6).props["GShiftSigma"]
+    removed = clip.gshift.Denoise(device_id=-1).get_frame(6).props["GShiftDenoiseSigma"]
+    assert removed > 1.1 * measured
+    assert fmean(sigma for _, sigma in told) == pytest.approx(removed, rel=0.05)
 
 
 def test_who_restores_what_seems_clean_is_told_so() -> None:
