@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Do what the README says under "Install" on a fresh machine, a chroot of Debian 13, and print it with times and sizes.
+#
+#   scripts/fresh_machine.sh >docs/fresh-machine.txt   # for root on Debian, with its archive in reach; 20 GB
+#
+# What is committed is cloned. The certificates of this machine go along: its network may have a proxy known by them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD/build/fresh
+umount "$root/proc" "$root/dev/shm" 2>/dev/null || true
+rm -rf "$root"
+mkdir -p "$root"
+{ debootstrap --variant=minbase --include=ca-certificates trixie "$root"; } >"$root.log"
+cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+cp /etc/resolv.conf "$root/etc/"
+mount -t proc proc "$root/proc"
+mount -t tmpfs tmpfs "$root/dev/shm"
+trap 'umount "$root/proc" "$root/dev/shm"' EXIT
+git clone -q . "$root/root/vsgshift"
+section=$(git show HEAD:README.md | sed -n '/^## Install/,/^## Use/p')
+
+echo "$(. "$root/etc/os-release"; echo "$PRETTY_NAME"), $(nproc) cores: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
+echo "commit $(git log -1 --format='%h of %cs')"
+{ grep -o 'apt install [^`]*' <<<"$section"; sed -n 's/^    //p' <<<"$section"; } |
+  chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin TERM=dumb DEBIAN_FRONTEND=noninteractive bash -c '
+    cd ~/vsgshift
+    while IFS= read -r line; do
+      printf "\n\$ %s\n" "$line"
+      since=$SECONDS
+      eval "${line/apt install/apt install -y}" >~/log 2>&1 </dev/null && word=done || word="exit status $?"
+      tr "\r" "\n" <~/log | grep -v "^ *$" | tail -n 6 | cut -c 1-160
+      echo "[$word after $((SECONDS - since)) s; $(du -shx / | cut -f 1) on the disk]"
+    done'
