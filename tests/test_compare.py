@@ -202,6 +202,16 @@ def test_the_page(card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert all(np.array_equal(*two) for two in zip(pictures, expected, strict=True))
 
 
+@with_video
+def test_progress_adds_up(card: Path) -> None:
+    shares: list[float] = []
+    call = FilterCall(task="denoise", options={"sigma": 20.0, "device_id": -1})
+    video = Comparison(card, [call], passed=shares.append)
+    assert len(list(video.after(0, range(4)))) == 4
+    assert 0.5 < sum(shares) <= 1
+    assert max(shares) == 0.5 / 4
+
+
 def test_the_place_that_is_enlarged() -> None:
     random = np.random.default_rng(0)
     before, after = random.integers(0, 256, (2, 400, 900, 3), np.uint8)
@@ -217,9 +227,13 @@ addEventListener("load", () => {
   const box = pair.getBoundingClientRect(), report = { start: seen() };
   report.images = [...document.images].map((image) => image.complete && image.naturalWidth);
   report.wide = Math.abs(box.width - (innerWidth - 32)) < 20;
+  report.whole = Math.abs(box.width / box.height - 900 / 400) < 0.01;
   const point = (kind, share, id) => pair.dispatchEvent(new PointerEvent(kind, {
     pointerId: id, pointerType: "touch", button: 0, bubbles: true, cancelable: true,
     clientX: box.left + share * box.width, clientY: box.top + 5 }));
+  for (let click = 0; click < 2; click++) { point("pointerdown", 0.9, 6); point("pointerup", 0.9, 6); }
+  pair.dispatchEvent(new MouseEvent("dblclick", { bubbles: true, clientX: box.left + 0.9 * box.width }));
+  report.kept = seen();
   point("pointerdown", 0.25, 7); report.touched = seen();
   point("pointermove", 0.75, 7); report.dragged = seen();
   point("pointermove", 0.1, 8); point("pointerup", 0.75, 7); point("pointermove", 0.2, 7); report.left = seen();
@@ -256,7 +270,7 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
     scene = page_module.Scene(pair=pair, region=region, strips=strips)
     page_module.write(file, [scene, scene], ["sigma 4", "sigma 8"], "card.mkv", 25.0)
     file.write_text(file.read_text().replace("</body>", PROBE))
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=600,800", "--virtual-time-budget=10000"]
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,500", "--virtual-time-budget=10000"]
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     command = [str(CHROMIUM), *options, profile, "--dump-dom", file.as_uri()]
     page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
@@ -266,6 +280,8 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
     assert report == {
         "images": [900] * 6,
         "wide": True,
+        "whole": True,
+        "kept": ["50", "inset(0px 0px 0px 50%)"],
         "start": ["50", "inset(0px 0px 0px 50%)"],
         "touched": ["25", "inset(0px 0px 0px 25%)"],
         "dragged": ["75", "inset(0px 0px 0px 75%)"],

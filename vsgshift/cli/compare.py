@@ -34,8 +34,6 @@ and the same part moving; a picture (.png); or a short film (.mp4, .mkv, .webm, 
   vsgshift compare goal.mkv --deblur --at 120f -o goal.png        frame 120
   vsgshift compare goal.mkv --deblur --at 4.5 -o goal.gif --seconds 3
 """
-RUN_UP = 32
-"""Frames around those that are wanted that filters fetch, or so."""
 
 
 def add(commands: Commands) -> None:
@@ -92,13 +90,13 @@ def compare(options: argparse.Namespace) -> int:
 
     with Progress(options.source.name) as progress:
         truth = {"stated": stated(options), "progressive": options.progressive}
-        video = Comparison(options.source, *versions, passed=progress.frame, **truth)
+        video = Comparison(options.source, *versions, passed=progress.passed, **truth)
         numbers = [video.frame_of(moment) for moment in options.at or [None]]
         names = ["; ".join(map(str, filters)) for filters in versions]
         ending = output.suffix.lower()
         duration = (4.0 if ending in FILMS else 1.0) if options.seconds is None else options.seconds
         count = 1 if ending in PICTURE else max(round(duration * video.rate), 1)
-        progress.total = len(numbers) * len(versions) * min(count + RUN_UP, video.length)
+        progress.total = len(numbers) * len(versions)
         written = f"frame {', '.join(map(str, numbers))}"
         try:
             if ending in FILMS:
@@ -109,6 +107,7 @@ def compare(options: argparse.Namespace) -> int:
                     page.scene(video, number, movie.stretch(number, count, video.length), options.place)
                     for number in numbers
                 ]
+                progress.show(f"writing {output} ...")
                 page.write(output, scenes, names, options.source.name, float(video.rate))
             else:
                 pairs = [video.pair(number) for number in numbers]
@@ -125,13 +124,13 @@ def compare(options: argparse.Namespace) -> int:
 class Progress:
     """A line on stderr, if that is a terminal, from the first second on; a context manager.
 
-    ``total`` are the frames that will be fetched, or so; 0 while the film is being opened.
+    ``total`` is how many times a stretch of the film is restored; 0 while the film is being opened.
     """
 
     def __init__(self, name: str) -> None:
-        self.name, self.total, self.count, self.written = name, 0, 0, 0.0
+        self.name, self.total, self.done, self.written = name, 0, 0.0, 0.0
         self.shown = sys.stderr.isatty()
-        self._write(f"opening {name} ...")
+        self.show(f"opening {name} ...")
 
     def __enter__(self) -> "Progress":
         return self
@@ -139,19 +138,20 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def frame(self) -> None:
-        """One frame more was fetched; from any thread."""
-        self.count += 1
+    def passed(self, share: float) -> None:
+        """A share of a stretch was done; from any thread."""
+        self.done += share
         if time.monotonic() - self.written > 0.2:
             self.written = time.monotonic()
-            self._write(f"restoring {self.name}: {min(100 * self.count // max(self.total, 1), 99)} %")
+            self.show(f"restoring {self.name}: {min(int(100 * self.done / max(self.total, 1)), 99)} %")
 
     def close(self) -> None:
         """Clear the line."""
-        self._write("")
+        self.show("")
         self.shown = False
 
-    def _write(self, text: str) -> None:
+    def show(self, text: str) -> None:
+        """Put something else into the line."""
         if self.shown:
             sys.stderr.write(f"\r\033[K{text}")
             sys.stderr.flush()

@@ -66,7 +66,7 @@ def _region(before: Picture, after: Picture, centre: tuple[int, int] | None) -> 
 
 _SECTION = Template("""<section data-part="$part" data-rate="$rate" data-frames="$frames">
 <h2>$time, frame $number</h2>
-<div class="pair" style="aspect-ratio: $width / $height">
+<div class="pair" style="aspect-ratio: $width / $height; width: $across">
 $images
 <span class="mark"></span><span class="line"></span>
 <span class="name left">Before</span><span class="name right"></span>
@@ -118,6 +118,8 @@ def _section(scene: Scene, names: Sequence[str], rate: float) -> str:
         number=pair.number,
         width=width,
         height=height,
+        # The whole width; one that is higher than wide is no higher than the window.
+        across="100%" if width >= height else f"min(100%, (100vh - 4rem) * {width} / {height})",
         images="\n".join(images),
         moving=moving,
     )

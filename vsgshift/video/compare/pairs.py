@@ -14,6 +14,9 @@ from vsgshift.video.noise import noise_words
 from vsgshift.video.script import FilterCall
 from vsgshift.video.times import UNKNOWN_RATE, clock
 
+RUN_UP = 48
+"""Frames around those that are wanted that filters fetch, or so."""
+
 type Picture = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 """(H, W, 3), RGB."""
 
@@ -41,12 +44,16 @@ class Pair:
 class Comparison:
     """A file and what filters make of it; no frame is computed until it is asked for.
 
-    Each version is filters that run one after the other; ``passed`` is called for each frame of the file that one
-    fetches; ``truth`` are arguments of `open_clip`. Raises VideoError as that.
+    Each version is filters that run one after the other; ``passed`` is called, from any thread, with the share of a
+    version's frames that was done meanwhile; ``truth`` are arguments of `open_clip`. Raises VideoError as that.
     """
 
     def __init__(
-        self, file: Path, *versions: Sequence[FilterCall], passed: Callable[[], None] = lambda: None, **truth: Any
+        self,
+        file: Path,
+        *versions: Sequence[FilterCall],
+        passed: Callable[[float], None] = lambda _: None,
+        **truth: Any,
     ) -> None:
         self._clip, self._name = open_clip(file, **truth), file.name
         self.versions, self._passed = versions, passed
@@ -83,14 +90,20 @@ class Comparison:
         """Frames of a version; it holds memory until the last one. Raises VideoError if a filter refuses, or a frame
         fails."""
         node = self._clip.node
+        # Frames are fetched well ahead of what comes of them: either is half of the work.
+        expected = len(numbers) + RUN_UP
+        awaited = iter(range(expected))
 
         def fetched(n: int) -> Any:
-            self._passed()
+            if next(awaited, None) is not None:
+                self._passed(0.5 / expected)
             return node
 
         source, filters = node.std.FrameEval(fetched, clip_src=[node]), self.versions[version]
         measures = any(call.task == "denoise" and "sigma" not in call.options for call in filters)
-        return self._pictures(source, filters, numbers, self.measured[version] if measures else None)
+        for picture in self._pictures(source, filters, numbers, self.measured[version] if measures else None):
+            self._passed(0.5 / len(numbers))
+            yield picture
 
     def noise(self, version: int) -> str:
         """What was measured, in words; empty if the level was given."""
