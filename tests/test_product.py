@@ -52,3 +52,9 @@ def test_the_extra_dev_holds_all_that_the_workshop_needs() -> None:
 
 def test_installing_brings_nothing_of_the_workshop() -> None:
     assert packages(project()["project"]["dependencies"]) == {"torch", "vapoursynth", "numpy", "safetensors"}
+
+
+def test_other_programs_are_started_in_one_place() -> None:
+    """Which keeps them from running modules of the current folder."""
+    starting = [file.name for file in SOURCES if imported(file.read_text()) & {"subprocess", "multiprocessing"}]
+    assert starting == ["processes.py"]

@@ -177,6 +177,7 @@ def test_ffmpeg_is_the_one_of_the_tests() -> None:
     assert Programs.find().ffmpeg == FFMPEG
 
 
+@pytest.mark.slow
 def test_modules_of_the_current_folder_are_not_run(noisy: Path, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     for name in ("json", "random", "tempfile", "fractions", "shutil", "tqdm", "vapoursynth", "torch", "imageio_ffmpeg"):

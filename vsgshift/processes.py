@@ -67,7 +67,7 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
-            # And those that it has started: the vspipe of a wheel is a Python that starts the real one.
+            # And those that it has started: a program may be one that starts another.
             if sys.platform == "win32":
                 words = ["taskkill", "/F", "/T", "/PID", str(self._process.pid)]
                 subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -58,7 +58,7 @@ def _stretch(settings: Settings) -> dict[str, float]:
     seconds = []
     job = _job(settings, _film(settings, SMALL, 300), "stretch.mkv")
     with working_folder(job.output) as folder:
-        plan = make_plan(job, folder / INDEX)
+        plan = make_plan(job, folder / INDEX, frames_here=True)
         for number in range(settings.rounds):
             began = time.monotonic()
             next(work(plan, folder, 1, [100 + number]))

@@ -5,7 +5,6 @@ the film has an ffmpeg of its own, so that it is a whole file, whose bytes do no
 """
 
 import re
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -107,9 +106,6 @@ class ScriptFrames:
 
     def _failure(self) -> VideoError:
         status = self._process.status()
-        if 256 - signal.NSIG <= status < 256:
-            # The vspipe of a wheel is a Python that exits with the real one's status, of which a byte is left.
-            status -= 256
         message = self._process.complaint(status) if status else "gave fewer frames than the script has"
         return VideoError(f"vspipe: {message}")
 

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,13 +25,12 @@ class Programs:
 
 
 def find_vspipe() -> str:
-    """vspipe of this Python, else of its VapourSynth, else of the system. Raises MissingProgramError."""
-    # Not resolved: a virtual environment's python is a link out of its folder.
-    folders = [Path(sys.executable).parent]
-    if (package := find_spec("vapoursynth")) and package.origin:
-        folders.append(Path(package.origin).parent)
-    for folder in (*folders, None):
-        if vspipe := shutil.which("vspipe", path=folder):
+    """vspipe of this Python's VapourSynth, else beside Python, else of the system. Raises MissingProgramError."""
+    package = find_spec("vapoursynth")
+    # A wheel's vspipe beside Python is a Python program that starts the one in the package. The path is not resolved:
+    # a virtual environment's python is a link out of its folder.
+    for folder in ((package and package.origin) or "", sys.executable, None):
+        if vspipe := shutil.which("vspipe", path=folder and Path(folder).parent):
             return vspipe
     raise MissingProgramError("vspipe is missing; it comes with VapourSynth: pip install --force-reinstall vapoursynth")
 
@@ -47,13 +47,14 @@ def find_ffmpeg() -> str:
         raise MissingProgramError("ffmpeg is missing; install it, or: pip install imageio-ffmpeg") from error
 
 
-def is_configured(vspipe: str) -> bool:
-    """Whether VapourSynth knows which Python runs its scripts."""
+@cache
+def make_configured(vspipe: str) -> None:
+    """Configure VapourSynth if it does not know which Python runs its scripts. Raises ProgramError."""
     try:
         run([vspipe, "-c", "y4m", "--info", "-"])
     except ProgramError as error:
-        return "vapoursynth config" not in str(error)
-    return True
+        if "vapoursynth config" in str(error):
+            configure()
 
 
 def configure() -> str:

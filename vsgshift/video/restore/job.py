@@ -15,7 +15,7 @@ from vsgshift.video.clip import check_file, check_name
 from vsgshift.video.encoder import check_codec
 from vsgshift.video.pipe import MARK, ScriptFrames, encode, frame_bytes, y4m_header
 from vsgshift.video.pixels import USUAL, has_alpha, loses
-from vsgshift.video.programs import Programs, configure, is_configured
+from vsgshift.video.programs import Programs, make_configured
 from vsgshift.video.restore import companions
 from vsgshift.video.restore.container import FORMATS, pixel_format
 from vsgshift.video.restore.forecast import forecast
@@ -71,7 +71,7 @@ def restore(job: Job) -> Result:
     with working_folder(job.output, shared=shared) as folder:
         if not shared:
             make_way(folder, resume=job.resume or job.join, force=job.force)
-        plan = make_plan(job, folder / INDEX)
+        plan = make_plan(job, folder / INDEX, frames_here=not (job.join or job.cluster))
         with tempfile.TemporaryDirectory() as private:
             sample = Path(private, "sample")
             if not job.join:
@@ -105,7 +105,7 @@ def commands(job: Job) -> str:
     _check_paths(job)
     folder = parts_folder(job.output)
     with tempfile.TemporaryDirectory() as temporary:
-        plan = make_plan(job, Path(temporary, INDEX))
+        plan = make_plan(job, Path(temporary, INDEX), frames_here=False)
         try_encoder(plan, Path(temporary, "sample"))
     first = Parts(folder, plan.frames, plan.frames).file(0)
     length = f"{job.part} frames" if job.part else f"what takes {PART_SECONDS} seconds"
@@ -273,8 +273,7 @@ def script_frames(plan: Plan, first: int) -> Iterator[ScriptFrames]:
     with tempfile.TemporaryDirectory() as private:
         script = Path(private, SCRIPT)
         script.write_text(plan.script(), encoding="utf-8")
-        if not is_configured(plan.programs.vspipe):
-            configure()
+        make_configured(plan.programs.vspipe)
         with ScriptFrames(plan.programs.vspipe, script, first=first) as frames:
             yield frames
 

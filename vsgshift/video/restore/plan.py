@@ -196,14 +196,15 @@ class Plan:
         }
 
 
-def make_plan(job: Job, index: Path) -> Plan:
-    """Look at the film, and decide; ``index`` is what BestSource's index files are named for.
+def make_plan(job: Job, index: Path, *, frames_here: bool) -> Plan:
+    """Look at the film, and decide; ``index`` is what BestSource's index files are named for, ``frames_here`` whether
+    this machine makes frames, so that the plan tells what they depend on.
 
     Raises VideoError if the film cannot be restored, or not in this stretch; MissingProgramError.
     """
     programs = Programs.find()
     track = video_track(job.source)
-    with examined(() if job.join or job.cluster else job.filters) as examination:
+    with examined(job.filters if frames_here else ()) as examination:
         source = probe(job.source, track.index, index, job.stated, progressive=job.progressive)
         machine = Machine()
         # If that failed, the filters will say why.
