@@ -50,7 +50,14 @@ WINDOW = torch.tensor((0.25, 0.75, 0.75, 0.25))
 
 
 class Merge(nn.Module):
-    """Merge frames with up to ``reach`` neighbours on each side. Has no parameters."""
+    """Merge frames with up to ``reach`` neighbours on each side. Has no parameters.
+
+    Attributes:
+        on_device: whether the numbers of a window are read on the device alone (`Window.tensors`), so that a CUDA graph
+            may be replayed with others.
+    """
+
+    on_device = False
 
     def __init__(self, reach: int) -> None:
         super().__init__()

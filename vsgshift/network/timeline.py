@@ -29,6 +29,13 @@ class Window:
     before: Sequence[int]
     after: Sequence[int]
 
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The same on the frames' device: the frames stacked; for each in order of time, its row of these; and (3, N)
+        own, before and after. The numbers are int32."""
+        kept = torch.stack(tuple(self.frames))
+        order = torch.arange(len(kept), dtype=torch.int32, device=kept.device)
+        return kept, order, torch.tensor((self.own, self.before, self.after), dtype=torch.int32).to(kept.device)
+
 
 class Timeline(Protocol):
     """Where neighbouring frames come from, and where skips wait for frames that come late.

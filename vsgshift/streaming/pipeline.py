@@ -146,6 +146,7 @@ class _WindowSite:
         self.frames: list[Tensor] = []
         self.first = self.next = 0
         """Numbers of the first of them, and of the next to go out."""
+        self.reach = 0
         self.entered: int | None = None
         """Number of the first frame that ever came."""
 
@@ -156,6 +157,7 @@ class _WindowSite:
             if self.entered is None:
                 self.entered = self.first = self.next = span.start
             self.frames += frames
+        self.reach = reach
         last = self.first + len(self.frames)
         own, before, after = [], [], []
         out = range(self.next, max(self.next, min(emit_until, last)))

@@ -10,7 +10,8 @@ out of the ring, a hundredth of what the network reads and writes at the skip's 
 would need no copy, but rings of a common length that is a multiple of the block.
 """
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -18,8 +19,8 @@ from torch import Tensor
 
 from vsgshift.network.shift import Direction
 from vsgshift.network.shifted import EDGE, Shifted
-from vsgshift.network.timeline import Waiting
-from vsgshift.streaming.pipeline import Pipeline, _FutureSite, _PastSite, _Site, _WaitingSite
+from vsgshift.network.timeline import Waiting, Window
+from vsgshift.streaming.pipeline import Pipeline, _FutureSite, _PastSite, _Site, _WaitingSite, _WindowSite
 
 
 class _Past:
@@ -129,6 +130,77 @@ class _Delay:
         return site
 
 
+@dataclass(frozen=True, kw_only=True)
+class _HeldWindow(Window):
+    """A window whose tensors there are already."""
+
+    held: tuple[Tensor, Tensor, Tensor]
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.held
+
+
+class _Neighbours:
+    """The frames of a window in a ring: frame f is in row f modulo its length. The host has the numbers of a run too,
+    for a merge that is no part of a graph."""
+
+    def __init__(self, site: _WindowSite, block: int) -> None:
+        self.reach, self.entered = site.reach, site.entered
+        self.stop = site.first + len(site.frames)
+        """Number of the next frame to come."""
+        kept = site.frames[0]
+        # Of frames before a clip's first there is nothing, and nothing is read.
+        self.ring = kept.new_zeros((2 * self.reach + block, *kept.shape))
+        for number in range(site.first, self.stop):
+            self.ring[number % len(self.ring)] = site.frames.pop(0)
+        rows = torch.arange(self.stop - 2 * self.reach - block, self.stop) % len(self.ring)
+        self.order = rows.to(self.ring.device, torch.int32)
+        self.counts = [[self.reach] * block] * 2
+        own = range(self.reach, self.reach + block)
+        self.places = torch.tensor((own, *self.counts), dtype=torch.int32).to(self.ring.device)
+
+    def step(self, cuts: Set[int]) -> None:
+        """Say how many neighbours the frames have that go out in the next run."""
+        block = self.places.shape[1]
+        reach, out = self.reach, range(self.stop - self.reach, self.stop - self.reach + block)
+        before = [next((away for away in range(reach) if number - away in cuts), reach) for number in out]
+        after = [next((away for away in range(reach) if number + away + 1 in cuts), reach) for number in out]
+        if [before, after] != self.counts:
+            self.counts = [before, after]
+            _send(torch.tensor(self.counts, dtype=torch.int32), self.places[1:])
+        self.stop += block
+
+    def exchange(self, frames: Sequence[Tensor]) -> Window:
+        self.order.add_(len(frames)).remainder_(len(self.ring))
+        self.ring.index_copy_(0, self.order[-len(frames) :].long(), torch.stack(tuple(frames)))
+        own = range(self.reach, self.reach + len(frames))
+        before, after = self.counts
+        return _HeldWindow(
+            frames=self._frames(self.stop - len(self.ring)),
+            own=own,
+            before=before,
+            after=after,
+            held=(self.ring, self.order, self.places),
+        )
+
+    def _frames(self, start: int) -> list[Tensor]:
+        return [self.ring[number % len(self.ring)] for number in range(start, self.stop)]
+
+    def as_site(self) -> _WindowSite:
+        site = _WindowSite()
+        assert self.entered is not None
+        site.reach, site.entered = self.reach, self.entered
+        site.next = self.stop - self.reach
+        site.first = max(site.next - self.reach, self.entered)
+        site.frames = self._frames(site.first)
+        return site
+
+
+def _send(numbers: Tensor, to: Tensor) -> None:
+    # Page-locked, and so copied when the device gets there; torch keeps it until then.
+    to.copy_(numbers.pin_memory() if to.is_cuda else numbers, non_blocking=True)
+
+
 class SteadyTimeline:
     """Takes over from a `Pipeline` whose last run gave a whole block. Before each run of the network call `step`, then
     `begin`.
@@ -143,10 +215,10 @@ class SteadyTimeline:
             raise ValueError(f"the pipeline gave {len(pipeline.span)} frames, not a block of {block}: it is not full")
         self.block, self.span = block, pipeline.span
         sites = pipeline.give_up_sites()
-        self.lateness = sum(isinstance(site, _FutureSite) for site in sites)
+        self.lateness = sum(map(_lateness, sites))
         self._entered = self.span.stop + self.lateness
         self._runs = 0
-        self._sites: list[_Past | _Future | _Delay] = []
+        self._sites: list[_Past | _Future | _Delay | _Neighbours] = []
         while sites:
             # One at a time: the skips of the pipeline go as those here come, so that memory never holds both.
             self._sites.append(_moved(sites.pop(0), block))
@@ -157,7 +229,7 @@ class SteadyTimeline:
         assert EDGE == -1
         self._known = [False] * (self.lateness + block)
         self._flags = torch.zeros(len(self._known), dtype=torch.bool, device=device)
-        # Each future shift makes the main path one frame later.
+        # Each future shift makes the main path one frame later, a window as many as it reaches.
         self._held = [
             self._flags[self.lateness - passed :][:block].view(-1, 1, 1, 1) for passed in range(self.lateness + 1)
         ]
@@ -168,9 +240,10 @@ class SteadyTimeline:
         flags = [number in cuts for number in numbers]
         if flags != self._known:
             self._known = flags
-            known = torch.tensor(flags)
-            # Page-locked, and so copied when the device gets there; torch keeps it until then.
-            self._flags.copy_(known.pin_memory() if self._flags.is_cuda else known, non_blocking=True)
+            _send(torch.tensor(flags), self._flags)
+        for site in self._sites:
+            if isinstance(site, _Neighbours):
+                site.step(cuts)
         self._entered += self.block
         self._runs += 1
         self.span = range(self.span.stop, self.span.stop + self.block)
@@ -206,6 +279,10 @@ class SteadyTimeline:
             done=partial(remember, x),
         )
 
+    def window(self, frames: Sequence[Tensor], reach: int) -> Window:
+        self._passed += reach
+        return self._site(_Neighbours).exchange(frames)
+
     def keep(self, x: Tensor) -> Waiting:
         site = self._site(_Delay)
         return lambda: site.exchange(x)
@@ -219,20 +296,27 @@ class SteadyTimeline:
                 sites.append(site.as_site(stop, self._runs, self.block))
             else:
                 sites.append(site.as_site())
-                stop -= isinstance(site, _Future)
+                stop -= _lateness(sites[-1])
         self._sites = []
         return Pipeline(sites)
 
-    def _site[Kind: (_Past, _Future, _Delay)](self, kind: type[Kind]) -> Kind:
+    def _site[Kind: (_Past, _Future, _Delay, _Neighbours)](self, kind: type[Kind]) -> Kind:
         site = self._sites[self._next_site]
         self._next_site += 1
         assert isinstance(site, kind)
         return site
 
 
-def _moved(site: _Site, block: int) -> _Past | _Future | _Delay:
+def _lateness(site: _Site) -> int:
+    """Frames by which the main path is later after a site."""
+    return site.reach if isinstance(site, _WindowSite) else int(isinstance(site, _FutureSite))
+
+
+def _moved(site: _Site, block: int) -> _Past | _Future | _Delay | _Neighbours:
     if isinstance(site, _WaitingSite):
         return _Delay(site, block)
+    if isinstance(site, _WindowSite):
+        return _Neighbours(site, block)
     if isinstance(site, _PastSite):
         assert site.tail is not None
         return _Past(site.tail)

@@ -56,8 +56,9 @@ class Stream:
         self.network = network
         self.block = block
         self.strength = strength
-        # State that comes and goes cannot lie where a graph expects it, nor can the frames of windows.
-        self.execution = "pipeline" if offload or network.variant.merge else execution
+        # State that comes and goes cannot lie where a graph expects it. A merge whose numbers the host reads has none.
+        graphless = network.merger is not None and not network.merger.on_device and execution == "auto"
+        self.execution = "pipeline" if offload or graphless else execution
         self._pipeline = OffloadingPipeline() if offload else Pipeline()
         self._steady: SteadyTimeline | None = None
         self._step: Step | None = None

@@ -126,18 +126,17 @@ class FusedShiftStep(nn.Module):
 class FusedMerge(Merge):
     """A `Merge` in fused kernels."""
 
+    on_device = True
+
     def keep(self, clip: Tensor) -> Sequence[Tensor]:
         return motion.keep(clip).unbind()
 
     def forward(self, window: Window, noise: Tensor) -> tuple[Tensor, Tensor]:
         if not window.own:
             return super().forward(window, noise)
-        kept = torch.stack(tuple(window.frames))
-        order = torch.arange(len(kept), dtype=torch.int32, device=kept.device)
-        places = torch.tensor((window.own, window.before, window.after), dtype=torch.int32).to(kept.device)
+        kept, order, places = window.tensors()
         layout = motion.Layout(2 * noise.shape[2], 2 * noise.shape[3])
-        reach = max(*window.before, *window.after)
-        vectors = motion.motion(kept, order, places, layout, reach)
+        vectors = motion.motion(kept, order, places, layout, min(self.reach, len(kept) - 1))
         change, remaining = merge.merge(kept, order, places, vectors, noise, layout)
         return change.to(noise.dtype), remaining.to(noise.dtype)
 
