@@ -93,9 +93,11 @@ def gpu_steps(against: Path | None) -> Iterator[Step]:
     """What is run on a GPU, the most needed first."""
     half = ("--fp16", "--device", "cuda")
     yield measure("smoke", 90, "smoke", *half)
+    # A network that merges frames.
+    yield measure("smoke denoising", 60, "smoke", "--model", "tiny-denoise", *half)
     yield measure("equality", 75, "equality", "--device", "cuda")
     for size in ("720p", "1080p"):
-        for family, limit in (("small", 25), ("plus", 40), ("tiny", 20)):
+        for family, limit in (("small", 25), ("plus", 40), ("tiny", 20), ("fine", 20)):
             yield speed(family, size, 4, limit)
     yield tests(120)
     if against:
@@ -109,7 +111,7 @@ def gpu_steps(against: Path | None) -> Iterator[Step]:
     for block in (1, 2):
         yield speed("small", "720p", block, 25)
     yield measure("growth", 60, "growth", "--model", "deblur-small", "--size", "360p", "--frames", "2000", *half)
-    for family, limit in (("tiny", 25), ("small", 40), ("plus", 60)):
+    for family, limit in (("tiny", 25), ("fine", 30), ("small", 40), ("plus", 60)):
         yield speed(family, "2160p", 4, limit)
 
 
