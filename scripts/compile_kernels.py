@@ -164,7 +164,7 @@ def cells() -> list[Cell]:
     return [
         Cell(launch, tuple(config.items()), capability)
         for launch in sorted(launches(), key=lambda launch: launch.name)
-        for config in kernels()[launch.kernel].configs
+        for config in kernels()[launch.kernel].fitting(dict(launch.constants))
         for capability in SHARED_KIB
     ]
 

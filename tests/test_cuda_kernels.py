@@ -497,6 +497,21 @@ def test_contraction_is_asked_for() -> None:
     assert asked == [{"BLOCK": 1, "enable_fp_fusion": True}]
 
 
+@pytest.mark.parametrize(
+    ("channels", "fits"), [(3, [8, 64, 32]), (8, [8]), (24, [8, 32]), (48, [8, 64, 32]), (80, [8, 64, 32])]
+)
+def test_tiles_that_only_pad_more_than_others_are_not_tried(
+    channels: int, fits: list[int], card: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+    kernel = tuning.Kernel(attention.KERNEL.function, [{"TILE": tile} for tile in (8, 64, 32)], TILE="C")
+    fitting = kernel.fitting({"C": channels})
+    assert [config["TILE"] for config in fitting] == fits
+    monkeypatch.setattr("triton.testing.do_bench", lambda run, **_: run() or 1.0)
+    kernel.choose(CARD, "5x7", lambda config: tried.append(config["TILE"]), fitting)
+    assert tried == (fits if len(fits) > 1 else [])
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     tuning.write(tmp_path / "file" / "choices.json", {"5x7": {"BLOCK": 1}})

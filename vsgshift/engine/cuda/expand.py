@@ -95,6 +95,7 @@ KERNEL = Kernel(
         {"BLOCK_M": 64, "BLOCK_N": 32, "BLOCK_K": 16, "num_warps": 4, "num_stages": 3},
         {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "num_warps": 4, "num_stages": 3},
     ],
+    BLOCK_N="OUT",
 )
 
 

@@ -62,6 +62,8 @@ KERNEL = Kernel(
         {"BLOCK_M": 64, "BLOCK_N": 16, "BLOCK_K": 16, "num_warps": 4, "num_stages": 3},
         {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 128, "num_warps": 4, "num_stages": 2},
     ],
+    BLOCK_N="C",
+    BLOCK_K="C",
 )
 
 

@@ -88,6 +88,7 @@ CONVOLVE = Kernel(
         {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_N": 32, "BLOCK_K": 32, "num_warps": 4, "num_stages": 2},
         {"BLOCK_H": 8, "BLOCK_W": 16, "BLOCK_N": 16, "BLOCK_K": 16, "num_warps": 8, "num_stages": 3},
     ],
+    BLOCK_K="C",
 )
 SCALED_SUM = Kernel(_scaled_sum, [{"BLOCK": 2048, "num_warps": 4}, {"BLOCK": 1024, "num_warps": 4}])
 

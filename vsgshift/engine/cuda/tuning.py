@@ -58,10 +58,13 @@ def cache_folder() -> Path:
 
 class Kernel:
     """A Triton function with the configurations that it may be launched in; the first is taken where nothing may be
-    timed."""
+    timed.
 
-    def __init__(self, function: Any, configs: Sequence[Config]) -> None:
-        self.function = function
+    ``widths`` are the constants that say how wide is what a tile covers a part of, by the names of configurations.
+    """
+
+    def __init__(self, function: Any, configs: Sequence[Config], **widths: str) -> None:
+        self.function, self.widths = function, widths
         self.name: str = function.__name__.strip("_")
         self.configs = tuple(configs)
         self._chosen: dict[tuple[torch.device, str], Config] = {}
@@ -79,40 +82,53 @@ class Kernel:
             constants: its compile-time constants, without those of the configurations.
         """
 
+        configs = self.fitting(constants)
+
         def run(config: Config) -> None:
             # Asked for, since results depend on it and the environment can turn it off.
             self.function[grid(config)](*arguments, **constants, **config, enable_fp_fusion=True)
 
         if like.device.type != "cuda":
-            run(self.configs[0])
+            run(configs[0])
             return
         with torch.cuda.device(like.device):
-            run(self.choose(like.device, key, run))
+            run(self.choose(like.device, key, run, configs))
 
-    def choose(self, device: torch.device, key: str, run: Callable[[Config], None]) -> Config:
-        """The configuration for a device and key: chosen before, remembered, or timed now by ``run``."""
+    def fitting(self, constants: Mapping[str, Any]) -> tuple[Config, ...]:
+        """The configurations whose tiles are no wider than what they cover; others only pad more."""
+        most = {tile: triton.next_power_of_2(constants[width]) for tile, width in self.widths.items()}
+        fits = (config for config in self.configs if all(config[tile] <= most[tile] for tile in most))
+        return tuple(fits) or self.configs
+
+    def choose(
+        self, device: torch.device, key: str, run: Callable[[Config], None], configs: Sequence[Config] = ()
+    ) -> Config:
+        """The configuration for a device and key: chosen before, remembered, or timed now by ``run``; of all if no
+        ``configs`` are given."""
+        configs = configs or self.configs
         chosen = self._chosen.get((device, key))
         if chosen is not None:
             return chosen
         if torch.cuda.is_current_stream_capturing():
-            return self.configs[0]
+            return configs[0]
         with device_lock(device):
-            chosen = self._chosen[device, key] = self._remembered(torch.cuda.get_device_name(device), key, run)
+            card = torch.cuda.get_device_name(device)
+            chosen = self._chosen[device, key] = self._remembered(card, key, run, configs)
         return chosen
 
-    def _remembered(self, card: str, key: str, run: Callable[[Config], None]) -> Config:
+    def _remembered(self, card: str, key: str, run: Callable[[Config], None], configs: Sequence[Config]) -> Config:
         """The configuration that the card's file has for a key, else the fastest, which goes there."""
         path = self._file(card)
         remembered = read(path).get(key)
-        chosen = next((config for config in self.configs if config == remembered), None)
+        chosen = next((config for config in configs if config == remembered), None)
         if chosen is None:
-            ways = f"{len(self.configs)} ways to run {self.name}"
+            ways = f"{len(configs)} ways to run {self.name}"
             _tell.get()(f"first use on {card}, about a minute in all: compiling and timing {ways} ({next(_timed)})")
             try:
-                chosen = fastest(self.configs, run)
+                chosen = fastest(configs, run)
             except torch.OutOfMemoryError:
                 # Timing takes 256 MB to flush the card's cache. Without them it is left for another day.
-                chosen = self.configs[0]
+                chosen = configs[0]
             else:
                 write(path, {**read(path), key: dict(chosen)})
         return chosen
