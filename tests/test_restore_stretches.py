@@ -125,6 +125,44 @@ def test_no_one_tidies_away_what_another_writes(whole: Path, tmp_path: Path) -> 
     assert left == {own, elsewhere}
 
 
+CONTAINER = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+"""Processes with numbers of their own, on a machine of the same name."""
+
+
+@pytest.mark.skipif(not shutil.which("unshare"), reason="needs unshare")
+def test_containers_of_one_name_leave_each_others_files_alone(tmp_path: Path) -> None:
+    if subprocess.run([*CONTAINER, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("the system gives no process numbers of one's own")
+    folder = tmp_path / "out.mkv.parts"
+    writing = (
+        "import sys; from pathlib import Path; from vsgshift.files import atomic_write\n"
+        f"with atomic_write(Path({str(folder / '00001.mkv')!r})) as partial:\n"
+        "    print(partial, flush=True); sys.stdin.read()"
+    )
+    tidying = (
+        "from pathlib import Path; from vsgshift.video.restore.parts import working_folder\n"
+        f"with working_folder(Path({str(tmp_path / 'out.mkv')!r}), shared=True): pass"
+    )
+    with working_folder(tmp_path / "out.mkv", shared=True):
+        (folder / "00000.mkv").touch()
+        # The writer's number, 2, is that of no process in the other container.
+        with subprocess.Popen(
+            [*CONTAINER, "sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", writing],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as writer:
+            assert writer.stdin is not None
+            assert writer.stdout is not None
+            partial = Path(writer.stdout.readline().strip())
+            assert re.search(r"-2-[0-9a-f]+\.partial$", partial.name)
+            subprocess.run([*CONTAINER, sys.executable, "-c", tidying], check=True)
+            assert partial.exists()
+            writer.stdin.close()
+        assert writer.returncode == 0
+        assert (folder / "00001.mkv").exists()
+
+
 def test_a_program_that_does_not_read_is_ended_all_the_same() -> None:
     def chunks() -> Iterator[bytes]:
         yield bytes(2**16)  # as much as a pipe takes

@@ -5,6 +5,7 @@ import platform
 import re
 import secrets
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,21 @@ else:
 
 PARTIAL = ".partial"
 """How the name of a file that is being written ends."""
-HOST = re.sub("[^A-Za-z0-9-]", "-", platform.node())[:63] or "unnamed"
-"""This machine, in such names."""
+
+
+def _host() -> str:
+    """The name of this machine and, where the system tells, a mark of what its process numbers belong to: the machine
+    since its start, or a container. Containers, and machines, may share a name."""
+    name = re.sub("[^A-Za-z0-9-]", "-", platform.node())[:63] or "unnamed"
+    try:
+        start = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+        return f"{name}-{zlib.crc32(start + bytes(Path('/proc/self/ns/pid').readlink())):08x}"
+    except OSError:
+        return name
+
+
+HOST = _host()
+"""Who processes belong to, in such names."""
 
 
 def partial_name(file: Path) -> Path:
@@ -28,7 +42,8 @@ def partial_name(file: Path) -> Path:
 
 
 def is_abandoned(partial: Path) -> bool:
-    """Whether a file with such a name was being written on this machine, by a process that is no more."""
+    """Whether a file with such a name was being written on this machine since its start, or in this container, by a
+    process that is no more."""
     found = re.search(rf"\.{re.escape(HOST)}-(\d+)-[0-9a-f]+{re.escape(PARTIAL)}", partial.name)
     return found is not None and not _is_running(int(found[1]))
 
