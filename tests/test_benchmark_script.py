@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,6 +95,12 @@ def test_equality_reaches_the_graph() -> None:
     # One more than warm it up is captured and replayed.
     assert steps >= WARM_UP + 2
     assert stream.restored.start <= equality._shown(network.radius)[1] < stream.restored.stop
+
+
+def test_every_network_has_a_reference() -> None:
+    """If this fails after a new one: scripts/benchmark.py references."""
+    with np.load(equality.KNOWN) as known:
+        assert set(known.files) == set(VARIANTS)
 
 
 @pytest.mark.slow
