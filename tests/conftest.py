@@ -1,8 +1,8 @@
 """Helpers that every test may use."""
 
+import json
 import os
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +14,10 @@ SHARED = Path(__file__).parents[2] / "shared"
 """Numbers and footage that stand beside some checkouts; tests that want them skip where they are absent."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Set what torch and Triton read as they are imported."""
+    if config.getoption("numprocesses", None):
+        return  # the tests run in processes of their own, and each comes here
     wait_passively()  # as in VapourSynth
     with suppress(ImportError):
         from hypothesis import settings
@@ -25,6 +27,8 @@ def pytest_configure() -> None:
 
     import torch
 
+    # Clips are small, and tests run side by side: more threads only get in each other's way.
+    torch.set_num_threads(1)
     if not torch.cuda.is_available():
         os.environ.setdefault("TRITON_INTERPRET", "1")
 
@@ -35,17 +39,6 @@ def _repeatable() -> None:
 
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """For modules whose clips are small: there threads only get in each other's way."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +57,15 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         write(file, lively(ShiftNet(VARIANTS[f"{task}-tiny"])), name=task, training_data="none", licence="MIT")
         files[task] = str(file)
     return files
+
+
+@pytest.fixture
+def probed_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`restore` looks at a film in this process; in other tests one of its own does, whose start takes a third of a
+    second."""
+    from vsgshift.video.restore import probe
+
+    monkeypatch.setattr(probe, "run", lambda command: json.dumps(probe._answer(*command[3:])))
 
 
 @pytest.fixture

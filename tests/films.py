@@ -1,8 +1,7 @@
 """Little films in all sorts of files, and what a finished file holds."""
 
 import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,20 +10,24 @@ from typing import Any
 import pytest
 
 from vsgshift.errors import MissingProgramError
-from vsgshift.video.programs import find_ffmpeg
+from vsgshift.video.programs import find_ffmpeg, find_vspipe
 
 av = pytest.importorskip("av")
 vs = pytest.importorskip("vapoursynth")
 
 
-try:
-    FFMPEG: str | None = find_ffmpeg()
-except MissingProgramError:
-    FFMPEG = None
-VSPIPE = Path(sys.executable).parent / "vspipe"
+def found(find: Callable[[], str]) -> str | None:
+    """What finds a program, or None if it is missing."""
+    try:
+        return find()
+    except MissingProgramError:
+        return None
+
+
+FFMPEG, VSPIPE = found(find_ffmpeg), found(find_vspipe)
 NEEDS_PROGRAMS = [
     pytest.mark.skipif(FFMPEG is None, reason="ffmpeg is not installed"),
-    pytest.mark.skipif(not VSPIPE.is_file(), reason="vspipe is not beside this Python"),
+    pytest.mark.skipif(VSPIPE is None, reason="vspipe is not installed"),
     pytest.mark.skipif(not hasattr(vs.core, "bs"), reason="BestSource is not installed"),
 ]
 

@@ -22,7 +22,7 @@ def test_operations_are_those_of_the_paper() -> None:
     assert 0.94 < sum(cost.operations for cost in costs.values()) / 2e9 / PUBLISHED_GMAC < 1
 
 
-@pytest.mark.parametrize("name", ["denoise-plus", "deblur-small", "deblur-tiny"])
+@pytest.mark.parametrize("name", [pytest.param("denoise-plus", marks=pytest.mark.slow), "deblur-small", "deblur-tiny"])
 def test_parts_are_all_there_is_and_none_is_in_another(name: str) -> None:
     with torch.device("meta"):
         network = ShiftNet(VARIANTS[name])

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 import vsgshift.plugin
 from vsgshift.plugin import _bridge
 from vsgshift.plugin._bridge import Core, Frame, Node
+from vsgshift.video.programs import find_vspipe
 
 if TYPE_CHECKING:
     from vsgshift.plugin._bridge import Processor
@@ -194,7 +195,7 @@ def write_vpy(folder: Path, body: str) -> Path:
 
 
 def vspipe(path: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    command = [str(BIN / "vspipe"), *arguments, str(path), "-"]
+    command = [find_vspipe(), *arguments, str(path), "-"]
     return subprocess.run(command, capture_output=True, timeout=60, check=False, **options)
 
 

@@ -26,7 +26,7 @@ COLOURS = {
 }
 
 
-@pytest.fixture(scope="module", params=["tiny-denoise", "fine-denoise"])
+@pytest.fixture(scope="module", params=["tiny-denoise", pytest.param("fine-denoise", marks=pytest.mark.slow)])
 def network(request: pytest.FixtureRequest) -> ShiftNet:
     return prepared(load_network(request.param))
 

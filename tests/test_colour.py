@@ -18,8 +18,6 @@ from vsgshift.h273 import usual_matrix
 from vsgshift.plugin.colour import MATRICES
 from vsgshift.weights import load_network
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 core = vs.core
 BY_FORMULA = (*KR_KB, YCGCO)
 SUBSAMPLED = (vs.YUV420P8, vs.YUV422P8, vs.YUV440P8, vs.YUV411P8, vs.YUV410P8)

@@ -9,7 +9,7 @@ from films import NEEDS_PROGRAMS, frame_props, streams, vs
 
 from vsgshift.video.restore.job import Job, restore
 
-pytestmark = [*NEEDS_PROGRAMS, pytest.mark.slow]
+pytestmark = [*NEEDS_PROGRAMS, pytest.mark.slow, pytest.mark.usefixtures("probed_here")]
 PARTS_OF_A_TICK = Fraction(11, 10_000)
 """Seconds: Matroska counts milliseconds."""
 

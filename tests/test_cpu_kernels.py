@@ -51,11 +51,12 @@ def build(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(blocks, "kernels", lambda: loaded)
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """Two, so that the kernels share out their work."""
+    torch.set_num_threads(2)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(1)
 
 
 def test_linux_has_kernels() -> None:
@@ -83,10 +84,16 @@ def test_a_build_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @cache
-def plainly(name: str) -> tuple[ShiftNet, Tensor, Tensor | None, Tensor]:
+def same(name: str) -> ShiftNet:
+    """The `network` of all tests that leave it as it is."""
+    return network(name)
+
+
+@cache
+def plainly(name: str, size: tuple[int, int, int]) -> tuple[ShiftNet, Tensor, Tensor | None, Tensor]:
     """A network, a clip and its noise, and what the network makes of them without the kernels."""
-    plain = network(name)
-    clip, noise = clip_for(plain, 2, 8, 16)
+    plain = same(name)
+    clip, noise = clip_for(plain, *size)
     return plain, clip, noise, restore(plain, clip, noise)
 
 
@@ -106,7 +113,7 @@ WHOLE = [
 @needs_kernels
 @pytest.mark.parametrize(("name", "build"), WHOLE, indirect=["build"])
 def test_whole_network(name: str, build: None) -> None:
-    plain, clip, noise, expected = plainly(name)
+    plain, clip, noise, expected = plainly(name, (2, 8, 16))
     fast = prepared(plain)
     assert fast is not plain
     assert relative_error(restore(fast, clip, noise) - clip, expected - clip) <= TOLERANCE
@@ -117,9 +124,8 @@ def test_whole_network(name: str, build: None) -> None:
 @pytest.mark.parametrize("size", [(4, 72, 200), (1, 136, 8), (3, 8, 400), (5, 40, 104)])
 def test_bands_strips_and_edges(name: str, size: tuple[int, int, int], build: None) -> None:
     # Bands of 32 rows and strips of 96 columns, at half and a quarter of these sizes and at their own.
-    plain = network(name)
-    clip, noise = clip_for(plain, *size)
-    expected, actual = restore(plain, clip, noise), restore(prepared(plain), clip, noise)
+    plain, clip, noise, expected = plainly(name, size)
+    actual = restore(prepared(plain), clip, noise)
     assert relative_error(actual - clip, expected - clip) <= TOLERANCE
 
 
@@ -127,7 +133,7 @@ def test_bands_strips_and_edges(name: str, size: tuple[int, int, int], build: No
 @pytest.mark.parametrize("name", ["deblur-plus", "denoise-plus", "denoise-small", "deblur-small"])
 @pytest.mark.parametrize("size", [(1, 33, 97), (2, 7, 5), (1, 1, 193), (1, 70, 1)])
 def test_a_shift_step(name: str, size: tuple[int, int, int], build: None) -> None:
-    step = core_of(network(name)).climbs[-1][0][0]
+    step = core_of(same(name)).climbs[-1][0][0]
     frames, height, width = size
     x = torch.randn(frames, step.arriving * 2, height, width)
     with torch.no_grad():
@@ -172,7 +178,7 @@ def test_both_ends_of_a_network_that_merges(size: tuple[int, int, int], build: N
 @pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="this CPU has no bfloat16 arithmetic")
 @pytest.mark.parametrize("name", ["denoise-tiny", "denoise-fine", "deblur-tiny", "deblur-fine", "denoise-small"])
 def test_bfloat16(name: str) -> None:
-    plain = network(name)
+    plain = same(name)
     clip, noise = clip_for(plain, 5, 16, 24)
     expected = restore(plain, clip, noise)
     fast = prepared(copy.deepcopy(plain).bfloat16())
@@ -184,7 +190,7 @@ def test_bfloat16(name: str) -> None:
 
 
 @needs_kernels
-def test_the_same_on_any_number_of_threads_and_in_any_block(threads: None) -> None:
+def test_the_same_on_any_number_of_threads_and_in_any_block() -> None:
     fast = prepared(network("deblur-tiny"))
     clip, _ = clip_for(fast, 5, 96, 40)
     actual = []
@@ -209,7 +215,7 @@ def cpu_part(network: ShiftNet, clip: Tensor) -> Tensor:
 @needs_kernels
 @pytest.mark.parametrize("name", ["denoise-tiny", "deblur-tiny"])
 def test_streams_of_every_block_with_cuts(name: str) -> None:
-    plain = network(name)
+    plain = same(name)
     fast = prepared(plain)
     for length, cuts in ((1, ()), (2, (1,)), (9, ()), (17, (3, 4, 11)), (14, (13,)), (12, range(12))):
         clip, noise = clip_for(plain, length, 16, 8)
@@ -233,7 +239,7 @@ def test_a_stream_entered_midway() -> None:
 
 @needs_kernels
 def test_extreme_values_stay_finite(build: None) -> None:
-    block = core_of(network("denoise-small")).climbs[0][0][0].refine
+    block = core_of(same("denoise-small")).climbs[0][0][0].refine
     x = torch.randn(1, 64, 8, 8) * 1e4
     with torch.no_grad():
         expected, actual = block(x), blocks.FastGatedBlock(block)(x.contiguous(memory_format=torch.channels_last))

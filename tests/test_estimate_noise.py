@@ -17,8 +17,6 @@ from vsgshift import restore
 from vsgshift.analysis import Coding, Level, level_to_remove, plane_scales
 from vsgshift.weights import load_network
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 core = vs.core
 MEDIA = SHARED / "media"
 SIGMA, CONFIDENCE = "GShiftSigma", "GShiftSigmaConfidence"

@@ -29,8 +29,6 @@ from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.video.programs import find_ffmpeg
 from vsgshift.weights.store import write
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 Image = pytest.importorskip("PIL.Image")
 type Evaluate = Callable[..., int]
 SCRIPT = Path(__file__).parent.parent / "scripts" / "evaluate.py"

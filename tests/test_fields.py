@@ -12,7 +12,7 @@ from vsgshift.video.clip import open_clip
 from vsgshift.video.fields import examine
 from vsgshift.video.restore.job import Job, restore
 
-pytestmark = NEEDS_PROGRAMS
+pytestmark = [*NEEDS_PROGRAMS, pytest.mark.usefixtures("probed_here")]
 FLAGGED = ("-x264opts", "tff=1")
 WOVEN = "tinterlace=4,setfield=tff"
 

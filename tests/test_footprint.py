@@ -40,7 +40,7 @@ REST = [("denoise-tiny", 4), ("deblur-small", 8), ("denoise-small", 32), ("denoi
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize(("name", "block"), [*SOME, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)])
 def test_it_is_what_the_tensors_take(name: str, block: int, dtype: torch.dtype) -> None:
-    size = 512 if VARIANTS[name].merge else 768
+    size = 512 if VARIANTS[name].merge else 384
     between, peak = stream_bytes(VARIANTS[name], block, size, dtype)
     estimate = of(name, size=(size, size), block=block, dtype=dtype)
     assert estimate.waiting + estimate.window + estimate.shifts == pytest.approx(between, rel=2e-3)

@@ -63,6 +63,7 @@ def test_golden_numbers(name: str) -> None:
         assert relative_error(sampled, torch.from_numpy(golden[key])) <= TOLERANCE, key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED_NAMES)
 def test_all_shared_vectors(name: str) -> None:
     file = SHARED / "vectors" / f"{name}.npz"

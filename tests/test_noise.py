@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from training.clips import synthetic
 from vsgshift.analysis import Level, PlaneScale, level, level_to_remove, weighted_median
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIGMAS = (5, 10, 20, 30, 50)
 
 

@@ -14,8 +14,6 @@ from evaluation.protocols import Full, Published, evenly_spaced, overlap
 from vsgshift.network import VARIANTS, ShiftNet
 from vsgshift.streaming import restore
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CPU = torch.device("cpu")
 
 

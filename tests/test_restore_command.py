@@ -6,15 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from films import FFMPEG, NEEDS_PROGRAMS, film, streams, vs
 
 from vsgshift.cli import main
-from vsgshift.errors import VideoError
-from vsgshift.video.restore import job
+from vsgshift.errors import ProgramError, VideoError
+from vsgshift.video.restore import job, plan
 
 pytestmark = NEEDS_PROGRAMS
 # x264 loses nothing at 0, so that a film can be compared with what the filter gives, sample by sample.
@@ -144,10 +145,14 @@ def test_wrong_arguments(options: list[str], complaint: str | None, capsys: pyte
     assert complaint in capsys.readouterr().err
 
 
-def test_the_plugin_s_own_words_reach_the_user(noisy: Path, tmp_path: Path) -> None:
-    done = run(noisy, tmp_path / "out.mkv", "--deblur", "--model", "tiny-denoise")
-    assert done.returncode == 1
-    assert done.stderr == (
+def test_the_plugin_s_own_words_reach_the_user(
+    noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What fails as the machine is examined, the filter says better.
+    monkeypatch.setattr(plan, "examined", nullcontext)
+    monkeypatch.setattr(plan, "answer", Mock(side_effect=ProgramError("a line of another process")))
+    assert main(["restore", str(noisy), str(tmp_path / "out.mkv"), "--deblur", "--model", "tiny-denoise"]) == 1
+    assert capsys.readouterr().err == (
         "vsgshift: vspipe: Deblur: model tiny-denoise is made for gshift.Denoise; the default model here is tiny\n"
     )
     assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ from films import FFMPEG, NEEDS_PROGRAMS, film, streams
 from vsgshift.errors import VideoError
 from vsgshift.video.restore.job import Job, restore
 
-pytestmark = NEEDS_PROGRAMS
+pytestmark = [*NEEDS_PROGRAMS, pytest.mark.usefixtures("probed_here")]
 SOUND = ["-f", "lavfi", "-i", "sine=duration=0.4:sample_rate=48000"]
 SUBTITLES = "1\n00:00:00,040 --> 00:00:00,200\n<i>first</i>\n\n2\n00:00:00,240 --> 00:00:00,360\nlöng\n"
 

@@ -109,29 +109,6 @@ def test_what_a_kind_of_file_cannot_hold_is_reported_before_the_restoration(rich
         copied(rich, ".webm", encoding=Encoding(codec="libx264"), audio=False, subtitles=False)
 
 
-@pytest.mark.parametrize("ending", [".mp4", ".mkv"])
-def test_rotation(ending: str, tmp_path: Path) -> None:
-    upright = film(tmp_path / "upright.mp4", "-pix_fmt", "yuv420p", frames=4)
-    turned = tmp_path / "turned.mp4"
-    command = [
-        str(FFMPEG),
-        "-loglevel",
-        "error",
-        "-display_rotation",
-        "90",
-        "-i",
-        str(upright),
-        "-c",
-        "copy",
-        str(turned),
-    ]
-    subprocess.run(command, check=True)
-    expected = frame_props(turned)["Rotation"]
-    assert expected in (90, 270)
-    actual = frame_props(copied(turned, ending))
-    assert (actual["Rotation"], actual["FlipVertical"]) == (expected, 0)
-
-
 def test_a_cover_picture(tmp_path: Path) -> None:
     cover = film(tmp_path / "cover.png", frames=1, size="16x16")
     plain, source = film(tmp_path / "plain.mp4", frames=3), tmp_path / "film.mp4"
@@ -405,12 +382,12 @@ def test_going_on_with_something_else_is_refused(tmp_path: Path, monkeypatch: py
     assert restore(Job(source=source, output=output, filters=(), part=4, force=True)).made == 6
 
 
-def interrupted(source: Path, output: Path) -> Path:
+def interrupted(source: Path, output: Path, *, resume: bool = False) -> Path:
     """The folder of a restoration with all its parts, whose file has not been put together."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(job_module, "join", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            restore(Job(source=source, output=output, filters=(), part=4))
+            restore(Job(source=source, output=output, filters=(), part=4, resume=resume))
     return output.with_name(f"{output.name}.parts")
 
 
@@ -500,9 +477,9 @@ def test_an_ffmpeg_that_hides_a_full_disk_is_noticed(tmp_path: Path, monkeypatch
 
 def test_a_broken_part_is_made_again(tmp_path: Path) -> None:
     source, output = film(tmp_path / "film.mkv", frames=8), tmp_path / "out.mkv"
-    restore(Job(source=source, output=output, filters=(), part=4))
-    packets = streams(output)[0].packets
-    output.unlink()
+    folder = interrupted(source, output)
+    parts = [folder / f"0000{number}.mkv" for number in range(2)]
+    packets, untouched = streams(parts[0])[0].packets, parts[1].stat().st_mtime_ns
     faults: tuple[Callable[[Path], object], ...] = (
         lambda file: file.write_bytes(b""),
         lambda file: file.write_bytes(file.read_bytes()[:-200]),
@@ -510,11 +487,10 @@ def test_a_broken_part_is_made_again(tmp_path: Path) -> None:
         lambda file: file.write_bytes(bytes(file.stat().st_size)),
     )
     for break_it in faults:
-        folder = interrupted(source, output)
-        break_it(folder / "00000.mkv")
-        assert restore(Job(source=source, output=output, filters=(), part=4, resume=True)).made == 4
-        assert streams(output)[0].packets == packets
-        output.unlink()
+        break_it(parts[0])
+        interrupted(source, output, resume=True)
+        assert streams(parts[0])[0].packets == packets
+        assert parts[1].stat().st_mtime_ns == untouched
 
 
 @pytest.mark.parametrize(

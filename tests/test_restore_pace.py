@@ -1,5 +1,6 @@
 """Before and during a long run: the speed is measured, parts are a minute of work, and the user is told."""
 
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 from statistics import fmean
@@ -14,8 +15,9 @@ from vsgshift.video import pipe
 from vsgshift.video.noise import noise_words
 from vsgshift.video.restore import forecast as forecast_module
 from vsgshift.video.restore import job as job_module
-from vsgshift.video.restore import parts, progress
+from vsgshift.video.restore import parts, plan, progress
 from vsgshift.video.restore.job import Job, restore
+from vsgshift.video.restore.machine import Machine
 from vsgshift.video.script import FilterCall
 
 pytestmark = NEEDS_PROGRAMS
@@ -82,6 +84,8 @@ def test_a_film_that_is_finished_has_nothing_to_resume(tmp_path: Path, capsys: p
 
 def test_a_long_run_says_what_it_will_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast_module, "LONG", 0)
+    monkeypatch.setattr(plan, "answer", lambda process: Machine())
+    monkeypatch.setattr(plan, "examined", nullcontext)
     source = film(tmp_path / "film.mkv", "-vf", "noise=alls=20:allf=t", "-c:v", "ffv1", frames=12)
     remarks: list[str] = []
     filters = (FilterCall(task="denoise", options={"device_id": -1}),)

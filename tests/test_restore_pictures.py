@@ -17,7 +17,7 @@ from vsgshift.video.encoder import Encoding
 from vsgshift.video.pixels import Pixels, loses, passage
 from vsgshift.video.restore.job import Job, restore
 
-pytestmark = NEEDS_PROGRAMS
+pytestmark = [*NEEDS_PROGRAMS, pytest.mark.usefixtures("probed_here")]
 LOSSLESS = Encoding(codec="ffv1")
 
 
@@ -110,7 +110,7 @@ def test_an_aspect_that_the_container_alone_tells(name: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
-@pytest.mark.parametrize("flips", [(), ("-display_hflip",), ("-display_vflip",)])
+@pytest.mark.parametrize("flips", [(), ("-display_hflip",)])
 def test_rotation_together_with_mirroring(degrees: int, flips: tuple[str, ...], tmp_path: Path) -> None:
     plain = film(tmp_path / "plain.mp4", "-pix_fmt", "yuv420p", frames=2)
     source = remuxed(plain, tmp_path / "turned.mp4", "-display_rotation", str(degrees), *flips)
@@ -119,15 +119,22 @@ def test_rotation_together_with_mirroring(degrees: int, flips: tuple[str, ...], 
         for file in (source, copied(source, ".mp4")[0], copied(source, ".mkv")[0])
     ]
     assert told == [told[0]] * 3
+    assert (told[0]["Rotation"] % 180 == 90) == (degrees % 180 == 90)
+    # Turned by 180 degrees that is mirrored from left to right: with these, all eight ways that there are.
+    assert bool(told[0]["FlipVertical"]) == bool(flips)
 
 
 COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
 
 
 @pytest.mark.parametrize(
-    ("location", "filter_knows"), [*((location, True) for location in range(6)), (0, False), (2, False)]
+    ("codec", "location", "filter_knows"),
+    [
+        *(("libx264", location, True) for location in range(6)),
+        *(("libx264", location, False) for location in (0, 2)),
+        *(("libx265", location, knows) for location, knows in ((0, True), (2, True), (2, False))),
+    ],
 )
-@pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_where_chroma_samples_lie(
     codec: str, location: int, filter_knows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

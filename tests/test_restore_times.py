@@ -13,7 +13,7 @@ from films import NEEDS_PROGRAMS, film, streams
 from vsgshift.video.compare.pairs import Comparison, Moment
 from vsgshift.video.restore.job import Job, restore
 
-pytestmark = NEEDS_PROGRAMS
+pytestmark = [*NEEDS_PROGRAMS, pytest.mark.usefixtures("probed_here")]
 SOUND = ["-f", "lavfi", "-i", "sine=duration=1"]
 
 
@@ -149,8 +149,17 @@ def test_a_rate_that_the_file_hides(tmp_path: Path) -> None:
         assert out.streams.video[0].average_rate == 25
 
 
-@pytest.mark.parametrize("second", ["before", "after", "far before", "far after"])
-@pytest.mark.parametrize("ending", ["ts", "mpg"])
+@pytest.mark.parametrize(
+    ("second", "ending"),
+    [
+        ("before", "ts"),
+        ("after", "ts"),
+        ("far before", "ts"),
+        ("far after", "ts"),
+        ("before", "mpg"),
+        ("far after", "mpg"),
+    ],
+)
 def test_films_that_were_joined_go_on_and_their_sound_with_them(second: str, ending: str, tmp_path: Path) -> None:
     """As `cat` joins them: the second one's clock begins before or after that of the first one ends."""
     codecs = ("-c:v", "mpeg2video", "-bf", "0", "-c:a", "mp2")

@@ -15,8 +15,6 @@ from vsgshift import restore
 from vsgshift.analysis import Coding, Thumbnail, is_cut, plane_scales, thumbnail
 from vsgshift.weights import load_network
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 core = vs.core
 MEDIA = SHARED / "media"
 GREY8 = plane_scales(Coding(family="GRAY", bits=8, full_range=True))

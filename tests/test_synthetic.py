@@ -11,8 +11,6 @@ from training.clips.compression import Quantiser, compressed
 from training.clips.motion import Camera, Path, Track, travel
 from training.clips.rng import Rng
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 LUMA = torch.tensor((0.299, 0.587, 0.114))[:, None, None]
 
 

@@ -29,8 +29,6 @@ from training.state import read_state
 from training.validation import examples, psnr, sheet
 from vsgshift import load_network
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
 CPU = torch.device("cpu")
 ALONE = Processes(rank=0, count=1, device=CPU)

@@ -9,8 +9,6 @@ from training.clips.encoders import DECODERS, Coding, coded
 from training.clips.noise import KINDS, UNCODED, noisy
 from training.clips.rng import Rng
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIGMA = 8 / 255
 
 

@@ -179,7 +179,7 @@ def test_in_a_chain_of_vsjetpack(video: Path) -> None:
 )
 def test_pipe_into_an_encoder(target: str, missing: str | None, video: Path, tmp_path: Path) -> None:
     """An encoder that is missing fails the script, and says so."""
-    search = os.pathsep.join((str(VSPIPE.parent), os.environ["PATH"]))
+    search = os.pathsep.join((str(Path(str(VSPIPE)).parent), os.environ["PATH"]))
     done = subprocess.run(
         [EXAMPLES / "encode.sh", video, tmp_path / target],
         capture_output=True,
