@@ -10,7 +10,7 @@ root=$PWD/build/fresh
 umount "$root/proc" "$root/dev/shm" 2>/dev/null || true
 rm -rf "$root"
 mkdir -p "$root"
-{ debootstrap --variant=minbase --include=ca-certificates trixie "$root"; } >"$root.log"
+debootstrap --variant=minbase --include=ca-certificates trixie "$root" >"$root.log"
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 cp /etc/resolv.conf "$root/etc/"
 mount -t proc proc "$root/proc"
@@ -24,10 +24,11 @@ echo "commit $(git log -1 --format='%h of %cs')"
 { grep -o 'apt install [^`]*' <<<"$section"; sed -n 's/^    //p' <<<"$section"; } |
   chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin TERM=dumb DEBIAN_FRONTEND=noninteractive bash -c '
     cd ~/vsgshift
+    TIMEFORMAT="%0R %0U %0S"
     while IFS= read -r line; do
       printf "\n\$ %s\n" "$line"
-      since=$SECONDS
-      eval "${line/apt install/apt install -y}" >~/log 2>&1 </dev/null && word=done || word="exit status $?"
+      { time eval "${line/apt install/apt install -y}" >~/log 2>&1 </dev/null; } 2>~/time && word=done || word="exit status $?"
+      read -r real user system <~/time
       tr "\r" "\n" <~/log | grep -v "^ *$" | tail -n 6 | cut -c 1-160
-      echo "[$word after $((SECONDS - since)) s; $(du -shx / | cut -f 1) on the disk]"
+      echo "[$word after $real s, $((user + system)) s of processor time; $(du -shx / | cut -f 1) on the disk]"
     done'

@@ -178,9 +178,15 @@ class Reader(HTMLParser):
 
 
 @with_video
-def test_the_page(card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page(
+    card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     options = ("--sigma", "20", "0", "--device", "cpu", "--at", "0.24", "0f", "--seconds", "0.2", "--place", "20,33")
+    assert compare(card, *options) == 0
+    # The next page takes the place of the one before.
+    written = f"{card.stem}-compare.html: frame 6, 0; open it in a browser\n"
+    assert capsys.readouterr().out == written
     assert compare(card, *options) == 0
     text = (tmp_path / f"{card.stem}-compare.html").read_text()
     page = Reader(text)

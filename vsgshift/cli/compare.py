@@ -55,7 +55,7 @@ def add(commands: Commands) -> None:
         help="seconds, [h:]m:s, or a frame number as 120f; default: the middle",
     )
     comparer.add_argument(
-        "-o", "--output", type=_output, metavar="FILE", help="default: IN's name with -compare.html, in this folder"
+        "-o", "--output", type=_output, metavar="FILE", help="default: IN's name with -compare.html, here; written over"
     )
     comparer.add_argument(
         "--seconds",
@@ -79,9 +79,11 @@ def compare(options: argparse.Namespace) -> int:
         levels = options.sigma[:1]
     versions = [filter_calls(argparse.Namespace(**{**vars(options), "sigma": level})) for level in levels]
     output = options.output or Path(f"{options.source.stem}-compare.html")
-    if output.exists() and (not options.force or output.samefile(options.source)):
-        what = "is the video itself" if options.force else "exists; --force overwrites it"
-        raise CommandError(f"{output} {what}")
+    if output.exists() and options.source.exists() and output.samefile(options.source):
+        raise CommandError(f"{output} is the video itself")
+    # Who chooses a level compares again and again: the page that has its own name gives way to the next.
+    if output.exists() and options.output and not options.force:
+        raise CommandError(f"{output} exists; --force overwrites it")
     if not output.parent.is_dir():
         raise CommandError(f"no such folder: {output.parent}")
 
@@ -97,7 +99,7 @@ def compare(options: argparse.Namespace) -> int:
         duration = (4.0 if ending in FILMS else 1.0) if options.seconds is None else options.seconds
         count = 1 if ending in PICTURE else max(round(duration * video.rate), 1)
         progress.total = len(numbers) * len(versions)
-        written = f"frame {', '.join(map(str, numbers))}"
+        written = f"frame {', '.join(map(str, numbers))}{'; open it in a browser' if ending in PAGES else ''}"
         try:
             if ending in FILMS:
                 frames = movie.write(output, video, numbers, duration, ["Before", *names])
