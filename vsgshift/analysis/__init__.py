@@ -3,9 +3,9 @@
 Plain arithmetic on planes; knows neither VapourSynth nor the network.
 """
 
-from .noise import UNKNOWN, Level, combined, level, level_to_remove, weighted_median
+from .noise import UNKNOWN, Level, level, level_to_remove, weighted_median
 from .samples import Coding, PlaneScale, plane_scales
-from .scenes import Thumbnail, cut_strength, is_cut, thumbnail
+from .scenes import Thumbnail, is_cut, thumbnail
 
 __all__ = [
     "UNKNOWN",
@@ -13,8 +13,6 @@ __all__ = [
     "Level",
     "PlaneScale",
     "Thumbnail",
-    "combined",
-    "cut_strength",
     "is_cut",
     "level",
     "level_to_remove",

@@ -55,16 +55,11 @@ def difference(a: Thumbnail, b: Thumbnail) -> float:
     return 1 - alike + histogram / HISTOGRAM_UNIT
 
 
-def cut_strength(before: Sequence[Thumbnail], after: Sequence[Thumbnail]) -> float:
-    """How much like a cut the step between two frames is, by one or two frames before and after it, in order."""
+def is_cut(before: Sequence[Thumbnail], after: Sequence[Thumbnail]) -> bool:
+    """Whether a scene ends between two frames, by one or two frames before and after it, in order."""
     across = min(difference(a, b) for a in before for b in after)
     within = min((difference(a, b) for side in (before, after) for a, b in pairwise(side)), default=0.0)
-    return across - within
-
-
-def is_cut(before: Sequence[Thumbnail], after: Sequence[Thumbnail]) -> bool:
-    """Whether a scene ends between two frames; arguments as for `cut_strength`."""
-    return cut_strength(before, after) > THRESHOLD
+    return across - within > THRESHOLD
 
 
 def _cells(plane: NDArray[Any]) -> Thumbnail:

@@ -81,13 +81,9 @@ def open_clip(
     times = _times(opened, node, _jumps(file))
     if fields.interlaced:
         first, last = (float(times.seconds(fields.interlaced[end])) for end in (0, -1))
-        which = (
-            "is interlaced"
-            if len(fields.flagged) == fields.examined
-            else f"is interlaced at {first:.1f} to {last:.1f} s"
-        )
+        where = "" if len(fields.flagged) == fields.examined else f" at {first:.1f} to {last:.1f} s"
         raise VideoError(
-            f"{file} {which}; deinterlace it first, as with: ffmpeg -i {shlex.quote(str(file))} "
+            f"{file} is interlaced{where}; deinterlace it first, as with: ffmpeg -i {shlex.quote(str(file))} "
             "-map 0 -map -0:d? -c copy -c:v:0 ffv1 -filter:v:0 bwdif=send_frame progressive.mkv"
         )
     clip = Clip(node=node.std.SetFieldBased(0), props=sampled[0], sampled=sampled, times=times, fields=fields)

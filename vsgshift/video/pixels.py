@@ -6,7 +6,7 @@ RGB as the planes of 4:4:4, transparency as a second picture below the first.
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DELIVERY = {"libx264", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9", "hevc_nvenc", "h264_nvenc", "av1_nvenc"}
 """Encoders for players, most of which take nothing but YUV; RGB is made that for them even where they hold it."""
@@ -94,23 +94,19 @@ def passage(pixels: Pixels, codec: str, takes: Collection[str]) -> Passage:
         before.append(f"clip = clip.resize.Bicubic(format=vs.{format})")
     depth = int(re.sub(r".*\D", "", format))
     alpha = pixels.alpha and pixels.family != "GRAY" and depth in ALPHA_DEPTHS and any(map(has_alpha, takes))
+    (width, height), filters = pixels.size, f"mergeplanes=0x000102:gbrp{_end(depth)}" if is_rgb else ""
+    plain = Passage(format=format, size=pixels.size, before=(*before,), after=(*after,), filters=filters, is_rgb=is_rgb)
     if not alpha:
-        filters = f"mergeplanes=0x000102:gbrp{_end(depth)}" if is_rgb else ""
-        return Passage(
-            format=format, size=pixels.size, before=(*before,), after=(*after,), filters=filters, is_rgb=is_rgb
-        )
+        return plain
     before.append("alpha = clip.std.PropToClip('_Alpha')")
     after += [
         f"alpha = alpha.resize.Bicubic(format=vs.GRAY{depth}, range_in=1, range=1)",
         "clip = core.std.StackVertical([clip, core.std.ShufflePlanes([alpha, clip, clip], [0, 1, 2], vs.YUV)])",
     ]
     kind = f"gbrap{_end(depth)}" if is_rgb else f"yuva{format[3:6]}p{_end(depth)}"
-    width, height = pixels.size
     halves = f"crop={width}:{height}:0:0[picture];[below]crop={width}:{height}:0:{height}[alpha]"
     filters = f"split[above][below];[above]{halves};[picture][alpha]mergeplanes=0x00010210:{kind}"
-    return Passage(
-        format=format, size=(width, 2 * height), before=(*before,), after=(*after,), filters=filters, is_rgb=is_rgb
-    )
+    return replace(plain, size=(width, 2 * height), before=(*before,), after=(*after,), filters=filters)
 
 
 def _end(bits: int) -> str:

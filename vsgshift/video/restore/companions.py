@@ -7,6 +7,7 @@ work, also where only its end would show it.
 import io
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,20 +93,15 @@ class Reencoded(Copy):
         self._resampler = AudioResampler(format=context.format, layout=context.layout, rate=sound.sample_rate)
         self.remark = f"is converted from {sound.name} to {codec}, without loss"
 
-    def take(self, packet: "Packet[Any]") -> Iterator["Packet[Any]"]:
+    def take(self, packet: "Packet[Any] | None") -> Iterator["Packet[Any]"]:
         for frame in self._source.decode(packet):
-            yield from self._encode(frame)
+            for resampled in self._resampler.resample(frame):
+                yield from self.stream.encode(resampled)
 
     def finish(self) -> Iterator["Packet[Any]"]:
-        for frame in self._source.decode(None):
-            yield from self._encode(frame)
-        yield from self._encode(None)
-
-    def _encode(self, frame: Any) -> Iterator["Packet[Any]"]:
-        for resampled in self._resampler.resample(frame):
+        yield from self.take(None)
+        for resampled in (*self._resampler.resample(None), None):
             yield from self.stream.encode(resampled)
-        if frame is None:
-            yield from self.stream.encode(None)
 
 
 class Rewritten(Copy):
@@ -136,12 +132,11 @@ class Rewritten(Copy):
 type Way = Callable[["OutputContainer", Any], Copy]
 
 
-def _reencoded(codec: str) -> Way:
-    return lambda out, stream: Reencoded(out, stream, codec)
-
-
 AS_IT_IS: tuple[Way, ...] = (Copy, NamedChannels, SameParameters)
-OTHERWISE: dict[str, tuple[Way, ...]] = {"audio": tuple(map(_reencoded, LOSSLESS)), "subtitle": (Rewritten,)}
+OTHERWISE: dict[str, tuple[Way, ...]] = {
+    "audio": tuple(partial(Reencoded, codec=codec) for codec in LOSSLESS),
+    "subtitle": (Rewritten,),
+}
 
 
 def way(film: Path, stream: Stream, ending: str) -> Way | None:
