@@ -31,7 +31,7 @@ fi
 rm -rf "$lab"
 mkdir -p "$lab"
 # Those of release.sh, if they are there: zig compiles the C library for Windows once for each place where it lies.
-tools=build/release/tools
+tools=$PWD/build/release/tools
 [ -e "$tools" ] || { tools=$lab/tools && python3.12 -m venv "$tools"; }
 "$tools/bin/pip" install -q pefile ziglang
 for_windows=(--only-binary :all: --platform win_amd64 --python-version 3.12 --no-deps)
