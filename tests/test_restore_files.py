@@ -69,6 +69,7 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return film(folder / 'my "best" film\'s.mkv', *options, "-c:s", "srt", frames=25, inputs=inputs)
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_everything_beside_the_picture_is_carried_over(rich: Path) -> None:
     before, after = streams(rich), streams(copied(rich))
     assert [stream.kind for stream in after] == ["video", "audio", "subtitle", "attachment"]
@@ -88,6 +89,7 @@ def test_everything_beside_the_picture_is_carried_over(rich: Path) -> None:
     assert "Chapter #0:1: start 0.400000, end 1.600000" in described.stderr
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_a_stretch_takes_its_sound_and_chapters_along(rich: Path) -> None:
     output = copied(rich, ".mov", start=0.2, end=0.8, subtitles=False, force=True)
     picture, sound, *_ = streams(output)
@@ -102,6 +104,7 @@ def test_a_stretch_takes_its_sound_and_chapters_along(rich: Path) -> None:
     assert "Chapter #0:1: start 0.200000, end 0.600000" in described
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_what_a_kind_of_file_cannot_hold_is_reported_before_the_restoration(rich: Path) -> None:
     with pytest.raises(VideoError, match=r"hold stream 1 \(aac\).*--no-audio"):
         copied(rich, ".webm")
@@ -109,6 +112,7 @@ def test_what_a_kind_of_file_cannot_hold_is_reported_before_the_restoration(rich
         copied(rich, ".webm", encoding=Encoding(codec="libx264"), audio=False, subtitles=False)
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_a_cover_picture(tmp_path: Path) -> None:
     cover = film(tmp_path / "cover.png", frames=1, size="16x16")
     plain, source = film(tmp_path / "plain.mp4", frames=3), tmp_path / "film.mp4"
@@ -135,6 +139,7 @@ LIGHT = (
 
 
 @pytest.mark.parametrize("codec", [None, "libx264"])
+@pytest.mark.usefixtures("probed_here")
 def test_hdr10(codec: str | None, tmp_path: Path) -> None:
     source = film(tmp_path / "hdr.mkv", "-pix_fmt", "yuv420p10le", "-c:v", "libx265", "-x265-params", HDR, frames=3)
     output = copied(source, ".mp4", encoding=Encoding(codec=codec))
@@ -164,6 +169,7 @@ def test_hdr10(codec: str | None, tmp_path: Path) -> None:
         ("stream.ts", ("-pix_fmt", "yuv420p"), 5, "64x48", "YUV420P8"),
     ],
 )
+@pytest.mark.usefixtures("probed_here")
 def test_pictures(name: str, options: tuple[str, ...], frames: int, size: str, format: str, tmp_path: Path) -> None:
     source = film(tmp_path / name, *options, frames=frames, size=size)
     remarks: list[str] = []
@@ -186,6 +192,7 @@ def test_pictures(name: str, options: tuple[str, ...], frames: int, size: str, f
     assert streams(output)[0].times[0] == 0
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_a_truncated_film_gives_what_is_there(rich: Path, tmp_path: Path) -> None:
     source = tmp_path / "cut short.mkv"
     data = rich.read_bytes()
@@ -227,6 +234,7 @@ def test_no_film(prepare: Callable[[Path], object], complaint: str, tmp_path: Pa
     assert not list(tmp_path.glob("*.parts"))
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_outputs_that_are_refused(tmp_path: Path) -> None:
     source = film(tmp_path / "film.mkv", frames=2)
     (tmp_path / "there.mkv").write_bytes(b"precious")
@@ -357,6 +365,7 @@ def test_a_program_that_dies_is_reported_in_one_line_and_loses_nothing(
     assert streams(output)[0].packets == whole
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_going_on_with_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, output = film(tmp_path / "film.mkv", frames=6), tmp_path / "out.mkv"
     check_part = mux.check_part
@@ -421,6 +430,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(kind: str, options: dict[str, A
     assert contents(tmp_path) == before
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_a_folder_of_another_user_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = film(tmp_path / "film.mkv", frames=6)
     folder = interrupted(source, tmp_path / "out.mkv")
@@ -430,6 +440,7 @@ def test_a_folder_of_another_user_is_not_ours(tmp_path: Path, monkeypatch: pytes
         restore(Job(source=source, output=tmp_path / "out.mkv", filters=(), resume=True))
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_what_the_user_puts_into_our_folder_stays(tmp_path: Path) -> None:
     source, output = film(tmp_path / "film.mkv", frames=6), tmp_path / "out.mkv"
     folder = interrupted(source, output)
@@ -451,6 +462,7 @@ def test_what_lies_in_the_folder_is_not_run(tmp_path: Path) -> None:
     assert not ran.exists()
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_an_ffmpeg_that_hides_a_full_disk_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, output = film(tmp_path / "film.mkv", "-vf", "noise=alls=60:allf=t", frames=8), tmp_path / "out.mkv"
     # As ffmpeg 5.1: what was written is cut off, and the exit status is 0.
@@ -475,6 +487,7 @@ def test_an_ffmpeg_that_hides_a_full_disk_is_noticed(tmp_path: Path, monkeypatch
         output.unlink()
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_a_broken_part_is_made_again(tmp_path: Path) -> None:
     source, output = film(tmp_path / "film.mkv", frames=8), tmp_path / "out.mkv"
     folder = interrupted(source, output)

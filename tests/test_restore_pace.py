@@ -52,6 +52,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch, **job: Any) -> None:
             restore(Job(**job))
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_a_run_goes_on_with_parts_of_the_length_that_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_run_goes_on_with_parts_of_the_length_that_it_began_with(
     assert streams(tmp_path / "out.mkv")[0].packets == streams(tmp_path / "whole.mkv")[0].packets
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_a_film_that_is_finished_has_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, output = film(tmp_path / "film.mkv", frames=3), tmp_path / "out.mkv"
     restore(Job(source=source, output=output, filters=()))

@@ -42,6 +42,7 @@ def job_of(whole: Path, folder: Path, **more: Any) -> Job:
     return Job(source=whole.with_name("film.mkv"), output=folder / "out.mkv", filters=(), **{"part": 3, **more})
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_stretches_make_the_file_of_one_run(whole: Path, tmp_path: Path) -> None:
     made = [restore(job_of(whole, tmp_path, stretch=(number, 3))).made for number in (3, 1, 2)]
     assert made == [3 + 3 + 2, 6, 6]
@@ -63,6 +64,7 @@ def test_there_may_be_more_stretches_than_parts(whole: Path, tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_a_join_says_what_is_missing(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="no part of it has been made; make them with --stretch first"):
         restore(job_of(whole, tmp_path, join=True))
@@ -191,6 +193,7 @@ def test_whoever_comes_first_decides_how_long_a_part_is(tmp_path: Path) -> None:
     assert begin(tmp_path, state) == 30
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_a_machine_of_another_kind_is_refused(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     restore(job_of(whole, tmp_path, stretch=(1, 2)))
 
@@ -233,6 +236,7 @@ def test_what_frames_depend_on_is_known(tmp_path: Path) -> None:
     assert known[2] == known[3]
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_short_stretches_are_remarked_on(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remarks: list[str] = []
     monkeypatch.setattr(plan_module, "answer", lambda process: Machine(reach=5))

@@ -61,6 +61,7 @@ def test_the_reason_among_what_a_program_says(said: str, reason: str) -> None:
         (Encoding(options=("-pix_fmt", "nosuch")), "ffmpeg: Unknown pixel format requested: nosuch"),
     ],
 )
+@pytest.mark.usefixtures("probed_here")
 def test_ffmpegs_reason_is_shown(encoding: Encoding, reason: str, plain: Path, tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=reason) as caught:
         restore(Job(source=plain, output=tmp_path / "out.mkv", filters=(), encoding=encoding))
@@ -109,6 +110,7 @@ def test_an_output_that_is_a_link_stays_one(plain: Path, tmp_path: Path, capsys:
     assert link.is_symlink()
 
 
+@pytest.mark.usefixtures("probed_here")
 def test_closed_captions_are_remarked_on(tmp_path: Path) -> None:
     source = film(tmp_path / "film.h264", "-pix_fmt", "yuv420p", "-bf", "0", frames=3)
     # A user data SEI with one pair of CEA-708 bytes before each picture, as broadcasters put them.
