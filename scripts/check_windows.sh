@@ -54,6 +54,7 @@ under_wine() {
     PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off PIP_NO_COMPILE=1 wine "$@" 9>&-)
   echo "[done after $((SECONDS - since)) s; $(du -sh "$lab/python" | cut -f 1) in Python's folder]"
 }
+echo "$(date -I), $(chroot "$root" wine --version 2>/dev/null), $(basename "$wheel"): $(du -h "$wheel" | cut -f 1)"
 wheel=$(basename "$wheel")
 under_wine python -m ensurepip
 if [ "${2:-}" = --without-torch ]; then
@@ -64,6 +65,5 @@ else
 fi
 under_wine python -I check_wheel.py "${@:2}"
 if [ "${2:-}" != --without-torch ]; then
-  under_wine vsgshift doctor
   under_wine vsgshift demo
 fi

@@ -27,6 +27,7 @@ int wmain(int count, wchar_t **words) { return Py_Main(count, words); }
 """
 MATH, STAND_IN = b"api-ms-win-crt-math-l1-1-0.dll", b"xpi-ms-win-crt-math-l1-1-0.dll"
 PARTS = {f"c{part}{kind}": "float" if kind == "f" else "double" for part in ("real", "imag") for kind in ("f", "", "l")}
+OF_MODULES = ("libcrypto", "libffi", "libssl", "sqlite3", "tcl", "tk", "zlib1")
 UMATH = "numpy/_core/_multiarray_umath.*.pyd"
 
 
@@ -37,7 +38,9 @@ def main(folder: Path) -> None:
         with zipfile.ZipFile(next(folder.glob(wheel))) as archive:
             for name in archive.namelist():
                 if inside in name and name.endswith((".dll", ".pyd")):
-                    target = python / ("DLLs" if name.endswith(".pyd") else "") / Path(name).name
+                    # As Python's installer has them: what modules need lies beside them, where any program finds it.
+                    beside = name.endswith(".pyd") or Path(name).name.startswith(OF_MODULES)
+                    target = python / ("DLLs" if beside else "") / Path(name).name
                     target.parent.mkdir(exist_ok=True)
                     target.write_bytes(archive.read(name))
     shutil.copytree(sysconfig.get_path("stdlib"), python / "Lib", ignore=WITHOUT, dirs_exist_ok=True)
@@ -54,7 +57,7 @@ def main(folder: Path) -> None:
         code = "typedef struct { float v[2]; } C_float;\ntypedef struct { double v[2]; } C_double;\n"
         for name, kind in PARTS.items():
             code += f"{kind} part_{name}(C_{kind} z) {{ return z.v[{int('imag' in name)}]; }}\n"
-        _library(python / STAND_IN.decode(), known, code)
+        _library(umath.with_name(STAND_IN.decode()), known, code)
 
 
 def _library(file: Path, exports: Mapping[str, str], code: str = "") -> None:
