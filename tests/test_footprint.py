@@ -242,4 +242,4 @@ def test_it_is_what_a_process_takes(how: str) -> None:
     program = Path(__file__).with_name("peak.py")
     done = subprocess.run([sys.executable, program, *how.split()], capture_output=True, text=True, check=True)
     actual, promised = map(int, done.stdout.split())
-    assert actual <= promised <= 1.5 * actual  # runs differ by a fifth, and by the threads of OpenMP
+    assert actual <= promised <= 1.25 * actual  # runs of one case differ by an eighth

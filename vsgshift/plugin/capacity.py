@@ -17,6 +17,8 @@ SMALL_TILE = 512
 """Pixels of the tiles that are proposed."""
 PLANES = 3 * 4
 """Bytes for each pixel of a frame of the graph: RGBS."""
+GAPS = 1.8
+"""How many times the bytes of its frames a filter takes in the host's memory, with the gaps between them; measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class Demand:
         # On a GPU those that come up and those that go down; on a CPU the most are there where a stream begins again
         # and waits for those that its first frame depends on.
         frames = self.network.radius + 4 * self.block + 2 * self.threads if cpu else 2 * self.block
-        waiting = frames * PLANES * self.size[0] * self.size[1]
+        waiting = int(frames * PLANES * self.size[0] * self.size[1] * (GAPS if cpu else 1))
         streams = self.streams * self.runs
         stream = self.footprint().on_device("cpu" if cpu else "cuda", offload=self.offload, streams=streams)
         timed = self.device.type == "cuda" and self.dtype != torch.float32

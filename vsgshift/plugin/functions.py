@@ -79,6 +79,7 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     from vsgshift.plugin import devices
     from vsgshift.plugin.capacity import Demand, figures, fit
     from vsgshift.plugin.free_memory import PROMISES, free_memory
+    from vsgshift.plugin.memory import share_one_heap
     from vsgshift.plugin.restorer import Options, Restorer
     from vsgshift.plugin.streams import StreamPool
     from vsgshift.streaming.tiles import Tiling
@@ -86,6 +87,8 @@ def _restored(core: Core, task: Task, clip: Node, choices: Choices) -> Node:
     from vsgshift.weights.catalogue import full_name
 
     device = devices.choose(choices.device_id)
+    if device.type == "cpu":
+        share_one_heap()
     dtype = devices.precision(device, choices.fp16)
     model = full_name(choices.model, task)
     network = load_network(model, device=device, dtype=dtype)

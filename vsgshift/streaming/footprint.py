@@ -13,11 +13,11 @@ import torch
 from vsgshift.network.variants import Variant
 from vsgshift.streaming.tiles import Tiling
 
-SPARE = {"cpu": 1.95, "cuda": 1.25, "fused": 3.6}
+SPARE = {"cpu": 1.95, "cuda": 1.25, "fused": 2.15}
 """How many times its activations a run takes on a kind of device, or with the CPU's compiled kernels: the libraries'
-own buffers, and gaps between what was freed and taken, which differ by a fifth of the whole from run to run. Measured
-on the CPU, as resident memory (tests/peak.py); on CUDA a guess."""
-FIXED = {"cpu": 24 * 2**20, "cuda": 24 * 2**20, "fused": 40 * 2**20}
+own buffers, and gaps between what was freed and taken. Measured on the CPU, as resident memory (tests/peak.py); on CUDA
+a guess."""
+FIXED = {"cpu": 24 * 2**20, "cuda": 24 * 2**20, "fused": 24 * 2**20}
 """Bytes that the first run takes for itself, of whatever size."""
 FLUSH = 256 * 2**20
 """Bytes of a CUDA device with which its cache is flushed while kernels for half precision are timed."""
@@ -155,7 +155,8 @@ def _activations(variant: Variant, fused: bool) -> float:
     # The channels that arrived, aligned; joined to the others, and normalised; expanded, and depthwise. Fused, only
     # the aligned ones, those between two passes, and the result.
     core_block = (0.5 + 1 + 1 if fused else 0.5 + 2 * 1.5 + 2 * 2) * core
-    return around + given + core_block
+    # Wide networks take more where the first half of a skip is summed up: what is joined, four of it, and two sums.
+    return max(around + given + core_block, 6 * full if fused else 0)
 
 
 def _merging(variant: Variant, fused: bool, block: int) -> float:
