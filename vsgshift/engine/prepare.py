@@ -7,6 +7,7 @@ from functools import cache
 from importlib.util import find_spec
 
 import torch
+from torch.nn import Module
 
 from vsgshift.engine.compiler import missing
 from vsgshift.engine.cpu.library import kernels
@@ -14,6 +15,7 @@ from vsgshift.network import ShiftNet
 from vsgshift.network.gated import ShiftStep
 from vsgshift.network.layers import ResidualBlock
 from vsgshift.network.merge import Merge
+from vsgshift.network.merged import MergedInput, MergedOutput
 from vsgshift.streaming import restore
 
 logger = logging.getLogger(__name__)
@@ -66,20 +68,27 @@ def _for_cpu(network: ShiftNet) -> ShiftNet:
         SingleConv,
     )
 
-    fast = copy.deepcopy(network).requires_grad_(False).eval()
-    fast.merged_input, fast.merged_output = FastMergedInput(), FastMergedOutput()
     single = network.embed.weight.dtype == torch.float32
-    if not single:
-        fast.embed = SingleConv(network.embed)
-    for parent in list(fast.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, ShiftStep):
-                parent.register_module(name, FastShiftStep(child))
-            elif isinstance(child, ResidualBlock) and single:
-                parent.register_module(name, FastResidualBlock(child))
-            elif isinstance(child, Merge):
-                parent.register_module(name, FastMerge(child.reach))
-    return fast
+
+    def compiled(module: Module) -> Module | None:
+        match module:
+            case ShiftStep():
+                return FastShiftStep(module)
+            case ResidualBlock() if single:
+                return FastResidualBlock(module)
+            case Merge():
+                return FastMerge(module.reach)
+            case MergedInput():
+                return FastMergedInput()
+            case MergedOutput():
+                return FastMergedOutput()
+            case _ if module is network.embed and not single:
+                return SingleConv(network.embed)
+        return None
+
+    # What copying finds here it takes, and copies nothing of what this stands for.
+    known = {id(module): fast for module in network.modules() if (fast := compiled(module)) is not None}
+    return copy.deepcopy(network, known).requires_grad_(False).eval()
 
 
 def checked(network: ShiftNet, fuse: Callable[[ShiftNet], ShiftNet]) -> ShiftNet:
