@@ -125,7 +125,7 @@ def test_a_dry_run_prints_what_can_be_run(noisy: Path, tmp_path: Path, capsys: p
     [
         (["--sigma", "300"], "argument --sigma: 300 is out of range, 0 to 255"),
         (["--deblur", "--sigma", "5"], "--sigma is a noise level"),
-        (["--strength", "half"], "half is out of range, 0 to 1"),
+        (["--strength", "half"], "half is no number, 0 to 1"),
         (["--start", "2", "--end", "1:61"], None),
         (["--start", "2", "--end", "1"], "--start must lie before --end"),
         (["--end", "soon"], "soon is no time"),

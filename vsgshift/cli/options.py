@@ -163,7 +163,8 @@ def _read_number(kind: type[float], least: float, most: float, text: str) -> flo
     try:
         value = kind(text)
     except ValueError:
-        value = math.nan
+        what = "whole number" if kind is int else "number"
+        raise argparse.ArgumentTypeError(f"{text} is no {what}, {least:g} to {most:g}") from None
     if not least <= value <= most:
         raise argparse.ArgumentTypeError(f"{text} is out of range, {least:g} to {most:g}")
     return value
