@@ -116,7 +116,7 @@ def gpu_steps(against: Path | None) -> Iterator[Step]:
 
 
 def speed(family: str, size: str, block: int, limit: float) -> Step:
-    """A step that measures both tasks' networks of one size, in half precision."""
+    """A step that measures the networks of one size, in half precision."""
     options = ("--model", family, "--size", size, "--block", str(block), "--seconds", "1.5", "--fp16")
     return measure(f"engine {family} {size} x{block}", limit, "engine", *options, "--device", "cuda")
 

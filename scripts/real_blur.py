@@ -78,8 +78,8 @@ def scores(found: Tensor, given: Tensor, sharp: Tensor) -> dict[str, float]:
     return out
 
 
-def report(paths: list[Path], network: ShiftNet, frames: int, size: int) -> list[rivals.Row]:
-    """A row for each clip and case."""
+def report(paths: list[Path], networks: dict[str, ShiftNet], frames: int, size: int) -> list[rivals.Row]:
+    """A row for each clip, case and network."""
     out = []
     for path in paths:
         clean = rivals.read(path, frames, size)
@@ -89,36 +89,39 @@ def report(paths: list[Path], network: ShiftNet, frames: int, size: int) -> list
             given, sharp = blurred(instants, period, exposure)
             if len(sharp) <= 2 * MARGIN:
                 continue
-            out.append({"clip": path.name, "case": name} | scores(restore(network, given), given, sharp))
-            row = out[-1]
-            print(
-                f"{path.name:24} {name:14} {row['psnr before']:6.2f} {row['psnr after']:6.2f}  "
-                f"moving {row['moving before']:6.2f} {row['moving after']:6.2f}  "
-                f"still ({row['still']:4.0%}) {row['still before']:6.2f} {row['still after']:6.2f}",
-                flush=True,
-            )
+            for model, network in networks.items():
+                row = {"clip": path.name, "case": name, "model": model}
+                out.append(row := row | scores(restore(network, given), given, sharp))
+                print(
+                    f"{path.name:24} {name:14} {model:12} {row['psnr before']:6.2f} {row['psnr after']:6.2f}  "
+                    f"moving {row['moving before']:6.2f} {row['moving after']:6.2f}  "
+                    f"still ({row['still']:4.0%}) {row['still before']:6.2f} {row['still after']:6.2f}",
+                    flush=True,
+                )
     return out
 
 
 def table(rows: list[rivals.Row]) -> str:
-    """The means over the clips as Markdown: a line for each case."""
-    lines = ["| shutter | PSNR | worst clip | SSIM | blurred blocks | still blocks |", "|---|---|---|---|---|---|"]
-    for case, (period, exposure) in CASES.items():
-        some = [row for row in rows if row["case"] == case]
-        if not some:
-            continue
-        name = f"open for {exposure * period:.1f} frames" if exposure else "no blur"
+    """The means over the clips as Markdown: a line for each case and model."""
+    lines = ["| shutter | model | PSNR | worst clip | SSIM | blurred blocks | still blocks |", "|---" * 7 + "|"]
+    groups: dict[tuple[str, str], list[rivals.Row]] = {}
+    for row in rows:
+        groups.setdefault((row["case"], row["model"]), []).append(row)
+    for (case, model), some in sorted(groups.items(), key=lambda group: list(CASES).index(group[0][0])):
+        period, exposure = CASES[case]
         if not exposure:
-            lines.append(f"| {name} | to itself {np.mean([row['psnr after'] for row in some]):.1f} | | | | |")
+            psnr = np.mean([row["psnr after"] for row in some])
+            lines.append(f"| no blur | {model} | to itself {psnr:.1f} | | | | |")
             continue
         gains = [row["psnr after"] - row["psnr before"] for row in some]
-        cells = [f"{min(gains):+.2f}"]
+        cells = [f"open for {exposure * period:.1f} frames", model]
         for key, digits in (("psnr", 2), ("ssim", 4), ("moving", 2), ("still", 2)):
             # Clips without blurred blocks have no say in these.
             counted = [row for row in some if key != "moving" or row["still"] < 1]
             before, after = (np.mean([row[f"{key} {when}"] for row in counted]) for when in ("before", "after"))
-            cells.insert(0 if key == "psnr" else len(cells), f"{before:.{digits}f} to {after:.{digits}f}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+            cells.append(f"{before:.{digits}f} to {after:.{digits}f}")
+        cells.insert(3, f"{min(gains):+.2f}")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -126,16 +129,17 @@ def main() -> None:
     """Measure, print, and write a report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
-    parser.add_argument("--model", default="tiny-deblur")
+    parser.add_argument("--model", nargs="+", default=["tiny-deblur", "fine-deblur"], help="names or files")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--size", type=int, default=480, help="most pixels on the long side")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows = report(given.clips, prepared(load_network(given.model)), given.frames, given.size)
+    networks = {model: prepared(load_network(model)) for model in given.model}
+    rows = report(given.clips, networks, given.frames, given.size)
     print(table(rows))
     if given.output:
-        facts = {"date": datetime.now(UTC).date().isoformat(), "model": given.model, "size": given.size}
+        facts = {"date": datetime.now(UTC).date().isoformat(), "size": given.size}
         rivals.write(given.output, facts | {"table": table(rows), "rows": rows})
 
 

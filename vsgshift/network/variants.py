@@ -148,7 +148,6 @@ VARIANTS = {
     variant.name: variant
     for variant in (
         TINY,
-        replace(TINY, name="deblur-fine", width=48),
         MERGING,
         replace(MERGING, name="denoise-fine", width=48),
         replace(SMALL, name="deblur-small", task="deblur", reduction=1, join="add", boundary="wrap"),
