@@ -90,8 +90,9 @@ def report(paths: list[Path], networks: dict[str, ShiftNet], frames: int, size: 
             if len(sharp) <= 2 * MARGIN:
                 continue
             for model, network in networks.items():
-                row = {"clip": path.name, "case": name, "model": model}
-                out.append(row := row | scores(restore(network, given), given, sharp))
+                row: rivals.Row = {"clip": path.name, "case": name, "model": model}
+                row |= scores(restore(network, given), given, sharp)
+                out.append(row)
                 print(
                     f"{path.name:24} {name:14} {model:12} {row['psnr before']:6.2f} {row['psnr after']:6.2f}  "
                     f"moving {row['moving before']:6.2f} {row['moving after']:6.2f}  "
@@ -129,7 +130,7 @@ def main() -> None:
     """Measure, print, and write a report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
-    parser.add_argument("--model", nargs="+", default=["tiny-deblur", "fine-deblur"], help="names or files")
+    parser.add_argument("--model", nargs="+", default=["tiny-deblur"], help="names or files")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--size", type=int, default=480, help="most pixels on the long side")
     parser.add_argument("--output", type=Path)

@@ -1,6 +1,6 @@
 """`Denoise` at default options beside other filters tuned by hand, on clips with the noise of cameras, film and tapes.
 
-    rivals/bin/pip install vapoursynth-nlm-ispc vapoursynth-mvtools    # beside what scripts/rivals.py names
+    rivals/bin/pip install vapoursynth-nlm-ispc    # beside what scripts/rivals.py names
     python scripts/real_noise.py CLIP ... --rival-python rivals/bin/python --output real_noise.json
     python scripts/real_noise.py CLIP --output real_noise.json --picture crops.jpg    # by the settings in the report
 

@@ -1,14 +1,15 @@
-"""The bundled denoisers beside V-BM3D (`bm3dcpu`) and `dfttest2` on clips with white noise.
+"""The bundled denoisers beside V-BM3D (`bm3dcpu`), `dfttest2` and mvtools on clips with white noise.
 
     python -m venv rivals
     rivals/bin/pip install vapoursynth==79 vapoursynth-bm3dcpu vapoursynth-dfttest2-cpu dfttest2 numpy
+    rivals/bin/pip install vapoursynth-mvtools
     python scripts/rivals.py CLIP ... --rival-python rivals/bin/python --output rivals.json
 
 `bm3dcpu`'s wheel is for VapourSynth 79 and earlier, so the rivals run in an environment of their own. Noise of a known
 sigma is added to RGB, not clipped. V-BM3D works on YUV444PS with radius 4, a basic and a final step, `dfttest2` on RGBS
-with tbsize 5; their sigma is tuned for each level on the mean over the clips. Only the frames in the middle count: all
-of them have all neighbours. Every filter has one thread; `fp16` needs a CPU with bfloat16 arithmetic. The report is
-written after each clip, and a run that was stopped goes on from it.
+with tbsize 5, mvtools on YUV444P16; their strength is tuned for each level on the mean over the clips. Only the frames
+in the middle count: all of them have all neighbours. Every filter has one thread; `fp16` needs a CPU with bfloat16
+arithmetic. The report is written after each clip, and a run that was stopped goes on from it.
 """
 
 import argparse
@@ -35,8 +36,9 @@ RIVALS: dict[str, list[Row]] = {
         {"scale": scale, "steps": (4, 3), "ranges": (12, 6)} for scale in (1.15, 1.3)
     ],
     "dfttest2": [{"scale": scale, "power": True} for scale in (1.4, 2.0, 2.8)],
+    "Degrain3 (mvtools)": [{"scale": scale, "sad": True} for scale in (100, 160, 250)],
 }  # fmt: skip
-"""Settings of each filter that the best of is taken; its sigma, or for `dfttest2` the power, is scaled."""
+"""Settings of each filter that the best of is taken: what sigma, for `dfttest2` its square, is multiplied by."""
 OURS = ("tiny-denoise", "fine-denoise", "tiny-denoise, fp16", "fine-denoise, fp16")
 CROP = 120
 """Pixels of a square of the pictures."""
@@ -63,7 +65,8 @@ def run_rivals(folder: Path) -> None:
             import dfttest2  # type: ignore[import-not-found]
 
             return dfttest2.DFTTest(clip, sigma=task["scale"] * task["sigma"] ** 2, tbsize=5)
-        if "thsad" in task:
+        if "thsad" in task or "sad" in task:
+            most = task.get("thsad") or task["scale"] * task["sigma"]
             clip = clip.resize.Bicubic(format=vs.YUV444P16, matrix=1)
             whole = clip.mv.Super(pel=2, sharp=1)
             vectors = [
@@ -71,7 +74,7 @@ def run_rivals(folder: Path) -> None:
                 for delta in (1, 2, 3)
                 for backwards in (True, False)
             ]
-            clip = clip.mv.Degrain3(whole, *vectors, thsad=task["thsad"], thsadc=task["thsad"], thscd1=4000)
+            clip = clip.mv.Degrain3(whole, *vectors, thsad=most, thsadc=most, thscd1=4000)
             return clip.resize.Bicubic(format=vs.RGBS, matrix_in=1)
         if "h" in task:
             clip = clip.resize.Bicubic(format=vs.YUV444P16, matrix=1)

@@ -32,7 +32,7 @@ FACTS = {
     "V-BM3D, steps 8/7": ("V-BM3D (`bm3dcpu`), fast", "float", "yes", "GPL-2"),
     "V-BM3D, steps 4/3": ("V-BM3D (`bm3dcpu`), slow", "float", "yes", "GPL-2"),
     "dfttest2": ("`dfttest2`", "integer, float", "yes", "GPL-3"),
-    "SMDegrain": ("SMDegrain (mvtools)", "integer", "yes", "GPL"),
+    "Degrain3 (mvtools)": ("Degrain3 (mvtools), as in SMDegrain", "integer", "yes", "GPL-2"),
 }
 """What no report says: the name shown, formats in and out, whether any order of requests gives the same, licence."""
 UNMEASURED = (
