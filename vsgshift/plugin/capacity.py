@@ -19,6 +19,8 @@ PLANES = 3 * 4
 """Bytes for each pixel of a frame of the graph: RGBS."""
 GAPS = 1.8
 """How many times the bytes of its frames a filter takes in the host's memory, with the gaps between them; measured."""
+OWN = 8 * 2**20
+"""Bytes that a filter takes in the host's memory besides, whatever its size; measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,9 @@ class Demand:
         # On a GPU those that come up and those that go down; on a CPU the most are there where a stream begins again
         # and waits for those that its first frame depends on.
         frames = self.network.radius + 4 * self.block + 2 * self.threads if cpu else 2 * self.block
-        waiting = int(frames * PLANES * self.size[0] * self.size[1] * (GAPS if cpu else 1))
+        waiting = frames * PLANES * self.size[0] * self.size[1]
+        if cpu:
+            waiting = int(waiting * GAPS) + OWN
         streams = self.streams * self.runs
         stream = self.footprint().on_device("cpu" if cpu else "cuda", offload=self.offload, streams=streams)
         timed = self.device.type == "cuda" and self.dtype != torch.float32

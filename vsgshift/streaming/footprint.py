@@ -17,7 +17,7 @@ SPARE = {"cpu": 1.95, "cuda": 1.25, "fused": 2.15}
 """How many times its activations a run takes on a kind of device, or with the CPU's compiled kernels: the libraries'
 own buffers, and gaps between what was freed and taken. Measured on the CPU, as resident memory (tests/peak.py); on CUDA
 a guess."""
-FIXED = {"cpu": 24 * 2**20, "cuda": 24 * 2**20, "fused": 24 * 2**20}
+FIXED = {"cpu": 24 * 2**20, "cuda": 24 * 2**20, "fused": 12 * 2**20}
 """Bytes that the first run takes for itself, of whatever size."""
 FLUSH = 256 * 2**20
 """Bytes of a CUDA device with which its cache is flushed while kernels for half precision are timed."""
