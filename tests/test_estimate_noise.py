@@ -222,8 +222,9 @@ def test_no_source_frame_is_read_twice_in_order(model: str) -> None:
     for scenechange in (1, 2):
         reads.clear()
         node = core.gshift.Denoise(source.std.ModifyFrame(source, count), model=model, scenechange=scenechange)
-        for _ in node.frames(backlog=8):
-            pass
+        # One by one: how many of several requests at once find a frame in VapourSynth's cache is chance.
+        for n in range(50):
+            node.get_frame(n).close()
         assert len(reads) == 50
         assert sum(reads.values()) <= 52
 

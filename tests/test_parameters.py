@@ -128,7 +128,7 @@ def test_every_parameter_that_says_how_is_an_option_of_the_command(command: list
     ("words", "complaint"),
     [
         ("--block 65", "argument --block: 65 is out of range, 1 to 64"),
-        ("--num-streams 1.5", "argument --num-streams: 1.5 is out of range, 1 to 16"),
+        ("--num-streams 1.5", "argument --num-streams: 1.5 is no whole number, 1 to 16"),
         ("--strength 2", "argument --strength: 2 is out of range, 0 to 1"),
         ("--device gpu", "argument --device: gpu is no device"),
     ],
