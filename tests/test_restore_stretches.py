@@ -15,7 +15,7 @@ import pytest
 from films import NEEDS_PROGRAMS, film
 
 from vsgshift.cli import main
-from vsgshift.errors import VideoError
+from vsgshift.errors import ProgramError, VideoError
 from vsgshift.files import HOST, atomic_write
 from vsgshift.processes import feed
 from vsgshift.video.restore import job as job_module
@@ -227,6 +227,11 @@ def test_what_frames_depend_on_is_known(tmp_path: Path) -> None:
         *("torch", "VapourSynth", "the device", "the kernels", "the network for denoise", "the network for deblur")
     }
     assert re.search(r"deblur-tiny, tiny-deblur, weights [0-9a-f]{16}$", machine.known["the network for deblur"])
+    with (
+        examined([FilterCall(task="denoise", options={"model": "unheard-of"})]) as process,
+        pytest.raises(ProgramError, match="unheard-of"),
+    ):
+        answer(process)
     known = [
         encoder(find_ffmpeg(), film(tmp_path / "f.mkv", "-c:v", codec, "-threads", threads, frames=1))
         for codec, threads in (("libx264", "1"), ("libx264", "2"), ("ffv1", "1"), ("ffv1", "1"))
